@@ -1,0 +1,115 @@
+//! Every limit of protocol version 1, by name (I-6). `docs/protocol.md` prints this table.
+
+use serde::{Deserialize, Serialize};
+
+/// Longest device id, in bytes. Chosen: fits a URN or a MAC with a prefix.
+pub const DEVICE_ID_MAX_BYTES: usize = 64;
+/// Longest metric name, in bytes.
+pub const METRIC_NAME_MAX_BYTES: usize = 64;
+/// Longest epoch, in bytes. Chosen: holds a UUID.
+pub const EPOCH_MAX_BYTES: usize = 40;
+/// Longest command id, in bytes.
+pub const COMMAND_ID_MAX_BYTES: usize = 64;
+/// Longest text value of a reading, in bytes. A state name, not a document.
+pub const TEXT_VALUE_MAX_BYTES: usize = 256;
+/// Longest free text in a declaration (label, model, firmware, unit, choice), in bytes.
+pub const LABEL_MAX_BYTES: usize = 256;
+/// Most metrics that one device declares.
+pub const METRICS_MAX: usize = 256;
+/// Most commands that one device declares.
+pub const COMMANDS_MAX: usize = 128;
+/// Most parameters of one command.
+pub const PARAMS_MAX: usize = 32;
+/// Most choices of one parameter.
+pub const CHOICES_MAX: usize = 64;
+/// Most readings in one batch.
+pub const READINGS_PER_BATCH_MAX: usize = 4_096;
+/// Largest message that a device may send, in bytes.
+pub const DEVICE_MESSAGE_MAX_BYTES: usize = 256 * 1024;
+/// Largest message that a viewer may send, in bytes.
+pub const VIEWER_MESSAGE_MAX_BYTES: usize = 64 * 1024;
+/// Largest message that the hub sends, in bytes. A client may set its own limit to this.
+pub const HUB_MESSAGE_MAX_BYTES: usize = 4 * 1024 * 1024;
+/// Largest arguments of a command, and largest result of one, in bytes of JSON.
+pub const COMMAND_PAYLOAD_MAX_BYTES: usize = 16 * 1024;
+/// Longest error text in a `command_update`, in bytes.
+pub const COMMAND_ERROR_MAX_BYTES: usize = 1_024;
+/// Most subscriptions of one viewer.
+pub const SUBSCRIPTIONS_MAX: usize = 64;
+/// Most patterns, and most series, that one selection names.
+pub const SELECT_MAX: usize = 1_024;
+/// Most history requests of one viewer that wait for an answer at once.
+pub const HISTORY_PENDING_MAX: usize = 32;
+/// Most buckets or readings in one `history` message; more come in further messages.
+pub const HISTORY_POINTS_PER_MESSAGE: usize = 10_000;
+/// Most buckets or readings that one history request may return in all.
+pub const HISTORY_POINTS_MAX: usize = 1_000_000;
+/// Most messages a second that a subscription may ask for.
+pub const MAX_HZ: f64 = 60.0;
+/// Messages a second of a subscription that does not ask.
+pub const DEFAULT_HZ: f64 = 10.0;
+/// Time between two pings of the hub, in seconds.
+pub const HEARTBEAT_SECONDS: u32 = 10;
+/// Pings without an answer after which a peer is presumed gone.
+pub const HEARTBEATS_MISSED_MAX: u32 = 3;
+/// Time from the 101 to a complete `hello`, in seconds.
+pub const HELLO_DEADLINE_SECONDS: u32 = 10;
+/// Batches that a device may have sent and not yet seen acknowledged.
+pub const UNACKED_BATCHES_MAX: u32 = 256;
+/// Lifetime of a command that does not say its own, in milliseconds: 5 minutes.
+pub const COMMAND_LIFETIME_DEFAULT_MILLIS: u64 = 5 * 60 * 1_000;
+/// Longest lifetime of a command, in milliseconds: 30 days.
+pub const COMMAND_LIFETIME_MAX_MILLIS: u64 = 30 * 24 * 3_600 * 1_000;
+/// Most commands of one device that are neither finished nor expired.
+pub const COMMANDS_OPEN_PER_DEVICE_MAX: usize = 256;
+
+/// The limits a hub tells a device in `welcome`. A device that keeps them is never refused for size.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceLimits {
+    /// Largest message, in bytes.
+    pub message_bytes: u64,
+    /// Most readings in one batch.
+    pub readings_per_batch: u32,
+    /// Most batches sent and not yet acknowledged.
+    pub unacked_batches: u32,
+    /// Longest text value, in bytes.
+    pub text_bytes: u32,
+}
+
+impl Default for DeviceLimits {
+    fn default() -> Self {
+        Self {
+            message_bytes: DEVICE_MESSAGE_MAX_BYTES as u64,
+            readings_per_batch: READINGS_PER_BATCH_MAX as u32,
+            unacked_batches: UNACKED_BATCHES_MAX,
+            text_bytes: TEXT_VALUE_MAX_BYTES as u32,
+        }
+    }
+}
+
+/// The limits a hub tells a viewer in `welcome`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ViewerLimits {
+    /// Largest message a viewer may send, in bytes.
+    pub message_bytes: u64,
+    /// Most subscriptions at once.
+    pub subscriptions: u32,
+    /// Most messages a second for one subscription.
+    pub max_hz: f64,
+    /// Most buckets or readings that one history request may return.
+    pub history_points: u64,
+    /// Most history requests waiting at once.
+    pub history_pending: u32,
+}
+
+impl Default for ViewerLimits {
+    fn default() -> Self {
+        Self {
+            message_bytes: VIEWER_MESSAGE_MAX_BYTES as u64,
+            subscriptions: SUBSCRIPTIONS_MAX as u32,
+            max_hz: MAX_HZ,
+            history_points: HISTORY_POINTS_MAX as u64,
+            history_pending: HISTORY_PENDING_MAX as u32,
+        }
+    }
+}

@@ -1,0 +1,388 @@
+//! Messages between a viewer (a dashboard, a script) and the hub.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json};
+
+use crate::codec::messages;
+use crate::command::CommandState;
+use crate::declare::{CommandDeclaration, MetricDeclaration};
+pub use crate::device::ErrorMessage;
+use crate::ladder::{Bucket, Step};
+use crate::limits::ViewerLimits;
+use crate::name::{CommandId, DeviceId, MetricName, Position, SeriesId};
+use crate::select::Select;
+use crate::time::Timestamp;
+use crate::value::Value;
+
+messages! {
+    /// What a viewer sends to the hub.
+    ViewerMessage {
+        /// Keep me told of these series.
+        Subscribe(Subscribe) = "subscribe",
+        /// Not any more.
+        Unsubscribe(Unsubscribe) = "unsubscribe",
+        /// What was measured between two times.
+        History(HistoryRequest) = "history",
+        /// Tell a device to do something. Operators only.
+        SendCommand(SendCommand) = "send_command",
+        /// Take a command back. Operators only.
+        CancelCommand(CancelCommand) = "cancel_command",
+        /// The commands of the past.
+        Commands(CommandsRequest) = "commands",
+    }
+}
+
+messages! {
+    /// What the hub sends to a viewer.
+    HubToViewer {
+        /// The first message.
+        Welcome(ViewerWelcome) = "welcome",
+        /// Devices, all of them at first, then those that changed.
+        Devices(Devices) = "devices",
+        /// The answer to `subscribe`.
+        Subscribed(Subscribed) = "subscribed",
+        /// What was measured.
+        Readings(LiveReadings) = "readings",
+        /// A part of the answer to `history`.
+        History(History) = "history",
+        /// A command, each time that its state or progress changed.
+        Command(CommandEvent) = "command",
+        /// The answer to `commands`.
+        Commands(Commands) = "commands",
+        /// A request that could not be met.
+        Error(ErrorMessage) = "error",
+    }
+}
+
+/// What a viewer may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Look.
+    Viewer,
+    /// Look, and send commands.
+    Operator,
+}
+
+/// The hub's first message to a viewer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ViewerWelcome {
+    /// Names this connection in the hub's log.
+    pub session: String,
+    /// The hub's clock.
+    pub server_time: Timestamp,
+    /// What this viewer may do.
+    pub role: Role,
+    /// Where the hub is in its order of commits.
+    pub position: Position,
+    /// What the hub takes.
+    pub limits: ViewerLimits,
+    /// Time between two pings of the hub, in seconds.
+    pub heartbeat_seconds: u32,
+}
+
+/// A list of devices: a part of the snapshot at the start, or those that changed since.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Devices {
+    /// The devices, each whole.
+    pub devices: Vec<DeviceInfo>,
+    /// Whether this is part of the snapshot that follows `welcome`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub snapshot: bool,
+    /// Whether more parts of the snapshot follow.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub more: bool,
+}
+
+/// All that is known of a device but its readings.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DeviceInfo {
+    /// The device.
+    pub id: DeviceId,
+    /// What it said it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// The version of its software.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub firmware: Option<String>,
+    /// Whether it is connected now.
+    pub connected: bool,
+    /// Since when it is connected, or not; `None` if it never was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// When something was last heard of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_seen: Option<Timestamp>,
+    /// What it measures, and the series each is stored in.
+    pub metrics: Vec<MetricInfo>,
+    /// What it can be told.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub commands: Vec<CommandDeclaration>,
+}
+
+/// A metric with its series.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MetricInfo {
+    /// The series.
+    pub series: SeriesId,
+    /// What the device declared.
+    #[serde(flatten)]
+    pub declaration: MetricDeclaration,
+}
+
+/// How much of a subscription's readings the viewer wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum Detail {
+    /// Every reading.
+    #[default]
+    All,
+    /// Of each series, the newest reading at the time of each message.
+    Latest,
+}
+
+/// Asks to be kept told.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Subscribe {
+    /// Chosen by the viewer; repeated in every `readings` of this subscription. Replaces an older one of this id.
+    pub id: u64,
+    /// Of what.
+    #[serde(default)]
+    pub select: Select,
+    /// How much.
+    #[serde(default)]
+    pub detail: Detail,
+    /// Messages a second at most; 10 if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_hz: Option<f64>,
+    /// Go on after this position instead of beginning with a snapshot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Position>,
+}
+
+/// Ends a subscription.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unsubscribe {
+    /// The subscription.
+    pub id: u64,
+}
+
+/// The answer to `subscribe`, before its first `readings`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subscribed {
+    /// The subscription.
+    pub id: u64,
+    /// How many series are chosen now. Series that appear later are added by themselves.
+    pub series: u64,
+    /// Every reading after this position will come.
+    pub position: Position,
+    /// Whether it goes on after the asked `since`. If not, a snapshot comes, and what lies between is in `history`.
+    pub resumed: bool,
+}
+
+/// Readings of a subscription.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LiveReadings {
+    /// The subscription.
+    pub id: u64,
+    /// Everything up to here has been said, or is named in `omitted`.
+    pub position: Position,
+    /// Whether this is the latest value of each series at the start, and not new.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub snapshot: bool,
+    /// The readings, by series.
+    pub series: Vec<SeriesReadings>,
+    /// What was left out because the viewer did not read fast enough (I-4). It can be had by `history`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub omitted: Option<Omitted>,
+}
+
+/// Readings of one series, in the order in which the hub stored them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SeriesReadings {
+    /// The series.
+    pub series: SeriesId,
+    /// Time and value of each reading.
+    pub points: Vec<(Timestamp, Value)>,
+}
+
+/// Readings that were left out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Omitted {
+    /// How many.
+    pub count: u64,
+    /// The earliest time among them.
+    pub from: Timestamp,
+    /// The latest time among them.
+    pub to: Timestamp,
+}
+
+/// How finely history is wanted: every reading, or buckets of a rung of the ladder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Resolution {
+    /// Every reading.
+    Raw,
+    /// Buckets.
+    Buckets(Step),
+}
+
+impl Serialize for Resolution {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Raw => serializer.serialize_str("raw"),
+            Self::Buckets(step) => step.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Resolution {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        if text == "raw" {
+            return Ok(Self::Raw);
+        }
+        Step::deserialize(serde::de::value::CowStrDeserializer::<D::Error>::new(text)).map(Self::Buckets)
+    }
+}
+
+/// Asks for what was measured from `from` (inclusive) to `to` (exclusive).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryRequest {
+    /// Chosen by the viewer; repeated in the answer.
+    pub id: u64,
+    /// The series.
+    pub series: SeriesId,
+    /// Start, inclusive. With buckets: the bucket that holds it comes whole.
+    pub from: Timestamp,
+    /// End, exclusive. With buckets: the bucket that holds the last microsecond before it comes whole.
+    pub to: Timestamp,
+    /// How finely.
+    pub step: Resolution,
+}
+
+/// A part of the answer to `history`, ascending in time. Empty buckets are left out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct History {
+    /// The request.
+    pub id: u64,
+    /// The series.
+    pub series: SeriesId,
+    /// How finely.
+    pub step: Resolution,
+    /// The readings, with `step` raw.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub points: Vec<(Timestamp, Value)>,
+    /// The buckets, with any other `step`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub buckets: Vec<Bucket>,
+    /// Whether more parts follow.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub more: bool,
+    /// Every reading up to this position is in the answer; later ones come in subscriptions.
+    pub position: Position,
+}
+
+/// Tells a device to do something.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SendCommand {
+    /// Chosen by the viewer; repeated in the answer, a `command` or an `error`.
+    pub id: u64,
+    /// The device.
+    pub device: DeviceId,
+    /// Which of its declared commands.
+    pub name: MetricName,
+    /// The arguments.
+    #[serde(default)]
+    pub args: Map<String, Json>,
+    /// How long it may wait for its delivery, in milliseconds; 5 minutes if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_in_ms: Option<u64>,
+}
+
+/// Takes a command back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CancelCommand {
+    /// Chosen by the viewer; repeated in the answer.
+    pub id: u64,
+    /// The command.
+    pub command: CommandId,
+}
+
+/// Asks for commands of the past, newest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommandsRequest {
+    /// Chosen by the viewer; repeated in the answer.
+    pub id: u64,
+    /// Only those of this device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<DeviceId>,
+    /// Only those issued before this time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Timestamp>,
+    /// At most this many, 1 to 1000; 100 if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+}
+
+/// The answer to `commands`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Commands {
+    /// The request.
+    pub id: u64,
+    /// Newest first.
+    pub commands: Vec<CommandInfo>,
+}
+
+/// A command has changed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CommandEvent {
+    /// The request that this answers, if it does and this viewer made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<u64>,
+    /// The command as it is now.
+    pub command: CommandInfo,
+}
+
+/// A command as it is now, with its life so far.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CommandInfo {
+    /// The command.
+    pub id: CommandId,
+    /// The device.
+    pub device: DeviceId,
+    /// Which of its commands.
+    pub name: MetricName,
+    /// The arguments as sent, defaults filled in.
+    #[serde(default)]
+    pub args: Map<String, Json>,
+    /// Where it is now.
+    pub state: CommandState,
+    /// Who issued it.
+    pub issued_by: String,
+    /// When its time for delivery runs out.
+    pub expires_at: Timestamp,
+    /// How often it was handed to the device.
+    pub attempt: u32,
+    /// How far it has come, 0 to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<f64>,
+    /// What it gave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<Json>,
+    /// Why it did not succeed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Its states so far, oldest first; the first is `queued`, the time of issue.
+    pub transitions: Vec<Transition>,
+}
+
+/// A state that a command entered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Transition {
+    /// The state.
+    pub state: CommandState,
+    /// When, by the hub's clock.
+    pub at: Timestamp,
+    /// Who caused it: `operator`, `hub`, or the device.
+    pub by: String,
+}
