@@ -126,7 +126,10 @@ pub fn check_metrics(metrics: &[MetricDeclaration]) -> Result<(), DeclarationErr
     let mut seen = HashSet::new();
     for (i, metric) in metrics.iter().enumerate() {
         if !seen.insert(metric.name.as_str()) {
-            return Err(wrong(format!("metrics[{i}].name"), format!("{:?} is declared twice", metric.name.as_str())));
+            return Err(wrong(
+                format!("metrics[{i}].name"),
+                format!("{:?} is declared twice", metric.name.as_str()),
+            ));
         }
         check_label(|| format!("metrics[{i}].unit"), metric.unit.as_deref())?;
         check_label(|| format!("metrics[{i}].label"), metric.label.as_deref())?;
@@ -147,7 +150,10 @@ pub fn check_commands(commands: &[CommandDeclaration]) -> Result<(), Declaration
     for (i, command) in commands.iter().enumerate() {
         let place = format!("commands[{i}]");
         if !seen.insert(command.name.as_str()) {
-            return Err(wrong(format!("{place}.name"), format!("{:?} is declared twice", command.name.as_str())));
+            return Err(wrong(
+                format!("{place}.name"),
+                format!("{:?} is declared twice", command.name.as_str()),
+            ));
         }
         check_label(|| format!("{place}.label"), command.label.as_deref())?;
         if command.params.len() > limits::PARAMS_MAX {
@@ -163,7 +169,10 @@ pub fn check_commands(commands: &[CommandDeclaration]) -> Result<(), Declaration
         for (j, param) in command.params.iter().enumerate() {
             let place = format!("{place}.params[{j}]");
             if !names.insert(param.name.as_str()) {
-                return Err(wrong(format!("{place}.name"), format!("{:?} is declared twice", param.name.as_str())));
+                return Err(wrong(
+                    format!("{place}.name"),
+                    format!("{:?} is declared twice", param.name.as_str()),
+                ));
             }
             check_label(|| format!("{place}.unit"), param.unit.as_deref())?;
             check_range(|| format!("{place}.min"), param.min, param.max)?;
@@ -191,7 +200,9 @@ pub fn check_args(
     command: &CommandDeclaration,
     args: &Map<String, Json>,
 ) -> Result<Map<String, Json>, DeclarationError> {
-    if let Some(name) = args.keys().find(|name| !command.params.iter().any(|p| p.name.as_str() == name.as_str())) {
+    if let Some(name) =
+        args.keys().find(|name| !command.params.iter().any(|p| p.name.as_str() == name.as_str()))
+    {
         let known: Vec<&str> = command.params.iter().map(|p| p.name.as_str()).collect();
         return Err(wrong(
             format!("args.{name}"),

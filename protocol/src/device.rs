@@ -79,7 +79,11 @@ impl Hello {
             {
                 return Err(DeclarationError {
                     place: place.into(),
-                    problem: format!("{} bytes long: at most {} are allowed", text.len(), limits::LABEL_MAX_BYTES),
+                    problem: format!(
+                        "{} bytes long: at most {} are allowed",
+                        text.len(),
+                        limits::LABEL_MAX_BYTES
+                    ),
                 });
             }
         }

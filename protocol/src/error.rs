@@ -41,6 +41,8 @@ codes! {
         WrongKind = "wrong_kind",
         /// A time outside 1970 to 2100. Final.
         BadTime = "bad_time",
+        /// Batches before this one are missing. Send this one and all after it, or `skip` what is lost.
+        OutOfOrder = "out_of_order",
         /// More than the device may send in this time. Try again.
         RateLimited = "rate_limited",
         /// No room on the hub's disk. Try again.
@@ -55,7 +57,7 @@ impl RefuseCode {
     pub const fn is_retryable(self) -> bool {
         match self {
             Self::Malformed | Self::TooLarge | Self::UnknownMetric | Self::WrongKind | Self::BadTime => false,
-            Self::RateLimited | Self::StorageFull | Self::Busy => true,
+            Self::OutOfOrder | Self::RateLimited | Self::StorageFull | Self::Busy => true,
         }
     }
 }

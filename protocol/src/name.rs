@@ -161,7 +161,10 @@ mod tests {
 
     #[test]
     fn a_name_says_what_is_wrong_with_it() {
-        assert_eq!(DeviceId::new("").unwrap_err().to_string(), "device id is empty: it needs 1 to 64 characters");
+        assert_eq!(
+            DeviceId::new("").unwrap_err().to_string(),
+            "device id is empty: it needs 1 to 64 characters"
+        );
         assert_eq!(
             DeviceId::new("a b").unwrap_err().to_string(),
             "device id \"a b\" holds ' ': allowed are ASCII letters, digits and . _ - : /"

@@ -39,11 +39,12 @@ pub struct Outbox {
     /// Not settled, oldest first; the first `sent` of them are written to the present connection.
     entries: VecDeque<Entry>,
     sent: usize,
-    /// Written to the present connection and then given up: the hub may have them.
+    /// Written and then given up before the hub said what became of them: it may have them.
     ghosts: VecDeque<(Seq, u64)>,
-    /// Given up without being written: the hub cannot have them. Told by `skip`.
+    /// Every batch up to here that the hub does not have is lost. Told by `skip`.
     lost_through: Seq,
     skip_told: Seq,
+    settled: Seq,
     next_seq: Seq,
     bytes: usize,
     bytes_max: usize,
@@ -62,6 +63,7 @@ impl Outbox {
             ghosts: VecDeque::new(),
             lost_through: Seq(0),
             skip_told: Seq(0),
+            settled: Seq(0),
             next_seq: Seq(1),
             bytes: 0,
             bytes_max,
@@ -90,8 +92,9 @@ impl Outbox {
     fn give_up_oldest(&mut self) {
         let Some(entry) = self.entries.pop_front() else { return };
         self.bytes -= entry.text.len();
-        if self.sent > 0 {
-            self.sent -= 1;
+        let maybe_stored = if self.connected { self.sent > 0 } else { entry.times_sent > 0 };
+        self.sent = self.sent.saturating_sub(1);
+        if maybe_stored {
             self.ghosts.push_back((entry.seq, entry.readings));
         } else {
             self.counts.lost += entry.readings;
@@ -136,6 +139,7 @@ impl Outbox {
                 self.counts.lost += readings;
                 self.lost_through = self.lost_through.max(seq);
             }
+            self.skip_told = self.skip_told.min(Seq(refuse.seq.0.saturating_sub(1)));
             self.sent = self.sent.min(self.entries.partition_point(|e| e.seq < refuse.seq));
         } else if let Ok(index) = self.entries.binary_search_by_key(&refuse.seq, |e| e.seq) {
             if let Some(entry) = self.entries.remove(index) {
@@ -163,6 +167,7 @@ impl Outbox {
     }
 
     fn settle(&mut self, through: Seq) {
+        self.settled = self.settled.max(through);
         while let Some((_, readings)) = self.ghosts.pop_front_if(|(seq, _)| *seq <= through) {
             self.counts.acked += readings;
         }
@@ -182,10 +187,11 @@ impl Outbox {
             return None;
         }
         self.paused_until = None;
-        // Only once everything before the loss is written: `skip` says "that you have not got".
-        if self.lost_through > self.skip_told
-            && self.entries.get(self.sent).is_none_or(|next| next.seq > self.lost_through)
-        {
+        if self.lost_through > self.skip_told {
+            // Only with nothing in flight: a refusal that crosses a skip on the line would be about the wrong batches.
+            if self.sent > 0 || !self.ghosts.is_empty() || self.skip_told > self.settled {
+                return None;
+            }
             self.skip_told = self.lost_through;
             return Some(DeviceMessage::Skip(Skip { seq: self.lost_through }).encode());
         }

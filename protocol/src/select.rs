@@ -97,7 +97,11 @@ mod tests {
         assert!(select.matches(SeriesId(3), "a", "b"));
         assert!(!select.matches(SeriesId(4), "a", "b"));
         assert!(Select::all().matches(SeriesId(4), "a", "b"));
-        let both = Select { devices: vec!["pump-*".into()], metrics: vec!["flow".into()], series: vec![SeriesId(9)] };
+        let both = Select {
+            devices: vec!["pump-*".into()],
+            metrics: vec!["flow".into()],
+            series: vec![SeriesId(9)],
+        };
         assert!(both.matches(SeriesId(1), "pump-01", "flow"));
         assert!(!both.matches(SeriesId(1), "pump-01", "pressure"));
         assert!(both.matches(SeriesId(9), "x", "y"));
