@@ -1,1 +1,36 @@
-//! Placeholder.
+//! The storage engine: one SQLite file that holds devices, readings, commands and credentials.
+//!
+//! It owns all SQL of the project (I-9); `schema.sql` is its format. It is synchronous, knows no network and no clock:
+//! time is an argument.
+//!
+//! - One [`Writer`], on a thread of its own, owns the only connection that writes. What it returned `Ok` for is synced
+//!   to disk (I-1), and a batch that comes again is recognised in the transaction that would store it (I-2).
+//! - Any number of [`Reader`]s, one for each thread that asks. Every query sees one consistent state of the file and
+//!   says up to which [`Position`](protocol::Position) it looked.
+//!
+//! Limits: one process writes (a lock file sees to it). Every row that is read is checked; a damaged file gives
+//! [`StoreError::Corrupt`], never a panic (I-7).
+
+mod append;
+mod block;
+mod command;
+mod credential;
+mod device;
+mod error;
+mod history;
+mod latest;
+mod reader;
+mod row;
+mod schema;
+mod types;
+mod writer;
+
+pub use error::StoreError;
+pub use reader::Reader;
+pub use schema::SCHEMA;
+pub use types::{
+    Appended, Batch, BatchContent, BucketHistory, CommandChange, Credential, CredentialKey, CredentialRole,
+    DeviceKey, DeviceRecord, Latest, NewCredential, Outcome, RawHistory, Registered, Row, Since, Stats,
+    StreamKey, StreamLedger,
+};
+pub use writer::Writer;

@@ -1,0 +1,213 @@
+-- The database of a telemetry hub: one SQLite file, telemetry.db, in WAL mode.
+--
+-- This file is the format. The hub creates a new database by running it, and a test proves that every older
+-- database, once migrated, has exactly these tables. It is written to be read: any SQLite tool may open the file
+-- beside a running hub, read-only, and sees everything that was acknowledged:
+--
+--     sqlite3 -readonly telemetry.db
+--
+-- Conventions
+--   * Times are integers: microseconds since 1970-01-01T00:00:00Z, UTC. As text:
+--         strftime('%Y-%m-%d %H:%M:%f', observed_at / 1e6, 'unixepoch')
+--   * Values are REAL for numbers, INTEGER 0 or 1 for booleans, TEXT for states. Numbers are finite.
+--   * A series is one metric of one device. A position is a place in the order in which readings were committed.
+--   * Tables are STRICT: SQLite itself refuses a text in a column of numbers.
+--
+-- Settings that belong to the file. The connection's own (synchronous=FULL, foreign_keys=ON, ...) are in the store.
+
+PRAGMA application_id = 1952803941;      -- 0x74656C65, "tele": a file with another number is left alone
+PRAGMA user_version = 1;                 -- version of this schema; a hub refuses a file that is newer than itself
+
+
+------------------------------------------------------------------------------------------------------------------
+-- Devices and what they measure
+------------------------------------------------------------------------------------------------------------------
+
+-- A thing with an id that connects, as it last described itself in `hello`.
+CREATE TABLE device (
+    device_key   INTEGER PRIMARY KEY,
+    id           TEXT NOT NULL UNIQUE,   -- the name it connects with
+    model        TEXT,
+    firmware     TEXT,
+    commands     TEXT NOT NULL DEFAULT '[]', -- what it can be told: JSON, as in `hello`
+    created_at   INTEGER NOT NULL,       -- when the hub first heard of it
+    last_seen    INTEGER                 -- when the hub last heard it; written now and then, not with every message
+) STRICT;
+
+-- One metric of one device. Never deleted and never given another kind: readings refer to it.
+CREATE TABLE series (
+    series_id    INTEGER PRIMARY KEY,
+    device_key   INTEGER NOT NULL REFERENCES device (device_key),
+    metric       TEXT NOT NULL,          -- temperature
+    kind         TEXT NOT NULL CHECK (kind IN ('number', 'bool', 'text')),
+    unit         TEXT,                   -- a code of SenML's registry (RFC 8428): Cel, %RH, Pa
+    label        TEXT,                   -- what a person calls it
+    min          REAL,                   -- the plausible range: for display, readings outside it are kept
+    max          REAL,
+    place        INTEGER,                -- place in the device's declaration; NULL once it is declared no more
+    created_at   INTEGER NOT NULL,
+    conflicts    INTEGER NOT NULL DEFAULT 0, -- readings left out on sealing: their microsecond was taken (see `block`)
+    UNIQUE (device_key, metric)
+) STRICT;
+
+-- The batches of one device in one epoch, counted. `last_seq` moves in the transaction that stores the batch, which is
+-- what makes resending harmless: a batch is stored only if `last_seq` is the one before it.
+CREATE TABLE stream (
+    stream_key   INTEGER PRIMARY KEY,
+    device_key   INTEGER NOT NULL REFERENCES device (device_key),
+    epoch        TEXT NOT NULL,          -- drawn by the device when it has lost its place
+    last_seq     INTEGER NOT NULL,       -- every batch up to here is settled: stored, refused for good, or skipped
+    stored       INTEGER NOT NULL DEFAULT 0, -- batches with readings
+    refused      INTEGER NOT NULL DEFAULT 0, -- batches that could never be accepted
+    skipped      INTEGER NOT NULL DEFAULT 0, -- batches that the device lost
+    duplicate    INTEGER NOT NULL DEFAULT 0, -- batches that came again and were dropped
+    readings     INTEGER NOT NULL DEFAULT 0, -- readings in the stored batches
+    created_at   INTEGER NOT NULL,
+    changed_at   INTEGER NOT NULL,       -- when last_seq last moved
+    UNIQUE (device_key, epoch)
+) STRICT;
+
+
+------------------------------------------------------------------------------------------------------------------
+-- Readings
+--
+-- A reading is first a row of `reading` (hot), later a part of a `block` (sealed), never both:
+--     hot    = rows of reading with position >  sealed.through
+--     sealed = rows of block   with position <= sealed.through
+-- Rows on the other side of that line are work in progress or leavings of it; the views below leave them out.
+------------------------------------------------------------------------------------------------------------------
+
+-- Hot readings, in the order in which they were committed. No index and no foreign key: this is the table that every
+-- acknowledgement waits for. Series and microsecond may repeat; the lowest position is the one that counts.
+CREATE TABLE reading (
+    position     INTEGER PRIMARY KEY,    -- counts up by one, never used again, not even after the row is sealed
+    series_id    INTEGER NOT NULL,       -- series.series_id
+    observed_at  INTEGER NOT NULL,       -- the device's claim
+    received_at  INTEGER NOT NULL,       -- the hub's clock
+    value        ANY NOT NULL            -- stored as given: REAL, INTEGER 0/1 or TEXT
+) STRICT;
+
+-- How far readings have been sealed. One row.
+CREATE TABLE sealed (
+    one          INTEGER PRIMARY KEY CHECK (one = 1),
+    through      INTEGER NOT NULL        -- the highest position that is in a block
+) STRICT;
+INSERT INTO sealed (one, through) VALUES (1, 0);
+
+-- Sealed readings: what is known of a block without opening it. The readings are in block_data.
+-- A block holds readings of one series within one day of UTC, ascending, each microsecond once. Blocks of a series may
+-- overlap in time (late readings); where two hold the same microsecond, the one with the lower position counts.
+CREATE TABLE block (
+    series_id    INTEGER NOT NULL,       -- series.series_id
+    first_at     INTEGER NOT NULL,       -- time of the earliest reading
+    block_id     INTEGER NOT NULL,       -- block_data.block_id
+    last_at      INTEGER NOT NULL,       -- time of the latest reading
+    count        INTEGER NOT NULL CHECK (count > 0),
+    min          REAL,                   -- of the values; booleans count as 0 and 1, texts have no numbers
+    max          REAL,
+    sum          REAL,
+    first        ANY NOT NULL,           -- value of the earliest reading
+    last         ANY NOT NULL,           -- value of the latest reading
+    position     INTEGER NOT NULL,       -- every reading in it was committed at or before this position
+    PRIMARY KEY (series_id, first_at, block_id)
+) STRICT, WITHOUT ROWID;
+
+-- The readings of a block, compressed; decision 0003 and the store's codec describe the bytes.
+CREATE TABLE block_data (
+    block_id     INTEGER PRIMARY KEY,
+    buckets      BLOB,                   -- statistics of finer stretches of time, so that wide queries need not decode
+    times        BLOB NOT NULL,
+    vals         BLOB NOT NULL
+) STRICT;
+
+
+------------------------------------------------------------------------------------------------------------------
+-- Commands
+------------------------------------------------------------------------------------------------------------------
+
+-- An instruction to one device, as it is now. command_key counts in the order of issue.
+CREATE TABLE command (
+    command_key  INTEGER PRIMARY KEY,
+    id           TEXT NOT NULL UNIQUE,   -- the idempotency key: a device that gets it twice runs it once
+    device_key   INTEGER NOT NULL REFERENCES device (device_key),
+    name         TEXT NOT NULL,          -- one of the device's declared commands
+    args         TEXT NOT NULL,          -- JSON object, defaults filled in
+    state        TEXT NOT NULL CHECK (state IN ('queued', 'sent', 'unknown', 'received', 'running',
+                                                'succeeded', 'failed', 'rejected', 'expired', 'cancelled')),
+    issued_by    TEXT NOT NULL,
+    issued_at    INTEGER NOT NULL,       -- when it entered `queued`
+    expires_at   INTEGER NOT NULL,       -- when its time for delivery runs out
+    attempt      INTEGER NOT NULL DEFAULT 0, -- how often it was handed to the device
+    progress     REAL,                   -- 0 to 1
+    result       TEXT,                   -- JSON
+    error        TEXT                    -- why it did not succeed
+) STRICT;
+CREATE INDEX command_issued ON command (issued_at, command_key);
+CREATE INDEX command_of_device ON command (device_key, issued_at, command_key);
+CREATE INDEX command_open ON command (command_key)
+    WHERE state IN ('queued', 'sent', 'unknown', 'received', 'running');
+
+-- Each state that a command entered, with its time and who caused it. Rows are added and never changed.
+CREATE TABLE command_transition (
+    command_key  INTEGER NOT NULL REFERENCES command (command_key),
+    place        INTEGER NOT NULL,       -- 0, 1, 2, ... the first is `queued`
+    state        TEXT NOT NULL,
+    at           INTEGER NOT NULL,
+    by           TEXT NOT NULL,          -- operator, hub or device
+    PRIMARY KEY (command_key, place)
+) STRICT, WITHOUT ROWID;
+CREATE TRIGGER command_transition_stays BEFORE UPDATE ON command_transition
+BEGIN
+    SELECT RAISE(ABORT, 'the life of a command is not rewritten');
+END;
+
+
+------------------------------------------------------------------------------------------------------------------
+-- Credentials
+------------------------------------------------------------------------------------------------------------------
+
+-- Who may connect. A token is 256 bits of chance, so a plain SHA-256 of it is enough; the token itself is not stored.
+CREATE TABLE credential (
+    credential_key INTEGER PRIMARY KEY,
+    hash         BLOB NOT NULL UNIQUE CHECK (length(hash) = 32),
+    role         TEXT NOT NULL CHECK (role IN ('device', 'fleet', 'viewer', 'operator')),
+    device_key   INTEGER REFERENCES device (device_key),
+    label        TEXT NOT NULL,          -- what a person calls it
+    created_at   INTEGER NOT NULL,
+    revoked_at   INTEGER,                -- from then on it opens nothing
+    CHECK ((role = 'device') = (device_key IS NOT NULL))
+) STRICT;
+
+
+------------------------------------------------------------------------------------------------------------------
+-- For people who read the file with SQL
+------------------------------------------------------------------------------------------------------------------
+
+-- Hot readings with names and readable times.
+CREATE VIEW hot_readings AS
+SELECT reading.position,
+       device.id AS device,
+       series.metric,
+       strftime('%Y-%m-%d %H:%M:%f', reading.observed_at / 1e6, 'unixepoch') AS observed_at,
+       strftime('%Y-%m-%d %H:%M:%f', reading.received_at / 1e6, 'unixepoch') AS received_at,
+       reading.value,
+       series.unit
+FROM reading
+JOIN series USING (series_id)
+JOIN device USING (device_key)
+WHERE reading.position > (SELECT through FROM sealed);
+
+-- Blocks with names, readable times and their size in bytes.
+CREATE VIEW blocks AS
+SELECT device.id AS device,
+       series.metric,
+       strftime('%Y-%m-%d %H:%M:%f', block.first_at / 1e6, 'unixepoch') AS first_at,
+       strftime('%Y-%m-%d %H:%M:%f', block.last_at / 1e6, 'unixepoch') AS last_at,
+       block.count, block.min, block.max, block.sum / block.count AS mean, block.first, block.last,
+       series.unit,
+       length(block_data.times) + length(block_data.vals) + coalesce(length(block_data.buckets), 0) AS bytes
+FROM block
+JOIN block_data USING (block_id)
+JOIN series USING (series_id)
+JOIN device USING (device_key)
+WHERE block.position <= (SELECT through FROM sealed);

@@ -1,0 +1,180 @@
+//! The hot path: batches of readings into the file, each exactly once (I-1, I-2).
+
+use std::collections::HashMap;
+
+use protocol::{Position, Seq, Timestamp};
+use rusqlite::{Connection, OptionalExtension};
+
+use crate::error::StoreError;
+use crate::row;
+use crate::types::{Appended, Batch, BatchContent, Outcome, Row, StreamKey};
+use crate::writer::{Memory, Writer};
+
+/// What the batches of one call change in the account of one stream.
+#[derive(Debug, Clone, Copy, Default)]
+struct Account {
+    last: u64,
+    moved: bool,
+    stored: i64,
+    refused: i64,
+    skipped: i64,
+    duplicate: i64,
+    readings: i64,
+}
+
+impl Account {
+    /// Decides on a batch, and books it if it is to be stored.
+    fn settle(&mut self, batch: &Batch) -> Outcome {
+        if batch.seq.0 <= self.last {
+            self.duplicate += 1;
+            return Outcome::Duplicate;
+        }
+        if batch.after.0 != self.last || batch.seq > Seq::MAX {
+            return Outcome::OutOfOrder;
+        }
+        let lost = (batch.seq.0 - self.last - 1) as i64;
+        match &batch.content {
+            BatchContent::Readings(rows) => {
+                self.stored += 1;
+                self.skipped += lost;
+                self.readings += rows.len() as i64;
+            }
+            BatchContent::Refused => {
+                self.refused += 1;
+                self.skipped += lost;
+            }
+            BatchContent::Skipped => self.skipped += lost + 1,
+        }
+        self.last = batch.seq.0;
+        self.moved = true;
+        Outcome::Settled
+    }
+}
+
+impl Writer {
+    /// Settles batches in one transaction. When it returns `Ok`, every batch with [`Outcome::Settled`] is on disk,
+    /// synced, and may be acknowledged; when it returns an error, nothing of any of them is stored.
+    ///
+    /// Batches of one stream are taken in the order given. `received_at` is noted with every reading.
+    pub fn append(&mut self, batches: &[Batch], received_at: Timestamp) -> Result<Appended, StoreError> {
+        let first = self.next;
+        let mut next = first;
+        let mut accounts = HashMap::new();
+        let mut outcomes = Vec::with_capacity(batches.len());
+        let memory = &self.memory;
+        let result = self.link.transact(|connection| {
+            for batch in batches {
+                let account = find_account(connection, memory, &mut accounts, batch.stream)?;
+                let outcome = account.settle(batch);
+                if outcome == Outcome::Settled
+                    && let BatchContent::Readings(rows) = &batch.content
+                {
+                    insert(connection, memory, rows, received_at, &mut next)?;
+                }
+                outcomes.push(outcome);
+            }
+            book(connection, &accounts, received_at)
+        });
+        match result {
+            Ok(()) => {
+                self.next = next;
+                for (stream, account) in accounts {
+                    self.memory.learn_stream(stream, account.last);
+                }
+                Ok(Appended { outcomes, first: Position(first), last: Position(next - 1) })
+            }
+            Err(error) => {
+                for stream in accounts.keys() {
+                    self.memory.streams.remove(stream);
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
+fn find_account<'a>(
+    connection: &Connection,
+    memory: &Memory,
+    accounts: &'a mut HashMap<StreamKey, Account>,
+    stream: StreamKey,
+) -> Result<&'a mut Account, StoreError> {
+    use std::collections::hash_map::Entry;
+    match accounts.entry(stream) {
+        Entry::Occupied(entry) => Ok(entry.into_mut()),
+        Entry::Vacant(entry) => {
+            let last = match memory.streams.get(&stream) {
+                Some(last) => *last,
+                None => read_last(connection, stream)?,
+            };
+            Ok(entry.insert(Account { last, ..Account::default() }))
+        }
+    }
+}
+
+fn read_last(connection: &Connection, stream: StreamKey) -> Result<u64, StoreError> {
+    let last = connection
+        .prepare_cached("SELECT last_seq FROM stream WHERE stream_key = ?1")?
+        .query_row([stream.0], |row| row.get(0))
+        .optional()?
+        .ok_or(StoreError::NotFound("stream"))?;
+    row::count(last)
+}
+
+fn insert(
+    connection: &Connection,
+    memory: &Memory,
+    rows: &[Row],
+    received_at: Timestamp,
+    next: &mut i64,
+) -> Result<(), StoreError> {
+    let mut statement = connection.prepare_cached(
+        "INSERT INTO reading (position, series_id, observed_at, received_at, value) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?;
+    statement.raw_bind_parameter(4, received_at.0)?;
+    for row in rows {
+        let kind = memory.kind(row.series).ok_or(StoreError::NotFound("series"))?;
+        row::check(row.at, &row.value, kind)?;
+        statement.raw_bind_parameter(1, *next)?;
+        statement.raw_bind_parameter(2, row.series.0)?;
+        statement.raw_bind_parameter(3, row.at.0)?;
+        statement.raw_bind_parameter(5, row::bind(&row.value))?;
+        statement.raw_execute()?;
+        *next += 1;
+    }
+    Ok(())
+}
+
+/// Writes the accounts, in the order of their keys so that neighbours share a page.
+fn book(
+    connection: &Connection,
+    accounts: &HashMap<StreamKey, Account>,
+    at: Timestamp,
+) -> Result<(), StoreError> {
+    let mut changed: Vec<(i64, Account)> = accounts
+        .iter()
+        .filter(|(_, account)| account.moved || account.duplicate > 0)
+        .map(|(stream, account)| (stream.0, *account))
+        .collect();
+    changed.sort_unstable_by_key(|(stream, _)| *stream);
+    let mut statement = connection.prepare_cached(
+        "UPDATE stream SET last_seq = ?2, stored = stored + ?3, refused = refused + ?4, skipped = skipped + ?5,
+                duplicate = duplicate + ?6, readings = readings + ?7,
+                changed_at = CASE WHEN ?8 THEN ?9 ELSE changed_at END
+         WHERE stream_key = ?1",
+    )?;
+    for (stream, a) in changed {
+        statement.execute((
+            stream,
+            a.last as i64,
+            a.stored,
+            a.refused,
+            a.skipped,
+            a.duplicate,
+            a.readings,
+            a.moved,
+            at.0,
+        ))?;
+    }
+    Ok(())
+}

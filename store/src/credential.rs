@@ -1,0 +1,107 @@
+//! Who may connect: hashes of tokens and what they open. The token itself never comes here (I-12).
+
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use protocol::Timestamp;
+
+use crate::device;
+use crate::error::StoreError;
+use crate::reader::Reader;
+use crate::row;
+use crate::types::{Credential, CredentialKey, CredentialRole, NewCredential};
+use crate::writer::Writer;
+
+const SELECT: &str = "SELECT credential_key, role, device.id, label, credential.created_at, revoked_at
+                      FROM credential LEFT JOIN device USING (device_key)";
+
+impl Writer {
+    /// Stores a credential. One for a device makes the device if it is not known yet.
+    ///
+    /// A hash that is stored already, revoked or not, is [`StoreError::Exists`].
+    pub fn add_credential(&mut self, credential: &NewCredential) -> Result<CredentialKey, StoreError> {
+        self.link.transact(|connection| {
+            let taken = connection
+                .prepare_cached("SELECT 1 FROM credential WHERE hash = ?1")?
+                .exists([credential.hash.as_slice()])?;
+            if taken {
+                return Err(StoreError::Exists("credential"));
+            }
+            let (role, device) = match &credential.role {
+                CredentialRole::Device(id) => {
+                    ("device", Some(device::make_device(connection, id, credential.created_at)?.0))
+                }
+                CredentialRole::Fleet => ("fleet", None),
+                CredentialRole::Viewer => ("viewer", None),
+                CredentialRole::Operator => ("operator", None),
+            };
+            connection
+                .prepare_cached(
+                    "INSERT INTO credential (hash, role, device_key, label, created_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+                )?
+                .execute((credential.hash.as_slice(), role, device, &credential.label, credential.created_at.0))?;
+            Ok(CredentialKey(connection.last_insert_rowid()))
+        })
+    }
+
+    /// Makes a credential open nothing any more, and returns it. Revoking it again changes nothing.
+    pub fn revoke_credential(
+        &mut self,
+        key: CredentialKey,
+        now: Timestamp,
+    ) -> Result<Credential, StoreError> {
+        self.link.transact(|connection| {
+            connection
+                .prepare_cached(
+                    "UPDATE credential SET revoked_at = ?2 WHERE credential_key = ?1 AND revoked_at IS NULL",
+                )?
+                .execute((key.0, now.0))?;
+            let found = find(connection, &format!("{SELECT} WHERE credential_key = ?1"), [key.0])?;
+            found.ok_or(StoreError::NotFound("credential"))
+        })
+    }
+}
+
+impl Reader {
+    /// Finds the credential of a token by its hash. A revoked one is not found.
+    pub fn credential(&self, hash: &[u8; 32]) -> Result<Option<Credential>, StoreError> {
+        find(&self.connection, &format!("{SELECT} WHERE hash = ?1 AND revoked_at IS NULL"), [hash.as_slice()])
+    }
+
+    /// All credentials, revoked ones too, oldest first.
+    pub fn credentials(&self) -> Result<Vec<Credential>, StoreError> {
+        let mut statement = self.connection.prepare_cached(&format!("{SELECT} ORDER BY credential_key"))?;
+        let mut rows = statement.query([])?;
+        let mut credentials = Vec::new();
+        while let Some(row) = rows.next()? {
+            credentials.push(read(row)?);
+        }
+        Ok(credentials)
+    }
+}
+
+fn find(
+    connection: &Connection,
+    sql: &str,
+    params: impl rusqlite::Params,
+) -> Result<Option<Credential>, StoreError> {
+    connection.prepare_cached(sql)?.query_row(params, |row| Ok(read(row))).optional()?.transpose()
+}
+
+fn read(row: &Row<'_>) -> Result<Credential, StoreError> {
+    let role: String = row.get(1)?;
+    let device: Option<String> = row.get(2)?;
+    let role = match (role.as_str(), device) {
+        ("device", Some(id)) => CredentialRole::Device(row::name(&id)?),
+        ("fleet", None) => CredentialRole::Fleet,
+        ("viewer", None) => CredentialRole::Viewer,
+        ("operator", None) => CredentialRole::Operator,
+        (other, _) => return Err(StoreError::corrupt(format!("a credential of role {other:?}"))),
+    };
+    Ok(Credential {
+        key: CredentialKey(row.get(0)?),
+        role,
+        label: row.get(3)?,
+        created_at: Timestamp(row.get(4)?),
+        revoked_at: row.get::<_, Option<i64>>(5)?.map(Timestamp),
+    })
+}

@@ -1,0 +1,102 @@
+//! A connection that can only read, and what it tells of the database as a whole.
+
+use std::path::Path;
+
+use protocol::{Position, SeriesId, Timestamp};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+use crate::error::StoreError;
+use crate::types::{Row, Since, Stats};
+use crate::{block, row, schema, writer};
+
+/// A reading end of the database. Each thread that asks has its own.
+#[derive(Debug)]
+pub struct Reader {
+    pub(crate) connection: Connection,
+}
+
+impl Reader {
+    /// Opens a database that a [`Writer`](crate::Writer) has opened before.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        Ok(Self { connection: schema::open_reader(path)? })
+    }
+
+    /// Runs `work` on one consistent state of the file.
+    pub(crate) fn snapshot<T>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        // Dropping it ends it; there is nothing to commit.
+        let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Deferred)?;
+        work(&transaction)
+    }
+
+    /// What was committed after a position, at most `limit` readings.
+    pub fn since(&self, after: Position, limit: usize) -> Result<Since, StoreError> {
+        self.snapshot(|connection| {
+            if after < block::sealed_through(connection)? || after > writer::last_position(connection)? {
+                return Ok(Since::Gone);
+            }
+            let mut statement = connection.prepare_cached(
+                "SELECT position, series_id, observed_at, value FROM reading
+                 WHERE position > ?1 ORDER BY position LIMIT ?2",
+            )?;
+            let mut found = statement.query((after.0, i64::try_from(limit).unwrap_or(i64::MAX)))?;
+            let mut rows = Vec::new();
+            let mut last = after;
+            while let Some(row) = found.next()? {
+                last = Position(row.get(0)?);
+                rows.push((
+                    last,
+                    Row {
+                        series: SeriesId(row.get(1)?),
+                        at: Timestamp(row.get(2)?),
+                        value: row::value(row.get_ref(3)?)?,
+                    },
+                ));
+            }
+            Ok(Since::Rows { rows, last })
+        })
+    }
+
+    /// The position of the last committed reading.
+    pub fn position(&self) -> Result<Position, StoreError> {
+        self.snapshot(writer::last_position)
+    }
+
+    /// The database in numbers.
+    pub fn stats(&self) -> Result<Stats, StoreError> {
+        self.snapshot(|connection| {
+            let through = block::sealed_through(connection)?;
+            let count = |sql: &str| -> Result<u64, StoreError> {
+                row::count(connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
+            };
+            let devices = count("SELECT count(*) FROM device")?;
+            let series = count("SELECT count(*) FROM series")?;
+            let file_bytes = count("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")?;
+            let (hot, hot_first, hot_last): (i64, Option<i64>, Option<i64>) = connection
+                .prepare_cached(
+                    "SELECT count(*), min(observed_at), max(observed_at) FROM reading WHERE position > ?1",
+                )?
+                .query_row([through.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+            let (blocks, sealed, sealed_first, sealed_last): (i64, i64, Option<i64>, Option<i64>) =
+                connection
+                    .prepare_cached(
+                        "SELECT count(*), coalesce(sum(count), 0), min(first_at), max(last_at) FROM block
+                     WHERE position <= ?1",
+                    )?
+                    .query_row([through.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
+            let hot = row::count(hot)?;
+            Ok(Stats {
+                devices,
+                series,
+                readings: row::count(sealed)? + hot,
+                hot,
+                blocks: row::count(blocks)?,
+                file_bytes,
+                oldest: hot_first.into_iter().chain(sealed_first).min().map(Timestamp),
+                newest: hot_last.into_iter().chain(sealed_last).max().map(Timestamp),
+            })
+        })
+    }
+}

@@ -1,0 +1,262 @@
+//! What goes into the store and comes out of it.
+
+use std::fmt;
+
+use protocol::command::CommandState;
+use protocol::viewer::DeviceInfo;
+use protocol::{Bucket, CommandId, DeviceId, Epoch, Position, Seq, SeriesId, Timestamp, Value};
+use serde_json::Value as Json;
+
+/// The number of a device in this database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DeviceKey(pub i64);
+
+/// The number of a stream, the batches of one device in one epoch, in this database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamKey(pub i64);
+
+/// The number of a credential in this database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CredentialKey(pub i64);
+
+/// What [`Writer::register`](crate::Writer::register) knows of a device that said hello.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registered {
+    /// The device.
+    pub device: DeviceKey,
+    /// Its stream in the epoch it named.
+    pub stream: StreamKey,
+    /// The last settled batch of the stream.
+    pub settled: Seq,
+    /// The series of each declared metric, in the order of the declaration.
+    pub series: Vec<SeriesId>,
+}
+
+/// One reading.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// The series.
+    pub series: SeriesId,
+    /// When it was observed, by the device's clock.
+    pub at: Timestamp,
+    /// What was measured.
+    pub value: Value,
+}
+
+/// One batch to settle.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Batch {
+    /// The stream that it belongs to.
+    pub stream: StreamKey,
+    /// The batch that must be the last settled one of the stream for this one to be taken.
+    pub after: Seq,
+    /// Its number; the stream moves there. Numbers between `after` and it are counted as skipped.
+    pub seq: Seq,
+    /// What is in it.
+    pub content: BatchContent,
+}
+
+/// What a batch holds.
+#[derive(Debug, Clone, PartialEq)]
+pub enum BatchContent {
+    /// Readings to store.
+    Readings(Vec<Row>),
+    /// Nothing that can ever be accepted: only the stream moves.
+    Refused,
+    /// Nothing: the device lost every batch after `after` up to `seq`.
+    Skipped,
+}
+
+/// What became of one batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// It is on disk.
+    Settled,
+    /// It was settled before; nothing of it was stored again (I-2).
+    Duplicate,
+    /// The batch before it is missing; nothing of it was stored.
+    OutOfOrder,
+}
+
+/// What [`Writer::append`](crate::Writer::append) did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Appended {
+    /// What became of each batch, in order.
+    pub outcomes: Vec<Outcome>,
+    /// Position of the first reading stored. Those of all batches settled follow it without a gap, in order.
+    pub first: Position,
+    /// Position of the last reading stored; one before `first` if there was none.
+    pub last: Position,
+}
+
+/// A credential to store.
+#[derive(Clone, PartialEq, Eq)]
+pub struct NewCredential {
+    /// SHA-256 of the token.
+    pub hash: [u8; 32],
+    /// What it opens.
+    pub role: CredentialRole,
+    /// What a person calls it.
+    pub label: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// The hash is left out: secrets are not printed, not even hashed (I-12).
+impl fmt::Debug for NewCredential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewCredential")
+            .field("role", &self.role)
+            .field("label", &self.label)
+            .field("created_at", &self.created_at)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a credential opens.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum CredentialRole {
+    /// Connect as this device.
+    Device(DeviceId),
+    /// Connect as any device.
+    Fleet,
+    /// Look.
+    Viewer,
+    /// Look, and send commands.
+    Operator,
+}
+
+/// A stored credential.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credential {
+    /// Its number.
+    pub key: CredentialKey,
+    /// What it opens.
+    pub role: CredentialRole,
+    /// What a person calls it.
+    pub label: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Since when it opens nothing any more.
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// A change of a command: a new state, or news within the state that it is in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CommandChange {
+    /// The command.
+    pub id: CommandId,
+    /// The state that it enters; `None` or the state it is in: it stays.
+    pub state: Option<CommandState>,
+    /// When, by the hub's clock.
+    pub at: Timestamp,
+    /// Who caused it: `operator`, `hub` or `device`.
+    pub by: String,
+    /// How often it was handed to the device by now; `None`: as before.
+    pub attempt: Option<u32>,
+    /// How far it has come, 0 to 1; `None`: as before.
+    pub progress: Option<f64>,
+    /// What it gave; `None`: as before.
+    pub result: Option<Json>,
+    /// Why it did not succeed; `None`: as before.
+    pub error: Option<String>,
+}
+
+/// A device as it stands in the database.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeviceRecord {
+    /// Its number.
+    pub key: DeviceKey,
+    /// What is known of it. `connected` is false and `since` is `None`: the store does not know who is connected.
+    /// Metrics that it declares no more come last.
+    pub info: DeviceInfo,
+}
+
+/// The newest reading of each series.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Latest {
+    /// Everything up to this position was looked at.
+    pub position: Position,
+    /// The reading with the latest `at` of each series that has any, by series.
+    pub readings: Vec<Row>,
+}
+
+/// Readings of one series.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RawHistory {
+    /// Time and value, ascending in time, each time once.
+    pub points: Vec<(Timestamp, Value)>,
+    /// Whether these are all; otherwise the first ones.
+    pub complete: bool,
+    /// Everything up to this position was looked at.
+    pub position: Position,
+}
+
+/// Buckets of one series.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BucketHistory {
+    /// The buckets that hold any reading, ascending in time, each one whole.
+    pub buckets: Vec<Bucket>,
+    /// Whether these are all; otherwise the first ones.
+    pub complete: bool,
+    /// Everything up to this position was looked at.
+    pub position: Position,
+}
+
+/// What was committed after a position.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Since {
+    /// The readings that follow it, in the order of their commit.
+    Rows {
+        /// The readings with their positions.
+        rows: Vec<(Position, Row)>,
+        /// Position of the last of them, where to go on; the position asked for if there is none.
+        last: Position,
+    },
+    /// Some of them are sealed already, or the position is not one of this database: ask for the history instead.
+    Gone,
+}
+
+/// The account of one stream: what became of its batches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamLedger {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// The last settled batch.
+    pub last_seq: Seq,
+    /// Batches stored.
+    pub stored: u64,
+    /// Batches that could never be accepted.
+    pub refused: u64,
+    /// Batches that the device lost.
+    pub skipped: u64,
+    /// Batches that came again and were dropped.
+    pub duplicate: u64,
+    /// Readings in the stored batches.
+    pub readings: u64,
+    /// When the device first named this epoch.
+    pub created_at: Timestamp,
+    /// When a batch was last settled.
+    pub changed_at: Timestamp,
+}
+
+/// The database in numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stats {
+    /// Devices known.
+    pub devices: u64,
+    /// Series known.
+    pub series: u64,
+    /// Readings stored, hot and sealed.
+    pub readings: u64,
+    /// Readings that are not sealed yet.
+    pub hot: u64,
+    /// Blocks.
+    pub blocks: u64,
+    /// Size of the database file without its write-ahead log, in bytes.
+    pub file_bytes: u64,
+    /// Time of the earliest reading.
+    pub oldest: Option<Timestamp>,
+    /// Time of the latest reading.
+    pub newest: Option<Timestamp>,
+}
