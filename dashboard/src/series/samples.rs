@@ -1,0 +1,350 @@
+//! The readings of one series that arrived live: sorted by time, with rollups beside them.
+//!
+//! Readings lie in chunks of at most [`CHUNK`], ascending, one for each time: the first that came wins, as in the hub.
+//! A rollup level is kept where it saves at least [`WORTH`] entries a bucket, and is updated with every reading, so
+//! that a view of any width reads a bounded number of entries for each column.
+
+use std::collections::VecDeque;
+
+use protocol::Step;
+
+use super::rollup::{Indexed, Rollup, index_of};
+
+/// Readings in a chunk. Chosen: an insertion in the middle moves 8 KiB at most.
+const CHUNK: usize = 1_024;
+/// Entries of the next finer level that a bucket must replace to be worth keeping.
+const WORTH: i64 = 4;
+
+/// What became of a reading.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Inserted {
+    /// It is the newest.
+    Appended,
+    /// It came late and has its place among the others.
+    Late,
+    /// There is one of this time already.
+    Duplicate,
+}
+
+#[derive(Debug, Default)]
+struct Chunk {
+    times: Vec<i64>,
+    values: Vec<f64>,
+}
+
+#[derive(Debug)]
+struct Level {
+    step: Step,
+    buckets: VecDeque<Indexed>,
+}
+
+/// The readings of one series.
+#[derive(Debug, Default)]
+pub(super) struct Samples {
+    chunks: VecDeque<Chunk>,
+    levels: Vec<Level>,
+    len: usize,
+}
+
+impl Samples {
+    /// Number of readings.
+    pub(super) const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Memory of the readings and their rollups, without what allocation rounds up.
+    pub(super) fn bytes(&self) -> usize {
+        self.len * 16 + self.levels.iter().map(|l| l.buckets.len() * size_of::<Indexed>()).sum::<usize>()
+    }
+
+    /// Time of the newest reading.
+    pub(super) fn newest(&self) -> Option<i64> {
+        self.chunks.back().and_then(|chunk| chunk.times.last()).copied()
+    }
+
+    /// Time of the oldest reading.
+    pub(super) fn oldest(&self) -> Option<i64> {
+        self.chunks.front().and_then(|chunk| chunk.times.first()).copied()
+    }
+
+    /// The median distance between the newest readings.
+    pub(super) fn cadence(&self) -> Option<i64> {
+        let mut distances: Vec<i64> = Vec::with_capacity(32);
+        let mut later = None;
+        for chunk in self.chunks.iter().rev().take(2) {
+            for &time in chunk.times.iter().rev() {
+                if let Some(later) = later {
+                    distances.push(later - time);
+                }
+                later = Some(time);
+                if distances.len() == 31 {
+                    break;
+                }
+            }
+        }
+        (distances.len() >= 3).then(|| median(&mut distances))
+    }
+
+    /// Puts a reading at its place. `value` must be finite.
+    pub(super) fn insert(&mut self, at: i64, value: f64) -> Inserted {
+        let inserted = if self.newest().is_none_or(|newest| at > newest) {
+            self.append(at, value);
+            Inserted::Appended
+        } else if self.insert_late(at, value) {
+            Inserted::Late
+        } else {
+            return Inserted::Duplicate;
+        };
+        self.len += 1;
+        for level in &mut self.levels {
+            level.add(at, &Rollup::of(value));
+        }
+        inserted
+    }
+
+    fn append(&mut self, at: i64, value: f64) {
+        let full = match self.chunks.back() {
+            Some(chunk) if chunk.times.len() < CHUNK => false,
+            Some(_) => true,
+            None => {
+                self.chunks.push_back(Chunk::default());
+                false
+            }
+        };
+        if full {
+            self.keep_levels();
+            self.chunks.push_back(Chunk::default());
+        }
+        if let Some(chunk) = self.chunks.back_mut() {
+            chunk.times.push(at);
+            chunk.values.push(value);
+        }
+    }
+
+    /// Returns whether the time was free.
+    fn insert_late(&mut self, at: i64, value: f64) -> bool {
+        let place = self.chunks.partition_point(|chunk| chunk.times.last().is_some_and(|&last| last < at));
+        let Some(chunk) = self.chunks.get_mut(place) else { return false };
+        let Err(i) = chunk.times.binary_search(&at) else { return false };
+        chunk.times.insert(i, at);
+        chunk.values.insert(i, value);
+        if chunk.times.len() > CHUNK {
+            let half = chunk.times.len() / 2;
+            let upper = Chunk { times: chunk.times.split_off(half), values: chunk.values.split_off(half) };
+            self.chunks.insert(place + 1, upper);
+        }
+        true
+    }
+
+    /// Adds the levels that the cadence of the newest chunk makes worth keeping.
+    fn keep_levels(&mut self) {
+        let Some(chunk) = self.chunks.back() else { return };
+        let (Some(first), Some(last)) = (chunk.times.first(), chunk.times.last()) else { return };
+        let mut finer = ((last - first) / chunk.times.len().max(1) as i64).max(1);
+        for step in Step::ALL {
+            // The finest level stands on single readings, so it is held to twice the saving.
+            let worth = if self.levels.is_empty() { 2 * WORTH } else { WORTH };
+            if self.levels.iter().any(|level| level.step == step) {
+                finer = step.micros();
+            } else if step.micros() >= finer.saturating_mul(worth) {
+                let mut level = Level { step, buckets: VecDeque::new() };
+                self.rollups(step, i64::MIN, i64::MAX, |bucket| level.buckets.push_back(bucket));
+                let place = self.levels.partition_point(|l| l.step < step);
+                self.levels.insert(place, level);
+                finer = step.micros();
+            }
+        }
+    }
+
+    /// The readings of `from <= time < to`, ascending.
+    pub(super) fn range(&self, from: i64, to: i64) -> impl Iterator<Item = (i64, f64)> + '_ {
+        let first = self.chunks.partition_point(|chunk| chunk.times.last().is_some_and(|&last| last < from));
+        self.chunks
+            .range(first..)
+            .take_while(move |chunk| chunk.times.first().is_some_and(|&first| first < to))
+            .flat_map(move |chunk| {
+                let start = chunk.times.partition_point(|&t| t < from);
+                let end = chunk.times.partition_point(|&t| t < to);
+                chunk.times[start..end].iter().copied().zip(chunk.values[start..end].iter().copied())
+            })
+    }
+
+    /// The newest reading before `at`.
+    pub(super) fn before(&self, at: i64) -> Option<(i64, f64)> {
+        let after = self.chunks.partition_point(|chunk| chunk.times.first().is_some_and(|&first| first < at));
+        let chunk = self.chunks.get(after.checked_sub(1)?)?;
+        let i = chunk.times.partition_point(|&t| t < at).checked_sub(1)?;
+        Some((chunk.times[i], chunk.values[i]))
+    }
+
+    /// Says the buckets of `step` that overlap `from..to` and hold readings, ascending, each whole.
+    pub(super) fn rollups(&self, step: Step, from: i64, to: i64, mut say: impl FnMut(Indexed)) {
+        let width = step.micros();
+        let (first, end) = (from.div_euclid(width), to.saturating_sub(1).div_euclid(width).saturating_add(1));
+        let mut open: Option<Indexed> = None;
+        let mut add = |index: i64, rollup: &Rollup| match &mut open {
+            Some(bucket) if bucket.index == index => bucket.rollup.add(rollup),
+            _ => {
+                if let Some(bucket) = open.replace(Indexed { index, rollup: *rollup }) {
+                    say(bucket);
+                }
+            }
+        };
+        match self.levels.iter().rev().find(|level| level.step <= step) {
+            Some(level) => {
+                let fold = width / level.step.micros();
+                let start = level.buckets.partition_point(|b| b.index < first.saturating_mul(fold));
+                for bucket in level.buckets.range(start..) {
+                    let index = bucket.index.div_euclid(fold);
+                    if index >= end {
+                        break;
+                    }
+                    add(index, &bucket.rollup);
+                }
+            }
+            None => {
+                for (time, value) in self.range(first.saturating_mul(width), end.saturating_mul(width)) {
+                    add(index_of(time, step), &Rollup::of(value));
+                }
+            }
+        }
+        if let Some(bucket) = open {
+            say(bucket);
+        }
+    }
+
+    /// The last time of the oldest chunk: what [`Samples::forget_oldest`] would forget up to.
+    pub(super) fn oldest_chunk_end(&self) -> Option<i64> {
+        self.chunks.front().and_then(|chunk| chunk.times.last()).copied()
+    }
+
+    /// Forgets the oldest chunk and returns the time of its last reading.
+    pub(super) fn forget_oldest(&mut self) -> Option<i64> {
+        let chunk = self.chunks.pop_front()?;
+        self.len -= chunk.times.len();
+        let oldest = self.oldest();
+        for level in &mut self.levels {
+            let keep = oldest.map_or(i64::MAX, |oldest| index_of(oldest, level.step));
+            let forgotten = level.buckets.partition_point(|bucket| bucket.index < keep);
+            level.buckets.drain(..forgotten);
+        }
+        chunk.times.last().copied()
+    }
+}
+
+impl Level {
+    fn add(&mut self, at: i64, rollup: &Rollup) {
+        let index = index_of(at, self.step);
+        match self.buckets.back_mut() {
+            Some(last) if last.index == index => last.rollup.add(rollup),
+            Some(last) if last.index > index => {
+                let place = self.buckets.partition_point(|bucket| bucket.index < index);
+                match self.buckets.get_mut(place) {
+                    Some(bucket) if bucket.index == index => bucket.rollup.add(rollup),
+                    _ => self.buckets.insert(place, Indexed { index, rollup: *rollup }),
+                }
+            }
+            _ => self.buckets.push_back(Indexed { index, rollup: *rollup }),
+        }
+    }
+}
+
+/// The middle one; of an even number the upper. `values` must not be empty.
+pub(super) fn median(values: &mut [i64]) -> i64 {
+    let middle = values.len() / 2;
+    *values.select_nth_unstable(middle).1
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn naive_rollups(model: &BTreeMap<i64, f64>, step: Step, from: i64, to: i64) -> BTreeMap<i64, Rollup> {
+        let mut buckets = BTreeMap::new();
+        for (&time, &value) in model {
+            buckets.entry(index_of(time, step)).or_insert(Rollup::EMPTY).add(&Rollup::of(value));
+        }
+        buckets.retain(|&index, _| index * step.micros() < to && (index + 1) * step.micros() > from);
+        buckets
+    }
+
+    fn close(a: &Rollup, b: &Rollup) -> bool {
+        a.count == b.count && a.min == b.min && a.max == b.max && (a.sum - b.sum).abs() < 1e-6
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        #[test]
+        fn readings_and_rollups_equal_those_of_a_sorted_map(
+            cadence in prop::sample::select(vec![20_000i64, 100_000, 1_000_000, 60_000_000]),
+            points in prop::collection::vec((0..5_000i64, -100.0f64..100.0), 1..6_000),
+            in_order in any::<bool>(),
+            window in (0..5_000i64, 0..5_000i64),
+        ) {
+            let mut points = points;
+            if in_order {
+                points.sort_by_key(|(at, _)| *at);
+            }
+            let mut model = BTreeMap::new();
+            let mut samples = Samples::default();
+            for (at, value) in points {
+                let at = at * cadence;
+                let newest = model.last_key_value().map(|(&t, _)| t);
+                let expected = if model.contains_key(&at) {
+                    Inserted::Duplicate
+                } else if newest.is_none_or(|newest| at > newest) {
+                    Inserted::Appended
+                } else {
+                    Inserted::Late
+                };
+                model.entry(at).or_insert(value);
+                prop_assert_eq!(samples.insert(at, value), expected);
+            }
+            prop_assert_eq!(samples.len(), model.len());
+            let (from, to) = (window.0.min(window.1) * cadence, window.0.max(window.1) * cadence);
+            let found: Vec<_> = samples.range(from, to).collect();
+            let expected: Vec<_> = model.range(from..to).map(|(&t, &v)| (t, v)).collect();
+            prop_assert_eq!(found, expected);
+            prop_assert_eq!(samples.before(from), model.range(..from).next_back().map(|(&t, &v)| (t, v)));
+            for step in Step::ALL {
+                let mut found = BTreeMap::new();
+                samples.rollups(step, from, to, |b| { found.insert(b.index, b.rollup); });
+                if from == to { continue; }
+                let expected = naive_rollups(&model, step, from, to);
+                prop_assert_eq!(found.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
+                for (index, rollup) in &found {
+                    prop_assert!(close(rollup, &expected[index]), "{:?} {} {:?}", step, index, rollup);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn levels_keep_the_entries_of_a_column_few() {
+        let mut samples = Samples::default();
+        for i in 0..200_000 {
+            samples.insert(i * 100_000, 1.0);
+        }
+        let steps: Vec<_> = samples.levels.iter().map(|l| l.step).collect();
+        assert_eq!(steps, [Step::S1, Step::S5, Step::M1, Step::M5, Step::H1, Step::H6, Step::D1]);
+        assert!(samples.bytes() < 200_000 * 21, "{}", samples.bytes());
+    }
+
+    #[test]
+    fn forgetting_the_oldest_leaves_whole_what_is_newer() {
+        let mut samples = Samples::default();
+        for i in 0..5_000 {
+            samples.insert(i * 100_000, i as f64);
+        }
+        let up_to = samples.forget_oldest().expect("a chunk");
+        assert_eq!(samples.len(), 5_000 - CHUNK);
+        assert_eq!(samples.oldest(), Some(up_to + 100_000));
+        let mut counted = 0;
+        samples.rollups(Step::S1, up_to + 1_000_000, i64::MAX, |bucket| counted += bucket.rollup.count);
+        assert!(counted as usize >= samples.len() - 10);
+    }
+}

@@ -1,0 +1,342 @@
+//! What a chart draws of one series: columns at most about a pixel wide, or single readings where there are few.
+//!
+//! Columns are whole buckets of one rung, or stretches of a fixed width where single readings are shown. Both are
+//! anchored in absolute time, so scrolling moves columns and never changes them.
+
+use std::collections::{BTreeMap, HashSet};
+
+use protocol::{SeriesId, Step, Timestamp};
+
+use super::rollup::{Indexed, Rollup, index_of};
+use super::samples::median;
+use super::tiles::{Content, Fineness, TileKey, Tiles};
+use super::{Series, SeriesStore};
+
+/// The shortest silence that is a gap, whatever the cadence. Chosen: a hiccup of the network is not an outage.
+const GAP_MIN_MICROS: i64 = 2_000_000;
+/// How many times the usual distance between readings makes a gap. Chosen: one or two lost readings do not.
+const GAP_CADENCES: i64 = 3;
+/// From this many readings a pixel on, single readings become columns.
+const DENSE: f64 = 2.0;
+
+/// The distance between two readings from which on there is a gap, where `cadence` is usual.
+pub(super) fn gap_of(cadence: i64) -> i64 {
+    cadence.saturating_mul(GAP_CADENCES).max(GAP_MIN_MICROS)
+}
+
+/// The readings of one column, or one reading.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Column {
+    /// The middle of the column, or the time of the reading; microseconds.
+    pub at: i64,
+    /// Number of readings.
+    pub count: u32,
+    /// Smallest value.
+    pub min: f64,
+    /// Largest value.
+    pub max: f64,
+    /// Arithmetic mean.
+    pub mean: f64,
+}
+
+impl Column {
+    const fn reading(at: i64, value: f64) -> Self {
+        Self { at, count: 1, min: value, max: value, mean: value }
+    }
+
+    fn of(at: i64, rollup: &Rollup) -> Self {
+        Self { at, count: rollup.count, min: rollup.min, max: rollup.max, mean: rollup.mean() }
+    }
+}
+
+/// What a chart draws of one series.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Trace {
+    /// Ascending in time. One more on each side of the view, if known, so that lines reach its edges.
+    pub columns: Vec<Column>,
+    /// Width of a column in microseconds; 0 if each is a single reading.
+    pub width: i64,
+    /// A silence longer than this between two columns is a gap.
+    pub gap: i64,
+    /// Whether history is still missing from it.
+    pub is_partial: bool,
+}
+
+impl Trace {
+    /// Whether there is a gap between a column and the next.
+    pub const fn is_gap(&self, earlier: &Column, later: &Column) -> bool {
+        later.at - earlier.at - self.width >= self.gap
+    }
+
+    /// The stretches without a gap.
+    pub fn runs(&self) -> impl Iterator<Item = &[Column]> {
+        self.columns.chunk_by(|a, b| !self.is_gap(a, b))
+    }
+
+    /// The column nearest to `at`, unless it is further away than data can be there.
+    pub fn nearest(&self, at: Timestamp) -> Option<&Column> {
+        let after = self.columns.partition_point(|column| column.at < at.0);
+        let candidates = [after.checked_sub(1).and_then(|i| self.columns.get(i)), self.columns.get(after)];
+        let nearest = candidates.into_iter().flatten().min_by_key(|column| (column.at - at.0).abs())?;
+        ((nearest.at - at.0).abs() - self.width / 2 <= self.gap / 2).then_some(nearest)
+    }
+
+    /// The column that holds at `at`: the newest that is not later. What a state means between two readings.
+    pub fn holding(&self, at: Timestamp) -> Option<&Column> {
+        let after = self.columns.partition_point(|column| column.at - self.width / 2 <= at.0);
+        after.checked_sub(1).and_then(|i| self.columns.get(i))
+    }
+}
+
+impl SeriesStore {
+    /// Fills `trace` with what is known of a series in a view.
+    pub fn trace(
+        &self,
+        series: SeriesId,
+        from: Timestamp,
+        to: Timestamp,
+        micros_per_pixel: f64,
+        trace: &mut Trace,
+    ) {
+        trace.columns.clear();
+        trace.width = 0;
+        trace.is_partial = false;
+        let Some(series) = self.series.get(&series) else {
+            trace.gap = GAP_MIN_MICROS;
+            return;
+        };
+        let fineness = series.fineness(from, to, micros_per_pixel);
+        match fineness {
+            Fineness::Raw(_) => series.trace_readings(fineness, from.0, to.0, micros_per_pixel, trace),
+            Fineness::Buckets(step) => {
+                let fold = (micros_per_pixel / step.micros() as f64).round().max(1.0) as i64;
+                series.trace_buckets(fineness, step, fold, from.0, to.0, trace);
+            }
+        }
+        let missing = series.missing(fineness, from.0, to.0);
+        if !missing.is_empty() {
+            trace.is_partial = true;
+            series.fill(&missing, from.0, to.0, micros_per_pixel, trace);
+        }
+        trace.gap = gap_of(cadence(trace).or(series.cadence).unwrap_or(0));
+    }
+
+    /// The newest reading before `at` that is held one by one: the state that a view begins with.
+    pub fn before(&self, series: SeriesId, at: Timestamp) -> Option<(Timestamp, f64)> {
+        let series = self.series.get(&series)?;
+        let live = series.samples.before(at.0);
+        let tiles = series
+            .tiles
+            .filled(i64::MIN, at.0)
+            .filter_map(|(_, content)| content.readings(i64::MIN, at.0).last().copied());
+        tiles.chain(live).max_by_key(|(time, _)| *time).map(|(time, value)| (Timestamp(time), value))
+    }
+}
+
+impl Series {
+    /// Single readings, or columns of them where they are dense.
+    fn trace_readings(
+        &self,
+        fineness: Fineness,
+        from: i64,
+        to: i64,
+        micros_per_pixel: f64,
+        trace: &mut Trace,
+    ) {
+        let margin = self.gap_micros();
+        let (from, to) = (from.saturating_sub(margin), to.saturating_add(margin));
+        let history = Tiles::keys(fineness, from, to)
+            .filter_map(|key| self.tiles.content(key))
+            .flat_map(|content| content.readings(from, to).iter().copied());
+        let live = self.samples.range(from, to);
+        let width = micros_per_pixel.round().max(1.0) as i64;
+        let pixels = (to - from) as f64 / micros_per_pixel;
+        let columns = &mut trace.columns;
+        join_by_time(history, live, |at, value| columns.push(Column::reading(at, value)));
+        if columns.len() as f64 > pixels * DENSE {
+            trace.width = width;
+            fold_readings(columns, width);
+        }
+    }
+
+    /// Columns of `fold` whole buckets.
+    fn trace_buckets(
+        &self,
+        fineness: Fineness,
+        step: Step,
+        fold: i64,
+        from: i64,
+        to: i64,
+        trace: &mut Trace,
+    ) {
+        let width = step.micros() * fold;
+        trace.width = width;
+        let (first, end) = (from.div_euclid(width) - 1, to.div_euclid(width) + 2);
+        let (from, to) = (first * width, end * width);
+        let mut live = Vec::new();
+        self.samples.rollups(step, from, to, |bucket| live.push(bucket));
+        let mut live = live.into_iter().peekable();
+        let mut open: Option<(i64, Rollup)> = None;
+        let columns = &mut trace.columns;
+        let mut add = |bucket: Indexed| {
+            let index = bucket.index.div_euclid(fold);
+            match &mut open {
+                Some((column, rollup)) if *column == index => rollup.add(&bucket.rollup),
+                _ => {
+                    if let Some((column, rollup)) = open.replace((index, bucket.rollup)) {
+                        columns.push(Column::of(column * width + width / 2, &rollup));
+                    }
+                }
+            }
+        };
+        for key in Tiles::keys(fineness, from, to) {
+            let Some(Content::Buckets(buckets)) = self.tiles.content(key) else { continue };
+            let start = buckets.partition_point(|bucket| bucket.index < index_of(from, step));
+            for bucket in &buckets[start..] {
+                if bucket.index.saturating_mul(step.micros()) >= to {
+                    break;
+                }
+                while let Some(earlier) = live.next_if(|l| l.index < bucket.index) {
+                    add(earlier);
+                }
+                let mut bucket = *bucket;
+                if let Some(same) = live.next_if(|l| l.index == bucket.index) {
+                    bucket.rollup.join(&same.rollup);
+                }
+                add(bucket);
+            }
+        }
+        live.for_each(&mut add);
+        if let Some((column, rollup)) = open {
+            columns.push(Column::of(column * width + width / 2, &rollup));
+        }
+    }
+
+    /// The tiles of a view that are not there and that live data do not tell.
+    fn missing(&self, fineness: Fineness, from: i64, to: i64) -> Vec<TileKey> {
+        let live_from = self.live_from.unwrap_or(i64::MAX);
+        Tiles::keys(fineness, from, to)
+            .filter(|key| key.from().max(from) < live_from)
+            .filter(|key| self.tiles.slots.get(key).is_none_or(|slot| slot.content.is_none()))
+            .collect()
+    }
+
+    /// Fills empty columns of missing tiles from finer tiles, and from coarser ones what then is left.
+    fn fill(&self, missing: &[TileKey], from: i64, to: i64, micros_per_pixel: f64, trace: &mut Trace) {
+        let width = if trace.width > 0 { trace.width } else { micros_per_pixel.round().max(1.0) as i64 };
+        let taken: HashSet<i64> = trace.columns.iter().map(|column| column.at.div_euclid(width)).collect();
+        let is_free = |column: i64| {
+            let at = column * width;
+            at >= from
+                && at <= to
+                && !taken.contains(&column)
+                && missing.iter().any(|k| (k.from()..k.to()).contains(&at))
+        };
+        let mut filled: BTreeMap<i64, Rollup> = BTreeMap::new();
+        let mut of_level: BTreeMap<i64, Rollup> = BTreeMap::new();
+        let mut level = None;
+        for (key, content) in self.tiles.filled(from, to) {
+            if level.replace(key.fineness) != Some(key.fineness) {
+                take_over(&mut filled, &mut of_level);
+            }
+            let mut add = |at: i64, rollup: &Rollup| {
+                let grain = key.fineness.grain();
+                let end = at.saturating_add(grain).min(to);
+                let last = if grain <= width { at } else { end - 1 };
+                for column in at.max(from - width).div_euclid(width)..=last.div_euclid(width) {
+                    if is_free(column) && !filled.contains_key(&column) {
+                        of_level.entry(column).or_insert(Rollup::EMPTY).add(rollup);
+                    }
+                }
+            };
+            match content {
+                Content::Readings(_) => {
+                    for (at, value) in content.readings(from, to) {
+                        add(*at, &Rollup::of(*value));
+                    }
+                }
+                Content::Buckets(buckets) => {
+                    for bucket in buckets {
+                        add(bucket.index.saturating_mul(key.fineness.grain()), &bucket.rollup);
+                    }
+                }
+            }
+        }
+        take_over(&mut filled, &mut of_level);
+        if filled.is_empty() {
+            return;
+        }
+        trace.width = width;
+        trace
+            .columns
+            .extend(filled.iter().map(|(column, rollup)| Column::of(column * width + width / 2, rollup)));
+        trace.columns.sort_by_key(|column| column.at);
+    }
+}
+
+/// Moves the columns that one level filled to those of the finer levels, which go first.
+fn take_over(filled: &mut BTreeMap<i64, Rollup>, of_level: &mut BTreeMap<i64, Rollup>) {
+    for (column, rollup) in std::mem::take(of_level) {
+        filled.entry(column).or_insert(rollup);
+    }
+}
+
+/// Says the readings of both in order of time; of one time only the first's.
+fn join_by_time(
+    first: impl Iterator<Item = (i64, f64)>,
+    second: impl Iterator<Item = (i64, f64)>,
+    mut say: impl FnMut(i64, f64),
+) {
+    let mut second = second.peekable();
+    for (at, value) in first {
+        while let Some((at, value)) = second.next_if(|(other, _)| *other < at) {
+            say(at, value);
+        }
+        second.next_if(|(other, _)| *other == at);
+        say(at, value);
+    }
+    for (at, value) in second {
+        say(at, value);
+    }
+}
+
+/// Makes columns of `width` from single readings, in place.
+fn fold_readings(columns: &mut Vec<Column>, width: i64) {
+    let mut kept = 0;
+    let mut open: Option<(i64, Rollup)> = None;
+    for i in 0..columns.len() {
+        let index = columns[i].at.div_euclid(width);
+        let reading = Rollup::of(columns[i].mean);
+        match &mut open {
+            Some((column, rollup)) if *column == index => rollup.add(&reading),
+            _ => {
+                if let Some((column, rollup)) = open.replace((index, reading)) {
+                    columns[kept] = Column::of(column * width + width / 2, &rollup);
+                    kept += 1;
+                }
+            }
+        }
+    }
+    if let Some((column, rollup)) = open {
+        columns[kept] = Column::of(column * width + width / 2, &rollup);
+        kept += 1;
+    }
+    columns.truncate(kept);
+}
+
+/// The usual distance between the readings of a trace.
+fn cadence(trace: &Trace) -> Option<i64> {
+    /// Distances looked at; a median needs no more.
+    const SAMPLES: usize = 256;
+    let stride = trace.columns.len() / SAMPLES + 1;
+    let mut distances: Vec<i64> = trace
+        .columns
+        .windows(2)
+        .step_by(stride)
+        .map(|pair| match pair[0].count {
+            count if count >= 2 && trace.width > 0 => trace.width / i64::from(count),
+            _ => pair[1].at - pair[0].at,
+        })
+        .collect();
+    (distances.len() >= 3).then(|| median(&mut distances))
+}
