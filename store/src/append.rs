@@ -29,21 +29,18 @@ impl Account {
             self.duplicate += 1;
             return Outcome::Duplicate;
         }
-        if batch.after.0 != self.last || batch.seq > Seq::MAX {
+        // Only a skip may pass over numbers: a hole is declared, or it is a mistake.
+        let hole = batch.seq.0 - self.last > 1 && batch.content != BatchContent::Skipped;
+        if batch.after.0 != self.last || hole || batch.seq > Seq::MAX {
             return Outcome::OutOfOrder;
         }
-        let lost = (batch.seq.0 - self.last - 1) as i64;
         match &batch.content {
             BatchContent::Readings(rows) => {
                 self.stored += 1;
-                self.skipped += lost;
                 self.readings += rows.len() as i64;
             }
-            BatchContent::Refused => {
-                self.refused += 1;
-                self.skipped += lost;
-            }
-            BatchContent::Skipped => self.skipped += lost + 1,
+            BatchContent::Refused => self.refused += 1,
+            BatchContent::Skipped => self.skipped += (batch.seq.0 - self.last) as i64,
         }
         self.last = batch.seq.0;
         self.moved = true;
@@ -57,7 +54,11 @@ impl Writer {
     ///
     /// Batches of one stream are taken in the order given. `received_at` is noted with every reading.
     pub fn append(&mut self, batches: &[Batch], received_at: Timestamp) -> Result<Appended, StoreError> {
+        self.link.check()?;
         let first = self.next;
+        if batches.is_empty() {
+            return Ok(Appended { outcomes: Vec::new(), first: Position(first), last: Position(first - 1) });
+        }
         let mut next = first;
         let mut accounts = HashMap::new();
         let mut outcomes = Vec::with_capacity(batches.len());

@@ -172,7 +172,7 @@ fn find_registered(connection: &Connection, hello: &Hello) -> Result<Option<Regi
     for (place, metric) in (0..).zip(&hello.metrics) {
         match by_name.get(metric.name.as_str()) {
             Some(stored) if stored.place == Some(place) && stored.declaration == *metric => {
-                series.push(stored.id)
+                series.push(stored.id);
             }
             _ => return Ok(None),
         }
@@ -187,17 +187,16 @@ fn store_hello(connection: &Connection, hello: &Hello, now: Timestamp) -> Result
         .prepare_cached("UPDATE device SET model = ?2, firmware = ?3, commands = ?4 WHERE device_key = ?1")?
         .execute((device.0, &hello.model, &hello.firmware, row::to_json(&hello.commands)?))?;
     let series = store_metrics(connection, device, &hello.metrics, now)?;
-    let (stream, settled) = match find_stream(connection, device, &hello.epoch)? {
-        Some(found) => found,
-        None => {
-            connection
-                .prepare_cached(
-                    "INSERT INTO stream (device_key, epoch, last_seq, created_at, changed_at)
-                     VALUES (?1, ?2, 0, ?3, ?3)",
-                )?
-                .execute((device.0, hello.epoch.as_str(), now.0))?;
-            (StreamKey(connection.last_insert_rowid()), Seq(0))
-        }
+    let (stream, settled) = if let Some(found) = find_stream(connection, device, &hello.epoch)? {
+        found
+    } else {
+        connection
+            .prepare_cached(
+                "INSERT INTO stream (device_key, epoch, last_seq, created_at, changed_at)
+                 VALUES (?1, ?2, 0, ?3, ?3)",
+            )?
+            .execute((device.0, hello.epoch.as_str(), now.0))?;
+        (StreamKey(connection.last_insert_rowid()), Seq(0))
     };
     Ok(Registered { device, stream, settled, series })
 }

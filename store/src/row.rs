@@ -19,18 +19,6 @@ pub(crate) fn value(stored: ValueRef<'_>) -> Result<Value, StoreError> {
     }
 }
 
-/// Reads a number or a boolean as a number, for arithmetic.
-pub(crate) fn number(stored: ValueRef<'_>) -> Result<f64, StoreError> {
-    match stored {
-        ValueRef::Real(n) if n.is_finite() => Ok(n),
-        ValueRef::Integer(0) => Ok(0.0),
-        ValueRef::Integer(1) => Ok(1.0),
-        other => {
-            Err(StoreError::corrupt(format!("a value of type {} in a series of numbers", other.data_type())))
-        }
-    }
-}
-
 /// The form in which a value is stored. A number is bound as REAL, so that SQLite changes nothing about it.
 pub(crate) fn bind(value: &Value) -> ToSqlOutput<'_> {
     match value {

@@ -50,7 +50,7 @@ pub struct Batch {
     pub stream: StreamKey,
     /// The batch that must be the last settled one of the stream for this one to be taken.
     pub after: Seq,
-    /// Its number; the stream moves there. Numbers between `after` and it are counted as skipped.
+    /// Its number; the stream moves there. It directly follows `after`, unless the batch is a skip.
     pub seq: Seq,
     /// What is in it.
     pub content: BatchContent,
@@ -74,7 +74,7 @@ pub enum Outcome {
     Settled,
     /// It was settled before; nothing of it was stored again (I-2).
     Duplicate,
-    /// The batch before it is missing; nothing of it was stored.
+    /// It does not follow the last settled batch of its stream; nothing of it was stored.
     OutOfOrder,
 }
 

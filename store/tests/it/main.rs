@@ -1,0 +1,17 @@
+//! The store against files: what it promises, and what it does when a file is not what it should be.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "clippy allows these in tests, but does not see that helpers are tests"
+)]
+
+mod append;
+mod commands;
+mod credentials;
+mod devices;
+mod files;
+mod full;
+mod history;
+mod model;
+mod support;
