@@ -1,6 +1,15 @@
 //! A WebSocket to a hub that stays connected: connect, authenticate, heartbeat, reconnect, outbox.
 
+pub mod backoff;
+pub mod connect;
+pub mod device;
+pub mod ending;
 pub mod endpoint;
+pub mod heartbeat;
+mod line;
+mod link;
 pub mod viewer;
 
+pub use backoff::BackoffConfig;
+pub use ending::{ConnectError, Ending};
 pub use endpoint::{Endpoint, EndpointError, Token, TokenRole};
