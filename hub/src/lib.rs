@@ -1,1 +1,21 @@
-//! Placeholder.
+//! The hub: takes readings in from devices, stores them, tells viewers, and carries commands back.
+//!
+//! The main path, in the order in which a reading travels:
+//! [`http`] (upgrade) -> [`auth`] -> [`session::device`] -> `protocol::inbox` -> [`ingest`] -> `store` (commit, fsync)
+//! -> ack; and from the same commit -> [`live`] -> [`session::viewer`].
+
+pub mod auth;
+pub mod cli;
+pub mod clock;
+pub mod commands;
+pub mod config;
+pub mod directory;
+pub mod http;
+pub mod ingest;
+pub mod live;
+pub mod readers;
+pub mod serve;
+pub mod session;
+
+pub use config::Config;
+pub use serve::{Hub, Running, ServeError, start};

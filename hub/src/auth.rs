@@ -1,0 +1,167 @@
+//! Who may connect: tokens, their hashes, and what each opens (I-12).
+//!
+//! A token is 256 random bits, so a plain SHA-256 is enough to store it by, and looking it up by its hash tells an
+//! attacker nothing about it. Tokens are shown once, when they are made; no log and no Debug output holds one.
+
+use std::fmt;
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use protocol::{DeviceId, Timestamp, local};
+use sha2::{Digest as _, Sha256};
+use store::{CredentialRole, NewCredential, Reader, StoreError, Writer};
+
+/// A secret that opens a connection. Prints as `***`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(String);
+
+/// Longest text that is looked up as a token, in bytes. Ours are 68.
+pub const TOKEN_MAX_BYTES: usize = 256;
+
+impl Token {
+    /// Draws a new token; `prefix` says to a person what it opens.
+    pub fn draw(prefix: &str) -> Result<Self, getrandom::Error> {
+        let mut bytes = [0_u8; 32];
+        getrandom::fill(&mut bytes)?;
+        let mut text = format!("{prefix}_");
+        for byte in bytes {
+            text.push_str(&format!("{byte:02x}"));
+        }
+        Ok(Self(text))
+    }
+
+    /// Takes a token as given.
+    pub fn from_text(text: &str) -> Self {
+        Self(text.trim().to_owned())
+    }
+
+    /// The secret itself, to be written to its owner.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// What the database keeps of it.
+    pub fn hash(&self) -> [u8; 32] {
+        Sha256::digest(self.0.as_bytes()).into()
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// Who is connected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Principal {
+    /// What the credential opens.
+    pub role: CredentialRole,
+    /// What a person calls it.
+    pub label: String,
+}
+
+/// Looks a token up. `None`: unknown or revoked.
+pub fn find(reader: &Reader, token: &Token) -> Result<Option<Principal>, StoreError> {
+    let found = reader.credential(&token.hash())?;
+    Ok(found
+        .filter(|credential| credential.revoked_at.is_none())
+        .map(|credential| Principal { role: credential.role, label: credential.label }))
+}
+
+/// Makes a token for a device and stores its hash.
+pub fn add_device(writer: &mut Writer, id: &DeviceId, now: Timestamp) -> Result<Token, AuthError> {
+    writer.create_device(id, now)?;
+    let token = Token::draw("device")?;
+    writer.add_credential(&NewCredential {
+        hash: token.hash(),
+        role: CredentialRole::Device(id.clone()),
+        label: format!("device {id}"),
+        created_at: now,
+    })?;
+    Ok(token)
+}
+
+/// Why a credential could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthError {
+    /// The database did not take it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The system gave no random bits.
+    #[error("no random numbers from the system: {0}")]
+    Random(#[from] getrandom::Error),
+    /// A token file could not be read or written.
+    #[error("token file {path}: {problem}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        problem: String,
+    },
+}
+
+/// Sees to it that the data folder holds a token for each local role, readable by its owner only, and that the
+/// database knows them. Programs on this machine find them there, so that nothing need be typed.
+pub fn ensure_local_tokens(
+    writer: &mut Writer,
+    reader: &Reader,
+    data: &Path,
+    now: Timestamp,
+) -> Result<(), AuthError> {
+    for (file, prefix, role) in [
+        (local::OPERATOR_TOKEN_FILE, "operator", CredentialRole::Operator),
+        (local::VIEWER_TOKEN_FILE, "viewer", CredentialRole::Viewer),
+        (local::FLEET_TOKEN_FILE, "fleet", CredentialRole::Fleet),
+    ] {
+        let path = data.join(file);
+        let token = match std::fs::read_to_string(&path) {
+            Ok(text) if !text.trim().is_empty() => Token::from_text(&text),
+            Ok(_) => write_new_token(&path, prefix)?,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => write_new_token(&path, prefix)?,
+            Err(e) => return Err(file_error(&path, &e)),
+        };
+        if reader.credential(&token.hash())?.is_none() {
+            writer.add_credential(&NewCredential {
+                hash: token.hash(),
+                role,
+                label: format!("local {prefix}"),
+                created_at: now,
+            })?;
+        }
+    }
+    Ok(())
+}
+
+fn file_error(path: &Path, error: &std::io::Error) -> AuthError {
+    AuthError::File { path: path.to_owned(), problem: error.to_string() }
+}
+
+fn write_new_token(path: &Path, prefix: &str) -> Result<Token, AuthError> {
+    let token = Token::draw(prefix)?;
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let write = || {
+        let mut file = options.open(path)?;
+        writeln!(file, "{}", token.reveal())?;
+        file.sync_all()
+    };
+    write().map_err(|e| file_error(path, &e))?;
+    Ok(token)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn i_12_a_token_does_not_print_itself() {
+        let token = Token::draw("device").unwrap();
+        assert_eq!(format!("{token:?}"), "***");
+        assert_eq!(token.reveal().len(), "device_".len() + 64);
+        assert_ne!(token.reveal(), Token::draw("device").unwrap().reveal());
+    }
+}

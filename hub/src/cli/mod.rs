@@ -1,0 +1,143 @@
+//! The command line: `hub serve`, `hub device`, `hub command`, `hub tail`.
+//!
+//! Only here does the hub print: answers go to standard output, logs and errors to standard error.
+//! Exit codes: 0 done, 1 failed, 2 bad usage, 3 a command that ended in another way than `succeeded`.
+
+mod device;
+mod print;
+mod remote;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use protocol::{DeviceId, MetricName};
+
+use crate::config::Options;
+
+/// A telemetry hub: readings in over WebSockets, onto disk, out to viewers, and commands back.
+#[derive(Debug, Parser)]
+#[command(name = "hub", version, about, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    /// Flags of `serve`, which is what runs when no subcommand is named.
+    #[command(flatten)]
+    serve: Options,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the hub (the default)
+    Serve(Options),
+    /// Devices and their tokens
+    #[command(subcommand)]
+    Device(DeviceCommand),
+    /// Commands to devices
+    #[command(subcommand)]
+    Command(CommandCommand),
+    /// Print readings as they are stored
+    Tail(TailArgs),
+}
+
+#[derive(Debug, Subcommand)]
+enum DeviceCommand {
+    /// Make a device and print its token, once
+    Add {
+        /// Id of the device
+        id: DeviceId,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// List devices
+    List {
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        remote: Remote,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum CommandCommand {
+    /// Send a command to a device
+    Send {
+        /// Id of the device
+        device: DeviceId,
+        /// Name of the command
+        name: MetricName,
+        /// Arguments: KEY=VALUE. A value that is JSON is taken as such, anything else as a text
+        args: Vec<String>,
+        /// Wait until it has ended; exit code 0 only if it succeeded
+        #[arg(long)]
+        wait: bool,
+        /// One JSON object for each change
+        #[arg(long)]
+        json: bool,
+        /// Seconds it may wait for its delivery [default: 300]
+        #[arg(long, value_name = "SECONDS")]
+        expires_in: Option<f64>,
+        #[command(flatten)]
+        remote: Remote,
+    },
+}
+
+#[derive(Debug, Args)]
+struct TailArgs {
+    /// Only devices that match: `pump-*`
+    #[arg(long = "device", value_name = "PATTERN")]
+    devices: Vec<String>,
+    /// Only metrics that match
+    #[arg(long = "metric", value_name = "PATTERN")]
+    metrics: Vec<String>,
+    /// Stop after this many readings
+    #[arg(long, value_name = "COUNT")]
+    count: Option<u64>,
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+/// Where the hub is, and with which token.
+#[derive(Debug, Clone, Args)]
+struct Remote {
+    /// The hub
+    #[arg(long, env = protocol::local::HUB_VARIABLE, value_name = "URL", default_value = "ws://127.0.0.1:7878")]
+    hub: String,
+    /// Data folder of a hub on this machine, where the token is found
+    #[arg(long, env = protocol::local::DATA_VARIABLE, value_name = "DIR")]
+    data: Option<std::path::PathBuf>,
+    /// Token, if it is not in the data folder
+    #[arg(long, env = protocol::local::TOKEN_VARIABLE, value_name = "TOKEN", hide_env_values = true)]
+    token: Option<String>,
+}
+
+/// Runs what was asked for.
+pub fn run(cli: Cli) -> ExitCode {
+    let result = match cli.command {
+        None => serve::run(&cli.serve),
+        Some(Command::Serve(options)) => serve::run(&options),
+        Some(Command::Device(DeviceCommand::Add { id, remote })) => device::add(&id, &remote),
+        Some(Command::Device(DeviceCommand::List { json, remote })) => device::list(json, &remote),
+        Some(Command::Command(CommandCommand::Send {
+            device,
+            name,
+            args,
+            wait,
+            json,
+            expires_in,
+            remote,
+        })) => remote::send_command(remote::Order { device, name, args, wait, json, expires_in }, &remote),
+        Some(Command::Tail(args)) => remote::tail(args),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            print::error(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! What the command line does through a hub that runs, as a viewer of its own: commands, `tail`, the list of devices.
+
+use std::collections::HashMap;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use futures_util::{SinkExt as _, StreamExt as _};
+use protocol::command::CommandState;
+use protocol::select::Select;
+use protocol::viewer::{
+    CommandInfo, Detail, DeviceInfo, HubToViewer, SendCommand, Subscribe, Transition, ViewerMessage,
+};
+use protocol::{DeviceId, MetricName, SUBPROTOCOL, SeriesId, Timestamp, VIEWER_PATH, limits, local};
+use serde_json::{Map, Value as Json, json};
+use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::client::ClientRequestBuilder;
+use tokio_tungstenite::tungstenite::protocol::Message;
+use tokio_tungstenite::tungstenite::{self, http::Uri};
+
+use super::{Remote, TailArgs, print};
+use crate::config::data_folder;
+use crate::session::socket_config;
+
+/// A command as it was typed.
+pub(super) struct Order {
+    pub(super) device: DeviceId,
+    pub(super) name: MetricName,
+    pub(super) args: Vec<String>,
+    pub(super) wait: bool,
+    pub(super) json: bool,
+    pub(super) expires_in: Option<f64>,
+}
+
+pub(super) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?.block_on(work)
+}
+
+/// The operator's token: as given, else from the data folder.
+pub(super) fn token(remote: &Remote) -> anyhow::Result<String> {
+    if let Some(token) = &remote.token {
+        return Ok(token.clone());
+    }
+    let path = data_folder(remote.data.as_deref())?.join(local::OPERATOR_TOKEN_FILE);
+    let text = std::fs::read_to_string(&path).with_context(|| {
+        format!(
+            "no token in {}: name the hub's folder with --data, or a token with {}",
+            path.display(),
+            local::TOKEN_VARIABLE
+        )
+    })?;
+    Ok(text.trim().to_owned())
+}
+
+/// A time for a person: UTC, to the millisecond.
+pub(super) fn time(at: Timestamp) -> String {
+    jiff::Timestamp::from_microsecond(at.micros())
+        .map_or_else(|_| at.micros().to_string(), |t| t.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string())
+}
+
+struct Viewer {
+    socket: WebSocketStream<TcpStream>,
+}
+
+impl Viewer {
+    /// `None`: no hub answers there.
+    async fn connect(remote: &Remote) -> anyhow::Result<Option<Self>> {
+        let url = url::Url::parse(&remote.hub).with_context(|| format!("--hub {}", remote.hub))?;
+        if url.scheme() != "ws" {
+            bail!("--hub {}: only ws:// is spoken here", remote.hub);
+        }
+        let (host, port) = (url.host_str().unwrap_or("127.0.0.1"), url.port().unwrap_or(80));
+        let Ok(stream) = TcpStream::connect((host, port)).await else { return Ok(None) };
+        stream.set_nodelay(true)?;
+        let uri: Uri = format!("ws://{host}:{port}{VIEWER_PATH}").parse()?;
+        let request = ClientRequestBuilder::new(uri)
+            .with_header("Authorization", format!("Bearer {}", token(remote)?))
+            .with_sub_protocol(SUBPROTOCOL);
+        let config = socket_config(16 * 1024, limits::HUB_MESSAGE_MAX_BYTES, 1024 * 1024);
+        match tokio_tungstenite::client_async_with_config(request, stream, Some(config)).await {
+            Ok((socket, _)) => Ok(Some(Self { socket })),
+            Err(tungstenite::Error::Http(response)) => {
+                let body = response.body().as_deref().unwrap_or_default();
+                bail!("the hub refused: {}: {}", response.status(), String::from_utf8_lossy(body))
+            }
+            Err(error) => Err(error).context("the upgrade failed"),
+        }
+    }
+
+    async fn must_connect(remote: &Remote) -> anyhow::Result<Self> {
+        match Self::connect(remote).await? {
+            Some(viewer) => Ok(viewer),
+            None => bail!(
+                "no hub answers at {}: start one with `hub serve`, or name another with --hub",
+                remote.hub
+            ),
+        }
+    }
+
+    async fn say(&mut self, message: impl Into<ViewerMessage>) -> anyhow::Result<()> {
+        Ok(self.socket.send(Message::Text(message.into().encode().into())).await?)
+    }
+
+    async fn next(&mut self) -> anyhow::Result<HubToViewer> {
+        loop {
+            match self.socket.next().await {
+                Some(Ok(Message::Text(text))) => return Ok(HubToViewer::decode(&text)?),
+                Some(Ok(Message::Close(Some(frame)))) => {
+                    bail!("the hub closed: {} {}", frame.code, frame.reason)
+                }
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Err(error.into()),
+                None => bail!("the connection to the hub is lost"),
+            }
+        }
+    }
+
+    /// The snapshot of devices that follows `welcome`.
+    async fn devices(&mut self) -> anyhow::Result<Vec<DeviceInfo>> {
+        let mut devices = Vec::new();
+        loop {
+            if let HubToViewer::Devices(part) = self.next().await? {
+                devices.extend(part.devices);
+                if part.snapshot && !part.more {
+                    return Ok(devices);
+                }
+            }
+        }
+    }
+
+    async fn close(mut self) {
+        // We have what we came for; an orderly close is a courtesy.
+        drop(self.socket.close(None).await);
+    }
+}
+
+/// All devices, as a hub that runs knows them. `None`: no hub answers.
+pub(super) async fn devices(remote: &Remote) -> anyhow::Result<Option<Vec<DeviceInfo>>> {
+    let Some(mut viewer) = Viewer::connect(remote).await? else { return Ok(None) };
+    let devices = viewer.devices().await?;
+    viewer.close().await;
+    Ok(Some(devices))
+}
+
+fn parse_args(args: &[String]) -> anyhow::Result<Map<String, Json>> {
+    let mut parsed = Map::new();
+    for arg in args {
+        let Some((key, value)) = arg.split_once('=') else {
+            bail!("argument {arg:?} is not KEY=VALUE");
+        };
+        let value = serde_json::from_str(value).unwrap_or_else(|_| Json::String(value.to_owned()));
+        if parsed.insert(key.to_owned(), value).is_some() {
+            bail!("argument {key} is given twice");
+        }
+    }
+    Ok(parsed)
+}
+
+pub(super) fn send_command(order: Order, remote: &Remote) -> anyhow::Result<ExitCode> {
+    let args = parse_args(&order.args)?;
+    let expires_in_ms = match order.expires_in {
+        Some(seconds) if seconds.is_finite() && seconds > 0.0 => Some((seconds * 1_000.0) as u64),
+        Some(seconds) => bail!("--expires-in {seconds}: must be above 0 seconds"),
+        None => None,
+    };
+    block_on(async {
+        let mut viewer = Viewer::must_connect(remote).await?;
+        viewer
+            .say(SendCommand { id: 1, device: order.device, name: order.name, args, expires_in_ms })
+            .await?;
+        let mut told = 0;
+        let mut command_id = None;
+        loop {
+            let command = match viewer.next().await? {
+                HubToViewer::Error(error) if error.id == Some(1) => {
+                    bail!("{}: {}", error.code, error.message)
+                }
+                HubToViewer::Command(event) if event.id == Some(1) => {
+                    command_id = Some(event.command.id.clone());
+                    event.command
+                }
+                HubToViewer::Command(event) if command_id.as_ref() == Some(&event.command.id) => {
+                    event.command
+                }
+                _ => continue,
+            };
+            tell(&command, &mut told, order.json)?;
+            if !order.wait || command.state.is_final() {
+                viewer.close().await;
+                let done = !order.wait || command.state == CommandState::Succeeded;
+                return Ok(if done { ExitCode::SUCCESS } else { ExitCode::from(3) });
+            }
+        }
+    })
+}
+
+/// Prints the transitions that were not printed yet; as JSON, the whole command at each change.
+fn tell(command: &CommandInfo, told: &mut usize, json: bool) -> anyhow::Result<()> {
+    if json {
+        print::line(&serde_json::to_string(command)?);
+        return Ok(());
+    }
+    let last = command.transitions.len();
+    for (i, Transition { state, at, by }) in command.transitions.iter().enumerate().skip(*told) {
+        let mut line = format!("{} {} {state} by {by}", time(*at), command.id);
+        if i + 1 == last {
+            if let Some(error) = &command.error {
+                line.push_str(&format!(": {error}"));
+            }
+            if let Some(result) = &command.result {
+                line.push_str(&format!(" {result}"));
+            }
+        }
+        print::line(&line);
+    }
+    if *told == last
+        && let Some(progress) = command.progress
+    {
+        print::line(&format!("{:24} {} {:.0} %", "", command.id, progress * 100.0));
+    }
+    *told = last;
+    Ok(())
+}
+
+pub(super) fn tail(args: TailArgs) -> anyhow::Result<ExitCode> {
+    block_on(async {
+        let mut viewer = Viewer::must_connect(&args.remote).await?;
+        let select = Select { devices: args.devices, metrics: args.metrics, series: Vec::new() };
+        viewer.say(Subscribe { id: 1, select, detail: Detail::All, max_hz: None, since: None }).await?;
+        let mut names: HashMap<SeriesId, (String, String, String)> = HashMap::new();
+        let mut left = args.count.unwrap_or(u64::MAX);
+        loop {
+            match viewer.next().await? {
+                HubToViewer::Devices(devices) => {
+                    for device in devices.devices {
+                        for metric in device.metrics {
+                            let unit = metric.declaration.unit.unwrap_or_default();
+                            let name = (device.id.to_string(), metric.declaration.name.to_string(), unit);
+                            names.insert(metric.series, name);
+                        }
+                    }
+                }
+                HubToViewer::Readings(readings) => {
+                    if let Some(omitted) = readings.omitted {
+                        print::error(&format!(
+                            "{} readings left out: this end reads too slowly",
+                            omitted.count
+                        ));
+                    }
+                    if readings.snapshot {
+                        continue;
+                    }
+                    let mut lines: Vec<(Timestamp, String)> = Vec::new();
+                    for series in readings.series {
+                        let Some((device, metric, unit)) = names.get(&series.series) else { continue };
+                        for (at, value) in series.points {
+                            let line = if args.json {
+                                json!({"at": at, "device": device, "metric": metric, "unit": unit, "value": value})
+                                    .to_string()
+                            } else {
+                                format!("{} {device} {metric} {value} {unit}", time(at))
+                            };
+                            lines.push((at, line));
+                        }
+                    }
+                    lines.sort_by_key(|(at, _)| *at);
+                    for (_, line) in lines {
+                        if left == 0 || !print::line(line.trim_end()) {
+                            viewer.close().await;
+                            return Ok(ExitCode::SUCCESS);
+                        }
+                        left -= 1;
+                    }
+                    if left == 0 {
+                        viewer.close().await;
+                        return Ok(ExitCode::SUCCESS);
+                    }
+                }
+                HubToViewer::Error(error) => bail!("{}: {}", error.code, error.message),
+                _ => {}
+            }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_json_where_they_can_be() {
+        let args = parse_args(&["setpoint=-18.5".into(), "mode=eco".into(), "on=true".into()]).unwrap();
+        assert_eq!(Json::Object(args), json!({"setpoint": -18.5, "mode": "eco", "on": true}));
+        assert!(parse_args(&["setpoint".into()]).unwrap_err().to_string().contains("KEY=VALUE"));
+    }
+}

@@ -1,0 +1,67 @@
+//! `hub serve`: configuration, logs, signals.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Config, LogFormat, Options};
+
+pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    let config = Config::resolve(options)?;
+    start_log(&config)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
+    let code = runtime.block_on(serve(config))?;
+    // What still runs is a query on a blocking thread: it must not hold up the exit.
+    runtime.shutdown_timeout(std::time::Duration::from_millis(200));
+    Ok(code)
+}
+
+fn start_log(config: &Config) -> anyhow::Result<()> {
+    let filter = EnvFilter::builder().parse(&config.log).with_context(|| {
+        format!("log: {:?} is not a level (error, warn, info, debug, trace) or filter", config.log)
+    })?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match config.log_format {
+        LogFormat::Text => log.with_target(false).init(),
+        LogFormat::Json => log.json().init(),
+    }
+    Ok(())
+}
+
+async fn serve(config: Config) -> anyhow::Result<ExitCode> {
+    let running = crate::start(config).await?;
+    let failed = tokio::select! {
+        () = stop_signal() => false,
+        () = running.failed() => true,
+    };
+    if failed {
+        tracing::error!(
+            "the disk has failed: nothing more is acknowledged. Mend it and start again; what was acknowledged is in the file"
+        );
+    }
+    let in_time = running.stop().await;
+    Ok(if in_time && !failed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Waits for Ctrl-C or SIGTERM.
+async fn stop_signal() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let (Ok(mut interrupt), Ok(mut terminate)) =
+            (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+        else {
+            tracing::warn!("no signal handlers: the hub can only be killed, which is safe");
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    }
+    #[cfg(not(unix))]
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}

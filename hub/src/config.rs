@@ -1,0 +1,210 @@
+//! What the hub is told: flags, then environment, then a TOML file, then defaults.
+//!
+//! [`Options`] is what was typed, [`Config`] what it means. An unknown key or a bad value is an error that names it.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use protocol::{limits, local};
+use serde::Deserialize;
+
+/// What can be set on the command line (first) and in the environment (second).
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Options {
+    /// Address to listen on [default: 127.0.0.1:7878]
+    #[arg(long, env = "TELEMETRY_LISTEN", value_name = "ADDRESS:PORT")]
+    pub listen: Option<SocketAddr>,
+    /// Folder for the database and the local tokens [default: the user's data directory/telemetry-hub]
+    #[arg(long, env = "TELEMETRY_DATA", value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// TOML file with the same settings [default: hub.toml in the data folder, if it is there]
+    #[arg(long, env = "TELEMETRY_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// What to log: a level, or filters as in "info,hub::session=debug" [default: info]
+    #[arg(long, env = "TELEMETRY_LOG", value_name = "FILTER")]
+    pub log: Option<String>,
+    /// How to log [default: text]
+    #[arg(long, env = "TELEMETRY_LOG_FORMAT", value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+    /// Most connections at once [default: 10000]
+    #[arg(long, env = "TELEMETRY_MAX_CONNECTIONS", value_name = "COUNT")]
+    pub max_connections: Option<usize>,
+    /// Seconds between two pings to a peer, 1 to 3600 [default: 10]
+    #[arg(long, env = "TELEMETRY_HEARTBEAT_SECONDS", value_name = "SECONDS")]
+    pub heartbeat_seconds: Option<u32>,
+    /// Seconds that an orderly stop may take before the rest is cut off, 1 to 600 [default: 5]
+    #[arg(long, env = "TELEMETRY_SHUTDOWN_SECONDS", value_name = "SECONDS")]
+    pub shutdown_seconds: Option<u32>,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For a person.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The file. Its keys are the names of the flags, with `_` for `-`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    listen: Option<SocketAddr>,
+    log: Option<String>,
+    log_format: Option<LogFormat>,
+    max_connections: Option<usize>,
+    heartbeat_seconds: Option<u32>,
+    shutdown_seconds: Option<u32>,
+}
+
+/// What the hub does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Address to listen on; port 0 lets the system choose.
+    pub listen: SocketAddr,
+    /// Folder for the database and the local tokens.
+    pub data: PathBuf,
+    /// What to log.
+    pub log: String,
+    /// How to log.
+    pub log_format: LogFormat,
+    /// Most connections at once, of all kinds.
+    pub max_connections: usize,
+    /// Time between two pings to a peer.
+    pub heartbeat: Duration,
+    /// Time that an orderly stop may take.
+    pub shutdown: Duration,
+}
+
+/// Why the configuration does not hold.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file could not be read.
+    #[error("config file {path}: {problem}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        problem: std::io::Error,
+    },
+    /// The file holds an unknown key or a bad value.
+    #[error("config file {path}: {problem}")]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with line and column.
+        problem: String,
+    },
+    /// A value is out of its range.
+    #[error("{key} is {value}: it must be from {min} to {max}")]
+    Range {
+        /// The setting.
+        key: &'static str,
+        /// What it was set to.
+        value: u64,
+        /// The least it may be.
+        min: u64,
+        /// The most it may be.
+        max: u64,
+    },
+    /// No data folder was named and the system has no place for one.
+    #[error("no home directory here: name a data folder with --data or {}", local::DATA_VARIABLE)]
+    NoDataFolder,
+}
+
+/// The data folder: as named, or the usual place.
+pub fn data_folder(named: Option<&Path>) -> Result<PathBuf, ConfigError> {
+    match named {
+        Some(path) => Ok(path.to_owned()),
+        None => directories::BaseDirs::new()
+            .map(|dirs| dirs.data_dir().join(local::DATA_FOLDER))
+            .ok_or(ConfigError::NoDataFolder),
+    }
+}
+
+impl Config {
+    /// Works out what `options`, the file and the defaults mean together.
+    pub fn resolve(options: &Options) -> Result<Self, ConfigError> {
+        let data = data_folder(options.data.as_deref())?;
+        let file = match &options.config {
+            Some(path) => read_file(path)?,
+            None => {
+                let path = data.join("hub.toml");
+                if path.exists() { read_file(&path)? } else { File::default() }
+            }
+        };
+        let range = |key, value: u64, min, max| {
+            if (min..=max).contains(&value) {
+                Ok(value)
+            } else {
+                Err(ConfigError::Range { key, value, min, max })
+            }
+        };
+        let heartbeat =
+            options.heartbeat_seconds.or(file.heartbeat_seconds).unwrap_or(limits::HEARTBEAT_SECONDS);
+        let shutdown = options.shutdown_seconds.or(file.shutdown_seconds).unwrap_or(5);
+        let max_connections = options.max_connections.or(file.max_connections).unwrap_or(10_000);
+        Ok(Self {
+            listen: match options.listen.or(file.listen) {
+                Some(address) => address,
+                None => SocketAddr::from(([127, 0, 0, 1], 7878)),
+            },
+            data,
+            log: options.log.clone().or(file.log).unwrap_or_else(|| "info".into()),
+            log_format: options.log_format.or(file.log_format).unwrap_or(LogFormat::Text),
+            max_connections: range("max_connections", max_connections as u64, 1, 1_000_000)? as usize,
+            heartbeat: Duration::from_secs(range("heartbeat_seconds", u64::from(heartbeat), 1, 3_600)?),
+            shutdown: Duration::from_secs(range("shutdown_seconds", u64::from(shutdown), 1, 600)?),
+        })
+    }
+
+    /// The database file.
+    pub fn database(&self) -> PathBuf {
+        self.data.join(local::DATABASE_FILE)
+    }
+}
+
+fn read_file(path: &Path) -> Result<File, ConfigError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|problem| ConfigError::Read { path: path.to_owned(), problem })?;
+    toml::from_str(&text).map_err(|e| ConfigError::Parse {
+        path: path.to_owned(),
+        problem: e.to_string().trim_end().to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(toml: &str, options: Options) -> Result<Config, String> {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("hub.toml"), toml).unwrap();
+        Config::resolve(&Options { data: Some(folder.path().to_owned()), ..options })
+            .map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
+        let config =
+            resolve("listen = \"127.0.0.1:9000\"\nheartbeat_seconds = 7", Options::default()).unwrap();
+        assert_eq!(config.listen.port(), 9000);
+        assert_eq!(config.heartbeat, Duration::from_secs(7));
+        assert_eq!(config.max_connections, 10_000);
+        let flags = Options { listen: "127.0.0.1:9001".parse().ok(), ..Options::default() };
+        assert_eq!(resolve("listen = \"127.0.0.1:9000\"", flags).unwrap().listen.port(), 9001);
+    }
+
+    #[test]
+    fn a_mistake_in_the_file_is_named() {
+        let error = resolve("heartbeet_seconds = 7", Options::default()).unwrap_err();
+        assert!(error.contains("heartbeet_seconds") && error.contains("line 1"), "{error}");
+        let error = resolve("listen = \"here\"", Options::default()).unwrap_err();
+        assert!(error.contains("listen") && error.contains("line 1"), "{error}");
+        let error = resolve("heartbeat_seconds = 0", Options::default()).unwrap_err();
+        assert_eq!(error, "heartbeat_seconds is 0: it must be from 1 to 3600");
+    }
+}

@@ -1,0 +1,317 @@
+//! HTTP on the hub's one port: the upgrade to WebSocket, done here through hyper, and a few plain answers.
+//!
+//! A credential is checked before the 101 (I-12), and every refusal is a status with a JSON body that says why.
+//! Each step has a deadline: the request head, then (in the session) the hello.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::http::header::{self, HeaderMap, HeaderValue};
+use axum::http::{Method, StatusCode, Version};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, put};
+use axum::{Json, Router};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use protocol::{DEVICE_PATH, DeviceId, SUBPROTOCOL, VIEWER_PATH, limits};
+use serde_json::json;
+use store::CredentialRole;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::Role;
+
+use crate::auth::{self, Principal, TOKEN_MAX_BYTES, Token};
+use crate::clock;
+use crate::serve::Hub;
+use crate::session::{self, Peer, socket_config};
+
+/// Time from accepting a connection to a complete request head.
+const HEAD_DEADLINE: Duration = Duration::from_secs(10);
+/// Most headers of a request, and the buffer for its head. hyper's least buffer is 8 KiB.
+const HEADERS_MAX: usize = 64;
+const HEAD_MAX_BYTES: usize = 16 * 1024;
+
+/// What a request knows of its connection: where it comes from, and its place among `max_connections`, which goes
+/// with the socket when it is upgraded.
+#[derive(Clone)]
+struct Connection {
+    address: SocketAddr,
+    _place: Arc<OwnedSemaphorePermit>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Door {
+    Device,
+    Viewer,
+}
+
+/// All routes.
+pub fn router(hub: Arc<Hub>) -> Router {
+    Router::new()
+        .route(DEVICE_PATH, get(|hub, request| upgrade(hub, request, Door::Device)))
+        .route(VIEWER_PATH, get(|hub, request| upgrade(hub, request, Door::Viewer)))
+        .route("/v1/devices/{id}", put(add_device))
+        .route("/healthz", get(healthz))
+        .fallback(async || {
+            refusal(StatusCode::NOT_FOUND, "no such path: the hub has /v1/device, /v1/viewer and /healthz")
+        })
+        .with_state(hub)
+}
+
+/// Takes connections in until the hub stops.
+pub async fn accept(hub: Arc<Hub>, listener: TcpListener) {
+    let service = TowerToHyperService::new(router(Arc::clone(&hub)));
+    let room = Arc::new(Semaphore::new(hub.config.max_connections));
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = hub.stopping.cancelled() => return,
+        };
+        let (stream, address) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // No descriptor left, or the peer gave up: neither is a reason to stop accepting.
+                tracing::warn!(%error, "a connection was not accepted");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let Ok(place) = Arc::clone(&room).try_acquire_owned() else {
+            tracing::warn!(%address, limit = hub.config.max_connections, "refused: max_connections is reached");
+            continue;
+        };
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%address, %error, "no TCP_NODELAY");
+        }
+        let service = service.clone();
+        let hub_of_connection = Arc::clone(&hub);
+        hub.tasks.spawn(async move {
+            let connection = Connection { address, _place: Arc::new(place) };
+            serve_connection(&hub_of_connection, stream, connection, service).await;
+        });
+    }
+}
+
+async fn serve_connection(
+    hub: &Hub,
+    stream: TcpStream,
+    connection: Connection,
+    service: TowerToHyperService<Router>,
+) {
+    let address = connection.address;
+    let service = hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(connection.clone());
+        hyper::service::Service::call(&service, request)
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_DEADLINE)
+        .max_headers(HEADERS_MAX)
+        .max_buf_size(HEAD_MAX_BYTES)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let mut connection = std::pin::pin!(connection);
+    let result = tokio::select! {
+        result = connection.as_mut() => result,
+        () = hub.stopping.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(%address, %error, "connection ended");
+    }
+}
+
+fn refusal(status: StatusCode, message: impl Into<String>) -> Response {
+    (status, Json(json!({ "error": message.into() }))).into_response()
+}
+
+async fn healthz(State(hub): State<Arc<Hub>>) -> Response {
+    let (devices, connected) = hub.directory.counts();
+    let status = if hub.failed.is_cancelled() {
+        "failed"
+    } else if hub.stopping.is_cancelled() {
+        "stopping"
+    } else {
+        "ok"
+    };
+    let code = if status == "ok" { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let body = json!({
+        "status": status,
+        "version": env!("CARGO_PKG_VERSION"),
+        "position": hub.live.position(),
+        "devices": devices,
+        "connected": connected,
+    });
+    (code, Json(body)).into_response()
+}
+
+/// Makes a device and gives its token, once. Operators only.
+async fn add_device(State(hub): State<Arc<Hub>>, Path(id): Path<String>, headers: HeaderMap) -> Response {
+    match authenticate(&hub, &headers).await {
+        Ok(Principal { role: CredentialRole::Operator, .. }) => {}
+        Ok(_) => return refusal(StatusCode::FORBIDDEN, "only an operator may add a device"),
+        Err(response) => return *response,
+    }
+    let id = match DeviceId::new(&id) {
+        Ok(id) => id,
+        Err(error) => return refusal(StatusCode::BAD_REQUEST, error.to_string()),
+    };
+    match hub.ingest.add_device(id.clone(), clock::now()).await {
+        Ok((key, token)) => {
+            hub.directory.created(key, &id);
+            (StatusCode::CREATED, Json(json!({ "device": id, "token": token.reveal() }))).into_response()
+        }
+        Err(error) => {
+            tracing::error!(device = %id, %error, "a device could not be added");
+            refusal(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+        }
+    }
+}
+
+async fn authenticate(hub: &Hub, headers: &HeaderMap) -> Result<Principal, Box<Response>> {
+    let unauthorized = |message: &str| {
+        let mut response = refusal(StatusCode::UNAUTHORIZED, message);
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        Box::new(response)
+    };
+    let Some(value) = headers.get(header::AUTHORIZATION) else {
+        return Err(unauthorized("no credential: send the header Authorization: Bearer TOKEN"));
+    };
+    let token = value
+        .to_str()
+        .ok()
+        .and_then(|value| value.split_once(' '))
+        .filter(|(scheme, token)| scheme.eq_ignore_ascii_case("bearer") && token.len() <= TOKEN_MAX_BYTES)
+        .map(|(_, token)| Token::from_text(token));
+    let Some(token) = token else {
+        return Err(unauthorized("the header Authorization is not of the form: Bearer TOKEN"));
+    };
+    match hub.readers.read(move |reader| auth::find(reader, &token)).await {
+        Ok(Some(principal)) => Ok(principal),
+        Ok(None) => Err(unauthorized("unknown or revoked token: `hub device add` makes one for a device")),
+        Err(error) => {
+            tracing::error!(%error, "a credential could not be looked up");
+            Err(Box::new(refusal(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "credentials cannot be looked up now: try again",
+            )))
+        }
+    }
+}
+
+/// Checks that this is an upgrade as RFC 6455, 4.2.1 asks, in our subprotocol. Returns the key.
+fn check_upgrade(request: &Request) -> Result<HeaderValue, Box<Response>> {
+    let headers = request.headers();
+    let has = |name: header::HeaderName, word: &str| {
+        headers.get_all(name).iter().any(|value| {
+            value.to_str().is_ok_and(|v| v.split(',').any(|part| part.trim().eq_ignore_ascii_case(word)))
+        })
+    };
+    let bad = |message: String| Box::new(refusal(StatusCode::BAD_REQUEST, message));
+    if request.method() != Method::GET || request.version() < Version::HTTP_11 {
+        return Err(bad("an upgrade is a GET of HTTP/1.1".into()));
+    }
+    if !has(header::CONNECTION, "upgrade") || !has(header::UPGRADE, "websocket") {
+        let mut response =
+            refusal(StatusCode::UPGRADE_REQUIRED, "this path speaks WebSocket: send an upgrade");
+        response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        return Err(Box::new(response));
+    }
+    if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+        let mut response = refusal(StatusCode::UPGRADE_REQUIRED, "Sec-WebSocket-Version must be 13");
+        response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        return Err(Box::new(response));
+    }
+    if !has(header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL) {
+        return Err(bad(format!(
+            "unknown subprotocol: Sec-WebSocket-Protocol must name one of: {SUBPROTOCOL}"
+        )));
+    }
+    // 16 bytes in base64 (RFC 6455, 4.1).
+    match headers.get(header::SEC_WEBSOCKET_KEY) {
+        Some(key) if key.len() == 24 && key.as_bytes().ends_with(b"==") => Ok(key.clone()),
+        _ => Err(bad("Sec-WebSocket-Key must be 16 bytes in base64".into())),
+    }
+}
+
+async fn upgrade(State(hub): State<Arc<Hub>>, mut request: Request, door: Door) -> Response {
+    let principal = match authenticate(&hub, request.headers()).await {
+        Ok(principal) => principal,
+        Err(response) => return *response,
+    };
+    let admitted = match &principal.role {
+        CredentialRole::Device(_) | CredentialRole::Fleet => door == Door::Device,
+        CredentialRole::Viewer | CredentialRole::Operator => door == Door::Viewer,
+    };
+    if !admitted {
+        return refusal(
+            StatusCode::FORBIDDEN,
+            match door {
+                Door::Device => "this token is not a device's: devices connect here",
+                Door::Viewer => "this token is a device's: viewers and operators connect here",
+            },
+        );
+    }
+    let key = match check_upgrade(&request) {
+        Ok(key) => key,
+        Err(response) => return *response,
+    };
+    if hub.stopping.is_cancelled() {
+        return refusal(StatusCode::SERVICE_UNAVAILABLE, "the hub is stopping: try again");
+    }
+    let Some(connection) = request.extensions_mut().remove::<Connection>() else {
+        return refusal(StatusCode::INTERNAL_SERVER_ERROR, "a request without a connection");
+    };
+    let address = connection.address;
+    let peer = Peer { session: hub.next_session(), address, principal };
+    let on_upgrade = hyper::upgrade::on(&mut request);
+    let tasks = hub.tasks.clone();
+    tasks.spawn(async move {
+        let upgraded = match on_upgrade.await {
+            Ok(upgraded) => upgraded,
+            Err(error) => {
+                tracing::debug!(%address, %error, "the upgrade was not finished");
+                return;
+            }
+        };
+        let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
+            tracing::error!(%address, "an upgraded connection of an unknown kind");
+            return;
+        };
+        let config = match door {
+            Door::Device => socket_config(4 * 1024, limits::DEVICE_MESSAGE_MAX_BYTES, 256 * 1024),
+            Door::Viewer => socket_config(
+                4 * 1024,
+                limits::VIEWER_MESSAGE_MAX_BYTES,
+                limits::HUB_MESSAGE_MAX_BYTES + 64 * 1024,
+            ),
+        };
+        let stream = parts.io.into_inner();
+        let socket =
+            WebSocketStream::from_partially_read(stream, parts.read_buf.to_vec(), Role::Server, Some(config))
+                .await;
+        match door {
+            Door::Device => Box::pin(session::device::run(hub, socket, peer)).await,
+            Door::Viewer => Box::pin(session::viewer::run(hub, socket, peer)).await,
+        }
+        drop(connection);
+    });
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+    if let Ok(accept) = HeaderValue::from_str(&derive_accept_key(key.as_bytes())) {
+        headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    response
+}

@@ -1,0 +1,306 @@
+//! The writing thread: group commit, and the word to each session when its batches are on disk (I-1, I-3).
+//!
+//! Whatever has queued since the last commit goes into the next one, so a commit grows with the load and a batch waits
+//! for little more than one fsync. After a commit, in this order: viewers are told, then sessions are woken, once each.
+//! Everything else that writes (hello, commands, credentials) goes through the same queue, in order.
+//!
+//! Limits: [`QUEUE`] requests and [`ROWS_QUEUED`] readings wait at most; a session that wants to add more waits itself,
+//! and so its device is not read. A disk that is full refuses for now; a disk that fails stops the hub.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use protocol::device::Hello;
+use protocol::inbox::Ticket;
+use protocol::viewer::CommandInfo;
+use protocol::{DeviceId, Timestamp};
+use store::{
+    Batch, BatchContent, CommandChange, DeviceKey, Outcome, Registered, StoreError, StreamKey, Writer,
+};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::auth::{self, AuthError, Token};
+use crate::clock;
+use crate::live::{Commit, Live};
+
+/// Requests that wait for the writing thread. From sessions to the thread; when full, sessions wait.
+const QUEUE: usize = 4_096;
+/// Readings that wait for the writing thread: some 10 MB. When full, sessions wait.
+const ROWS_QUEUED: usize = 262_144;
+/// Readings in one commit at most. Chosen: larger ones gain nothing and make everyone wait.
+pub const ROWS_PER_COMMIT: usize = 16_384;
+
+/// What became of a batch that a session handed in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It is settled: an ack may say so.
+    Settled,
+    /// The batch before it is missing: it must come again.
+    OutOfOrder,
+    /// No room on the disk: it must come again later.
+    StorageFull,
+    /// It could not be stored for another reason; the log has it. It must come again later.
+    Failed,
+}
+
+/// Where the writing thread leaves word for one session.
+#[derive(Debug, Default)]
+pub struct Completions {
+    done: Mutex<Vec<(Ticket, Fate)>>,
+    notify: Notify,
+}
+
+impl Completions {
+    /// Waits until there is word.
+    pub async fn wait(&self) {
+        self.notify.notified().await;
+    }
+
+    /// Takes all there is, in order. `into` keeps its memory from call to call.
+    pub fn take(&self, into: &mut Vec<(Ticket, Fate)>) {
+        into.clear();
+        std::mem::swap(into, &mut *self.done.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn put(&self, ticket: Ticket, fate: Fate) {
+        self.done.lock().unwrap_or_else(PoisonError::into_inner).push((ticket, fate));
+    }
+}
+
+struct BatchRequest {
+    batch: Batch,
+    ticket: Ticket,
+    completions: Arc<Completions>,
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
+
+enum Request {
+    Batch(BatchRequest),
+    Register(Box<Hello>, Timestamp, Reply<Registered>),
+    Touch(DeviceKey, Timestamp),
+    CreateCommand(Box<CommandInfo>, Reply<()>),
+    UpdateCommand(Box<CommandChange>, Reply<CommandInfo>),
+    AddDevice(DeviceId, Timestamp, oneshot::Sender<Result<(DeviceKey, Token), AuthError>>),
+}
+
+/// The way to the writing thread. Cheap to clone.
+#[derive(Clone)]
+pub struct Ingest {
+    requests: mpsc::Sender<Request>,
+    rows: Arc<Semaphore>,
+}
+
+/// The hub is stopping: nothing is written any more.
+fn stopping() -> StoreError {
+    StoreError::Busy("the hub is stopping".into())
+}
+
+impl Ingest {
+    /// Starts the writing thread. It ends, after a last commit and a checkpoint, when every `Ingest` is dropped.
+    /// It cancels `failed` when the disk has failed and nothing can be acknowledged any more.
+    pub fn start(
+        writer: Writer,
+        live: Arc<Live>,
+        failed: CancellationToken,
+    ) -> std::io::Result<(Self, thread::JoinHandle<()>)> {
+        let (requests, queue) = mpsc::channel(QUEUE);
+        let thread = thread::Builder::new()
+            .name("ingest".into())
+            .spawn(move || Worker { writer, live, failed, pending: None, waiting: Vec::new() }.run(queue))?;
+        Ok((Self { requests, rows: Arc::new(Semaphore::new(ROWS_QUEUED)) }, thread))
+    }
+
+    /// Hands a batch in. Waits while the queue is full. The answer comes through `completions`.
+    pub async fn submit(
+        &self,
+        stream: StreamKey,
+        ticket: Ticket,
+        content: BatchContent,
+        completions: &Arc<Completions>,
+    ) -> Result<(), StoreError> {
+        let rows = match &content {
+            BatchContent::Readings(rows) => rows.len(),
+            BatchContent::Refused | BatchContent::Skipped => 0,
+        };
+        let room = match u32::try_from(rows) {
+            Ok(0) | Err(_) => None,
+            Ok(rows) => Some(Arc::clone(&self.rows).acquire_many_owned(rows).await.map_err(|_| stopping())?),
+        };
+        let batch = Batch { stream, after: ticket.after, seq: ticket.seq, content };
+        let request = BatchRequest { batch, ticket, completions: Arc::clone(completions), _room: room };
+        self.requests.send(Request::Batch(request)).await.map_err(|_| stopping())
+    }
+
+    async fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(request(reply)).await.map_err(|_| stopping())?;
+        answer.await.map_err(|_| stopping())?
+    }
+
+    /// Makes a device, its series and its stream known.
+    pub async fn register(&self, hello: Hello, now: Timestamp) -> Result<Registered, StoreError> {
+        self.ask(|reply| Request::Register(Box::new(hello), now, reply)).await
+    }
+
+    /// Notes when a device was last heard of. Does not wait for the disk.
+    pub async fn touch(&self, device: DeviceKey, seen: Timestamp) {
+        // The hub is stopping: the time is lost, nothing else.
+        drop(self.requests.send(Request::Touch(device, seen)).await);
+    }
+
+    /// Stores a new command.
+    pub async fn create_command(&self, command: CommandInfo) -> Result<(), StoreError> {
+        self.ask(|reply| Request::CreateCommand(Box::new(command), reply)).await
+    }
+
+    /// Stores what became of a command, and returns it as it is now.
+    pub async fn update_command(&self, change: CommandChange) -> Result<CommandInfo, StoreError> {
+        self.ask(|reply| Request::UpdateCommand(Box::new(change), reply)).await
+    }
+
+    /// Makes a device and a token for it.
+    pub async fn add_device(&self, id: DeviceId, now: Timestamp) -> Result<(DeviceKey, Token), AuthError> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(Request::AddDevice(id, now, reply)).await.map_err(|_| stopping())?;
+        answer.await.map_err(|_| stopping())?
+    }
+}
+
+struct Worker {
+    writer: Writer,
+    live: Arc<Live>,
+    failed: CancellationToken,
+    /// A request that was taken from the queue and is not a batch: it comes after the batches before it.
+    pending: Option<Request>,
+    /// The requests of the commit that is being made.
+    waiting: Vec<(Ticket, Arc<Completions>)>,
+}
+
+impl Worker {
+    fn run(mut self, mut queue: mpsc::Receiver<Request>) {
+        while let Some(request) = self.pending.take().or_else(|| queue.blocking_recv()) {
+            match request {
+                Request::Batch(first) => self.commit(first, &mut queue),
+                other => self.serve(other),
+            }
+        }
+        if let Err(error) = self.writer.checkpoint() {
+            tracing::warn!(%error, "the write-ahead log stays: it is read at the next start");
+        }
+    }
+
+    fn commit(&mut self, first: BatchRequest, queue: &mut mpsc::Receiver<Request>) {
+        let mut batches = Vec::new();
+        let mut rooms = Vec::new();
+        let mut rows = 0;
+        let mut next = Some(first);
+        while let Some(BatchRequest { batch, ticket, completions, _room }) = next {
+            if let BatchContent::Readings(readings) = &batch.content {
+                rows += readings.len();
+            }
+            batches.push(batch);
+            rooms.push(_room);
+            self.waiting.push((ticket, completions));
+            next = None;
+            if rows < ROWS_PER_COMMIT {
+                match queue.try_recv() {
+                    Ok(Request::Batch(request)) => next = Some(request),
+                    Ok(other) => self.pending = Some(other),
+                    Err(_) => {}
+                }
+            }
+        }
+        match self.writer.append(&batches, clock::now()) {
+            Ok(appended) => {
+                let stored = batches
+                    .into_iter()
+                    .zip(&appended.outcomes)
+                    .filter(|(_, outcome)| **outcome == Outcome::Settled)
+                    .filter_map(|(batch, _)| match batch.content {
+                        BatchContent::Readings(rows) if !rows.is_empty() => Some(rows),
+                        BatchContent::Readings(_) | BatchContent::Refused | BatchContent::Skipped => None,
+                    })
+                    .collect();
+                if appended.last >= appended.first {
+                    self.live.publish(Commit { first: appended.first, last: appended.last, batches: stored });
+                }
+                for ((ticket, completions), outcome) in self.waiting.iter().zip(&appended.outcomes) {
+                    completions.put(
+                        *ticket,
+                        match outcome {
+                            Outcome::Settled | Outcome::Duplicate => Fate::Settled,
+                            Outcome::OutOfOrder => Fate::OutOfOrder,
+                        },
+                    );
+                }
+            }
+            Err(error) => {
+                let fate = match &error {
+                    StoreError::Full => Fate::StorageFull,
+                    _ => Fate::Failed,
+                };
+                tracing::error!(%error, batches = batches.len(), readings = rows, "nothing was stored of a commit");
+                self.note_failure(&error);
+                for (ticket, completions) in &self.waiting {
+                    completions.put(*ticket, fate);
+                }
+            }
+        }
+        drop(rooms);
+        for (_, completions) in self.waiting.drain(..) {
+            completions.notify.notify_one();
+        }
+    }
+
+    fn note_failure(&self, error: &StoreError) {
+        if error.is_fatal() {
+            self.failed.cancel();
+        }
+    }
+
+    /// Serves a request that is not a batch. Whoever asked may be gone: then the answer is dropped.
+    fn serve(&mut self, request: Request) {
+        let now = clock::now();
+        match request {
+            Request::Batch(_) => {}
+            Request::Register(hello, now, reply) => {
+                let answer = self.writer.register(&hello, now);
+                self.answer(reply, answer);
+            }
+            Request::Touch(device, seen) => {
+                if let Err(error) = self.writer.touch(&[(device, seen)]) {
+                    tracing::warn!(%error, "the time a device was last seen is not stored");
+                    self.note_failure(&error);
+                }
+            }
+            Request::CreateCommand(command, reply) => {
+                let answer = self.writer.create_command(&command);
+                self.answer(reply, answer);
+            }
+            Request::UpdateCommand(change, reply) => {
+                let answer = self.writer.update_command(&change);
+                self.answer(reply, answer);
+            }
+            Request::AddDevice(id, at, reply) => {
+                let answer = auth::add_device(&mut self.writer, &id, at.max(now)).and_then(|token| {
+                    let key = self.writer.create_device(&id, now)?;
+                    Ok((key, token))
+                });
+                if let Err(AuthError::Store(error)) = &answer {
+                    self.note_failure(error);
+                }
+                drop(reply.send(answer));
+            }
+        }
+    }
+
+    fn answer<T>(&self, reply: Reply<T>, answer: Result<T, StoreError>) {
+        if let Err(error) = &answer {
+            self.note_failure(error);
+        }
+        drop(reply.send(answer));
+    }
+}

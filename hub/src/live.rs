@@ -1,0 +1,91 @@
+//! What was just committed, for viewers: the latest value of each series and the stream of commits (I-3, I-4).
+//!
+//! The ingest thread publishes each commit after it is on disk, never before. Viewers take commits from a bounded
+//! ring; one that falls behind is told by the ring that it did, and reads what it missed from the store.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use protocol::{Position, SeriesId, Timestamp, Value};
+use store::{Latest, Row};
+use tokio::sync::broadcast;
+
+/// Commits that a viewer may lag behind. A commit holds at most `ingest::ROWS_PER_COMMIT` readings, so the ring holds at
+/// most some 200 MB in the worst case, and in practice a few.
+const COMMITS_QUEUE: usize = 256;
+
+/// Readings that were committed together.
+#[derive(Debug)]
+pub struct Commit {
+    /// Position of the first reading.
+    pub first: Position,
+    /// Position of the last reading.
+    pub last: Position,
+    /// The readings, batch by batch, in the order of their positions.
+    pub batches: Vec<Vec<Row>>,
+}
+
+impl Commit {
+    /// All readings with their positions.
+    pub fn rows(&self) -> impl Iterator<Item = (Position, &Row)> {
+        (self.first.0..).map(Position).zip(self.batches.iter().flatten())
+    }
+}
+
+struct State {
+    position: Position,
+    latest: HashMap<SeriesId, (Timestamp, Value)>,
+}
+
+/// The latest values, and the way new commits go to viewers.
+pub struct Live {
+    state: Mutex<State>,
+    commits: broadcast::Sender<Arc<Commit>>,
+}
+
+impl Live {
+    /// Starts from what the database holds.
+    pub fn new(latest: Latest) -> Self {
+        let map = latest.readings.into_iter().map(|row| (row.series, (row.at, row.value))).collect();
+        let state = State { position: latest.position, latest: map };
+        Self { state: Mutex::new(state), commits: broadcast::channel(COMMITS_QUEUE).0 }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes a commit visible. Called by the ingest thread, once it is on disk.
+    pub fn publish(&self, commit: Commit) {
+        let mut state = self.lock();
+        for (_, row) in commit.rows() {
+            let newest = state.latest.entry(row.series).or_insert_with(|| (row.at, row.value.clone()));
+            if row.at > newest.0 {
+                *newest = (row.at, row.value.clone());
+            }
+        }
+        state.position = commit.last;
+        // Inside the lock, so that a snapshot and the commits after it fit together.
+        drop(self.commits.send(Arc::new(commit)));
+    }
+
+    /// The commits from now on.
+    pub fn commits(&self) -> broadcast::Receiver<Arc<Commit>> {
+        self.commits.subscribe()
+    }
+
+    /// Where the hub is in its order of commits.
+    pub fn position(&self) -> Position {
+        self.lock().position
+    }
+
+    /// The latest reading of each of these series, and the position up to which that is so.
+    pub fn latest(&self, series: &[SeriesId]) -> (Position, Vec<(SeriesId, Timestamp, Value)>) {
+        let state = self.lock();
+        let readings = series
+            .iter()
+            .filter_map(|series| state.latest.get(series).map(|(at, value)| (*series, *at, value.clone())))
+            .collect();
+        (state.position, readings)
+    }
+}

@@ -1,0 +1,63 @@
+//! A small pool of read-only connections, used from async code.
+//!
+//! A query runs on a blocking thread with a connection of its own; at most [`READERS`] run at once, others wait.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use store::{Reader, StoreError};
+use tokio::sync::Semaphore;
+
+/// Queries that run at once. Chosen: enough to keep a small machine busy, few enough to leave the writer room.
+pub const READERS: usize = 4;
+
+/// The pool.
+#[derive(Clone)]
+pub struct Readers {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    path: PathBuf,
+    idle: Mutex<Vec<Reader>>,
+    permits: Arc<Semaphore>,
+}
+
+impl Readers {
+    /// Makes a pool for the database at `path`. Connections are opened when first needed.
+    pub fn new(path: PathBuf) -> Self {
+        let permits = Arc::new(Semaphore::new(READERS));
+        Self { inner: Arc::new(Inner { path, idle: Mutex::new(Vec::with_capacity(READERS)), permits }) }
+    }
+
+    /// Runs `query` with a connection of its own.
+    pub async fn read<T, F>(&self, query: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Reader) -> Result<T, StoreError> + Send + 'static,
+    {
+        let Ok(permit) = Arc::clone(&self.inner.permits).acquire_owned().await else {
+            return Err(StoreError::Busy("the hub is stopping".into()));
+        };
+        let inner = Arc::clone(&self.inner);
+        let work = move || {
+            let _permit = permit;
+            let idle = inner.idle.lock().ok().and_then(|mut idle| idle.pop());
+            let reader = match idle {
+                Some(reader) => reader,
+                None => Reader::open(&inner.path)?,
+            };
+            let answer = query(&reader);
+            if answer.is_ok()
+                && let Ok(mut idle) = inner.idle.lock()
+            {
+                idle.push(reader);
+            }
+            answer
+        };
+        match tokio::task::spawn_blocking(work).await {
+            Ok(answer) => answer,
+            Err(e) => Err(StoreError::Corrupt(format!("a query failed unexpectedly: {e}"))),
+        }
+    }
+}

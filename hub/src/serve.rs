@@ -1,0 +1,213 @@
+//! Starting and stopping a hub: the order in which its parts come up and go down (I-15).
+//!
+//! Up: folder and lock, database, tokens, memory of devices and latest values, ingest thread, commands, listener.
+//! Down: no new connections; sessions drain and close 1001; commands end; ingest commits what it has and checkpoints.
+
+use std::fs::{File, OpenOptions};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use store::{Reader, StoreError, Writer};
+use tokio::net::TcpSocket;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::auth::{self, AuthError};
+use crate::clock;
+use crate::commands::Commands;
+use crate::config::Config;
+use crate::directory::{Directory, SessionId};
+use crate::http;
+use crate::ingest::Ingest;
+use crate::live::Live;
+use crate::readers::Readers;
+
+/// Connections that wait to be accepted. A storm of reconnects overflows the usual 128, at a second's cost each.
+const BACKLOG: u32 = 4_096;
+
+/// What all sessions share.
+pub struct Hub {
+    /// What it was told.
+    pub config: Config,
+    /// The writing thread.
+    pub ingest: Ingest,
+    /// What was just committed.
+    pub live: Arc<Live>,
+    /// Devices and their presence.
+    pub directory: Arc<Directory>,
+    /// Commands.
+    pub commands: Commands,
+    /// Queries.
+    pub readers: Readers,
+    /// The hub stops: nothing new is begun.
+    pub stopping: CancellationToken,
+    /// The time for stopping in order has run out.
+    pub deadline: CancellationToken,
+    /// The disk has failed: nothing is acknowledged any more.
+    pub failed: CancellationToken,
+    /// Every task of a connection.
+    pub tasks: TaskTracker,
+    sessions: AtomicU64,
+}
+
+impl Hub {
+    /// A name for a new session.
+    pub fn next_session(&self) -> SessionId {
+        SessionId(self.sessions.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+}
+
+/// Why a hub did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The data folder cannot be made or used.
+    #[error("data folder {path}: {problem}")]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        problem: std::io::Error,
+    },
+    /// Another hub uses the data folder.
+    #[error("data folder {0} is in use by another hub: stop that one, or name another folder with --data")]
+    InUse(PathBuf),
+    /// The database does not open.
+    #[error("database {path}: {problem}")]
+    Database {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: StoreError,
+    },
+    /// The local tokens cannot be made.
+    #[error(transparent)]
+    Tokens(#[from] AuthError),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {problem}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        problem: std::io::Error,
+    },
+    /// A thread cannot be started.
+    #[error("no thread: {0}")]
+    Thread(#[source] std::io::Error),
+}
+
+/// A hub that runs.
+pub struct Running {
+    /// The address it listens on.
+    pub address: SocketAddr,
+    hub: Arc<Hub>,
+    commands: tokio::task::JoinHandle<()>,
+    ingest: std::thread::JoinHandle<()>,
+    /// Held for as long as the hub runs: a second hub on the same folder is refused.
+    _lock: File,
+}
+
+/// Starts a hub. When this returns, it accepts connections.
+pub async fn start(config: Config) -> Result<Running, ServeError> {
+    let folder = |problem| ServeError::Folder { path: config.data.clone(), problem };
+    std::fs::create_dir_all(&config.data).map_err(folder)?;
+    let lock = lock(&config)?;
+    let listener = listen(config.listen)?;
+    let address =
+        listener.local_addr().map_err(|problem| ServeError::Listen { address: config.listen, problem })?;
+
+    let path = config.database();
+    let database = |problem| ServeError::Database { path: path.clone(), problem };
+    let mut writer = Writer::open(&path).map_err(database)?;
+    let reader = Reader::open(&path).map_err(database)?;
+    auth::ensure_local_tokens(&mut writer, &reader, &config.data, clock::now())?;
+    let live = Arc::new(Live::new(reader.latest().map_err(database)?));
+    let directory = Arc::new(Directory::new(reader.devices().map_err(database)?));
+    let open = reader.open_commands().map_err(database)?;
+    drop(reader);
+
+    let failed = CancellationToken::new();
+    let (ingest, ingest_thread) =
+        Ingest::start(writer, Arc::clone(&live), failed.clone()).map_err(ServeError::Thread)?;
+    let (commands, task) = Commands::start(open, Arc::clone(&directory), ingest.clone());
+    let commands_task = tokio::spawn(task);
+    let stopping = CancellationToken::new();
+    let hub = Arc::new(Hub {
+        readers: Readers::new(path),
+        ingest,
+        live,
+        directory,
+        commands,
+        stopping: stopping.clone(),
+        deadline: CancellationToken::new(),
+        failed,
+        tasks: TaskTracker::new(),
+        sessions: AtomicU64::new(0),
+        config,
+    });
+    hub.tasks.spawn(http::accept(Arc::clone(&hub), listener));
+    tracing::info!(%address, data = %hub.config.data.display(), position = hub.live.position().0, "hub is listening");
+    Ok(Running { address, hub, commands: commands_task, ingest: ingest_thread, _lock: lock })
+}
+
+fn lock(config: &Config) -> Result<File, ServeError> {
+    let path = config.data.join("hub.lock");
+    let folder = |problem| ServeError::Folder { path: config.data.clone(), problem };
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(folder)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(ServeError::InUse(config.data.clone())),
+        Err(std::fs::TryLockError::Error(problem)) => Err(folder(problem)),
+    }
+}
+
+fn listen(address: SocketAddr) -> Result<tokio::net::TcpListener, ServeError> {
+    let open = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    open().map_err(|problem| ServeError::Listen { address, problem })
+}
+
+impl Running {
+    /// Waits until the disk has failed. A hub whose disk works waits for ever.
+    pub async fn failed(&self) {
+        self.hub.failed.cancelled().await;
+    }
+
+    /// What the sessions share; for tests and for what runs in the same process.
+    pub fn hub(&self) -> &Arc<Hub> {
+        &self.hub
+    }
+
+    /// Stops in order (I-15). Returns whether all of it was done before the deadline.
+    pub async fn stop(self) -> bool {
+        let Self { hub, commands, ingest, .. } = self;
+        tracing::info!("stopping");
+        hub.stopping.cancel();
+        hub.tasks.close();
+        let deadline = hub.config.shutdown;
+        let in_time = tokio::time::timeout(deadline, hub.tasks.wait()).await.is_ok();
+        hub.deadline.cancel();
+        if !in_time {
+            tracing::warn!(
+                seconds = deadline.as_secs(),
+                "sessions are cut off: the time for stopping has run out"
+            );
+            drop(tokio::time::timeout(std::time::Duration::from_secs(1), hub.tasks.wait()).await);
+        }
+        // The last senders go, and with them the commands task and then the ingest thread end.
+        drop(hub);
+        if in_time {
+            drop(commands.await);
+            drop(tokio::task::spawn_blocking(move || ingest.join()).await);
+        } else {
+            commands.abort();
+        }
+        tracing::info!("stopped");
+        in_time
+    }
+}

@@ -1,0 +1,442 @@
+//! The session of a device: hello, welcome, then batches in and acks out, commands out and answers in.
+//!
+//! What arrives is decided on by `protocol::inbox`; what the ingest thread has settled is acknowledged here, once for
+//! all batches of a commit (I-1). A device that sends faster than the hub stores is not read for a while.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use protocol::codec::{self, DecodeError};
+use protocol::device::{
+    Ack, Cancel, DeviceMessage, ErrorMessage, Hello, HubToDevice, RawReadings, Refuse, Welcome,
+};
+use protocol::inbox::{Inbox, Ticket, Verdict};
+use protocol::limits::{self, DeviceLimits};
+use protocol::{CloseCode, DeviceId, ErrorCode, Kind, RefuseCode, SeriesId};
+use store::{BatchContent, CredentialRole, Registered, Row, StoreError, StreamKey};
+use tokio::sync::mpsc;
+use tokio_tungstenite::tungstenite::protocol::Message;
+
+use super::{End, Heartbeat, Peer, Socket, close, end_of, write};
+use crate::clock;
+use crate::directory::{SESSION_QUEUE, ToSession};
+use crate::ingest::{Completions, Fate};
+use crate::serve::Hub;
+
+/// How long a device waits before it sends again what the disk had no room for.
+const RETRY_STORAGE_MILLIS: u64 = 2_000;
+/// The same for what could not be stored for another reason.
+const RETRY_FAILED_MILLIS: u64 = 1_000;
+
+/// Runs the session from the 101 to the close.
+pub async fn run(hub: Arc<Hub>, mut socket: Socket, peer: Peer) {
+    let hello = match expect_hello(&hub, &mut socket, &peer).await {
+        Ok(hello) => hello,
+        Err(end) => {
+            tracing::info!(session = peer.name(), address = %peer.address, ?end, "device refused");
+            return close(socket, &end).await;
+        }
+    };
+    let id = hello.device.clone();
+    let (sender, inward) = mpsc::channel(SESSION_QUEUE);
+    let registered = match hub.ingest.register(hello.clone(), clock::now()).await {
+        Ok(registered) => registered,
+        Err(error) => {
+            let end = refused_hello(&error);
+            tracing::warn!(session = peer.name(), device = %id, %error, "hello refused");
+            return close(socket, &end).await;
+        }
+    };
+    let now = clock::now();
+    if let Some(older) = hub.directory.connected(&hello, &registered, (peer.session, sender.clone()), now) {
+        tracing::info!(device = %id, session = peer.name(), "a newer session takes over");
+        // Full: that session is stuck on its peer and will end by its write deadline.
+        drop(older.try_send(ToSession::Close(CloseCode::Replaced)));
+    }
+    tracing::info!(device = %id, session = peer.name(), address = %peer.address, settled = registered.settled.0, "device connected");
+
+    let mut session = Session::new(&hub, &peer, hello, &registered, inward);
+    let end = session.run(&mut socket, sender).await;
+    let last_seen = session.heartbeat.last_heard();
+    tracing::info!(device = %id, session = peer.name(), ?end, "device disconnected");
+    if let Some(key) = hub.directory.disconnected(&id, peer.session, last_seen, clock::now()) {
+        hub.commands.disconnected(id).await;
+        hub.ingest.touch(key, last_seen).await;
+    }
+    close(socket, &end).await;
+}
+
+async fn expect_hello(hub: &Hub, socket: &mut Socket, peer: &Peer) -> Result<Hello, End> {
+    let expected = |reason: String| End::Close(CloseCode::HelloExpected, reason);
+    let deadline = Duration::from_secs(u64::from(limits::HELLO_DEADLINE_SECONDS));
+    let first = async {
+        loop {
+            match socket.next().await {
+                Some(Ok(Message::Text(text))) => return Ok(text),
+                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
+                Some(Ok(Message::Binary(_))) => return Err(End::close(CloseCode::Unsupported)),
+                Some(Ok(Message::Close(_))) | None => return Err(End::Gone("closed before hello".into())),
+                Some(Err(error)) => return Err(end_of(&error)),
+            }
+        }
+    };
+    let text = tokio::select! {
+        first = tokio::time::timeout(deadline, first) => match first {
+            Ok(first) => first?,
+            Err(_) => return Err(End::close(CloseCode::HelloTimeout)),
+        },
+        () = hub.stopping.cancelled() => return Err(End::close(CloseCode::GoingAway)),
+    };
+    let hello = match DeviceMessage::decode(&text) {
+        Ok(DeviceMessage::Hello(hello)) => hello,
+        Ok(_) => return Err(End::close(CloseCode::HelloExpected)),
+        Err(error) => return Err(expected(error.to_string())),
+    };
+    hello.check().map_err(|error| expected(error.to_string()))?;
+    match &peer.principal.role {
+        CredentialRole::Fleet => Ok(hello),
+        CredentialRole::Device(id) if *id == hello.device => Ok(hello),
+        CredentialRole::Device(_) | CredentialRole::Viewer | CredentialRole::Operator => {
+            Err(End::close(CloseCode::WrongDevice))
+        }
+    }
+}
+
+fn refused_hello(error: &StoreError) -> End {
+    if error.is_request() {
+        End::Close(CloseCode::HelloExpected, error.to_string())
+    } else if error.is_fatal() {
+        End::close(CloseCode::StorageFailed)
+    } else {
+        End::close(CloseCode::Internal)
+    }
+}
+
+/// The series of a device's metrics, found fast when each message names them in the same order.
+struct Metrics {
+    declared: Vec<(Box<str>, SeriesId, Kind)>,
+    by_name: HashMap<Box<str>, usize>,
+    next: usize,
+}
+
+impl Metrics {
+    fn new(hello: &Hello, series: &[SeriesId]) -> Self {
+        let declared: Vec<(Box<str>, SeriesId, Kind)> = hello
+            .metrics
+            .iter()
+            .zip(series)
+            .map(|(metric, series)| (metric.name.as_str().into(), *series, metric.kind))
+            .collect();
+        let by_name = declared.iter().enumerate().map(|(i, (name, ..))| (name.clone(), i)).collect();
+        Self { declared, by_name, next: 0 }
+    }
+
+    fn find(&mut self, name: &str) -> Option<(SeriesId, Kind)> {
+        let guess = self.declared.get(self.next).filter(|(declared, ..)| **declared == *name);
+        let index = match guess {
+            Some(_) => self.next,
+            None => *self.by_name.get(name)?,
+        };
+        self.next = if index + 1 == self.declared.len() { 0 } else { index + 1 };
+        self.declared.get(index).map(|(_, series, kind)| (*series, *kind))
+    }
+
+    /// Checks a batch and finds the series of its readings.
+    fn rows(&mut self, batch: RawReadings<'_>) -> Result<Vec<Row>, (RefuseCode, String)> {
+        if batch.readings.len() > limits::READINGS_PER_BATCH_MAX {
+            return Err((
+                RefuseCode::TooLarge,
+                format!(
+                    "{} readings in one batch: at most {} are allowed",
+                    batch.readings.len(),
+                    limits::READINGS_PER_BATCH_MAX
+                ),
+            ));
+        }
+        let mut rows = Vec::with_capacity(batch.readings.len());
+        for reading in batch.readings {
+            let Some((series, kind)) = self.find(&reading.metric) else {
+                let metric: String = reading.metric.chars().take(limits::METRIC_NAME_MAX_BYTES).collect();
+                return Err((
+                    RefuseCode::UnknownMetric,
+                    format!("metric {metric:?} was not declared in hello"),
+                ));
+            };
+            if reading.value.kind() != kind {
+                return Err((
+                    RefuseCode::WrongKind,
+                    format!("{}: a {} where hello declared {kind}", reading.metric, reading.value.kind()),
+                ));
+            }
+            if !reading.at.is_valid_for_reading() {
+                return Err((
+                    RefuseCode::BadTime,
+                    format!(
+                        "{}: at {} is outside 1970 to 2100; times are microseconds since 1970",
+                        reading.metric,
+                        reading.at.micros()
+                    ),
+                ));
+            }
+            rows.push(Row { series, at: reading.at, value: reading.value.into_owned() });
+        }
+        Ok(rows)
+    }
+}
+
+struct Session<'a> {
+    hub: &'a Hub,
+    peer: &'a Peer,
+    device: DeviceId,
+    stream: StreamKey,
+    metrics: Metrics,
+    inbox: Inbox,
+    completions: Arc<Completions>,
+    done: Vec<(Ticket, Fate)>,
+    inward: mpsc::Receiver<ToSession>,
+    heartbeat: Heartbeat,
+}
+
+impl<'a> Session<'a> {
+    fn new(
+        hub: &'a Hub,
+        peer: &'a Peer,
+        hello: Hello,
+        registered: &Registered,
+        inward: mpsc::Receiver<ToSession>,
+    ) -> Self {
+        Self {
+            hub,
+            peer,
+            metrics: Metrics::new(&hello, &registered.series),
+            device: hello.device,
+            stream: registered.stream,
+            inbox: Inbox::new(registered.settled),
+            completions: Arc::new(Completions::default()),
+            done: Vec::new(),
+            inward,
+            heartbeat: Heartbeat::new(hub.config.heartbeat, clock::now()),
+        }
+    }
+
+    async fn run(&mut self, socket: &mut Socket, sender: crate::directory::SessionSender) -> End {
+        let welcome = Welcome {
+            session: self.peer.name(),
+            server_time: clock::now(),
+            acked_seq: self.inbox.settled(),
+            limits: DeviceLimits::default(),
+            heartbeat_seconds: self.hub.config.heartbeat.as_secs() as u32,
+        };
+        if let Err(end) = say(socket, welcome).await {
+            return end;
+        }
+        self.hub.commands.connected(self.device.clone(), sender).await;
+        match self.serve(socket).await {
+            Err(end) => end,
+            Ok(()) => self.drain(socket).await,
+        }
+    }
+
+    /// Serves until the hub stops.
+    async fn serve(&mut self, socket: &mut Socket) -> Result<(), End> {
+        let mut beat = self.heartbeat.timer();
+        loop {
+            tokio::select! {
+                biased;
+                () = self.hub.stopping.cancelled() => return Ok(()),
+                () = self.completions.wait() => self.acknowledge(socket).await?,
+                Some(told) = self.inward.recv() => self.told(socket, told).await?,
+                _ = beat.tick() => {
+                    let ping = self.heartbeat.beat(clock::now())?;
+                    write(socket, ping).await?;
+                }
+                message = socket.next(), if self.inbox.has_room() => match message {
+                    Some(Ok(message)) => self.heard(socket, message).await?,
+                    Some(Err(error)) => return Err(end_of(&error)),
+                    None => return Err(End::Gone("connection lost".into())),
+                },
+            }
+        }
+    }
+
+    /// The hub stops: nothing more is read, what was taken is settled and acknowledged (I-15).
+    async fn drain(&mut self, socket: &mut Socket) -> End {
+        while self.inbox.in_flight() > 0 {
+            tokio::select! {
+                () = self.completions.wait() => {
+                    if let Err(end) = self.acknowledge(socket).await {
+                        return end;
+                    }
+                }
+                () = self.hub.deadline.cancelled() => break,
+            }
+        }
+        if self.hub.failed.is_cancelled() {
+            return End::close(CloseCode::StorageFailed);
+        }
+        End::close(CloseCode::GoingAway)
+    }
+
+    async fn heard(&mut self, socket: &mut Socket, message: Message) -> Result<(), End> {
+        let now = clock::now();
+        self.heartbeat.heard(now);
+        match message {
+            Message::Text(text) => self.read(socket, &text).await,
+            Message::Binary(_) => Err(End::close(CloseCode::Unsupported)),
+            Message::Pong(payload) => {
+                self.heartbeat.pong(&payload, now);
+                Ok(())
+            }
+            Message::Ping(_) | Message::Frame(_) => Ok(()),
+            Message::Close(frame) => Err(End::Gone(match frame {
+                Some(frame) => format!("the device closed: {} {}", frame.code, frame.reason),
+                None => "the device closed".into(),
+            })),
+        }
+    }
+
+    async fn read(&mut self, socket: &mut Socket, text: &str) -> Result<(), End> {
+        match codec::read_type(text).as_deref() {
+            Ok("readings") => match RawReadings::decode(text) {
+                Ok(batch) => {
+                    let seq = batch.seq;
+                    let rows = self.metrics.rows(batch);
+                    self.batch(socket, seq, rows).await
+                }
+                Err(DecodeError::BadField { problem, number: Some(seq), .. }) => {
+                    self.batch(socket, protocol::Seq(seq), Err((RefuseCode::Malformed, problem))).await
+                }
+                Err(error) => complain(socket, error.code(), error.to_string()).await,
+            },
+            Ok(_) => match DeviceMessage::decode(text) {
+                Ok(DeviceMessage::CommandUpdate(update)) => {
+                    if let Err(problem) = update.check() {
+                        let message = format!("command_update for {}: {problem}", update.id);
+                        return complain(socket, ErrorCode::BadField, message).await;
+                    }
+                    match self.hub.commands.update(self.device.clone(), update).await {
+                        Ok(()) => Ok(()),
+                        Err(error) => say(socket, error).await,
+                    }
+                }
+                Ok(DeviceMessage::Skip(skip)) => {
+                    if skip.seq > protocol::Seq::MAX {
+                        return complain(socket, ErrorCode::BadField, "skip: seq is above 2^53 - 1".into())
+                            .await;
+                    }
+                    match self.inbox.on_skip(skip.seq) {
+                        Some(ticket) => {
+                            tracing::warn!(device = %self.device, after = ticket.after.0, seq = skip.seq.0, "the device lost batches");
+                            self.submit(ticket, BatchContent::Skipped).await
+                        }
+                        None => Ok(()),
+                    }
+                }
+                Ok(DeviceMessage::Hello(_)) => {
+                    complain(socket, ErrorCode::Unexpected, "hello is said once, as the first message".into())
+                        .await
+                }
+                Ok(DeviceMessage::Readings(_)) => Ok(()),
+                Err(error) => complain(socket, error.code(), error.to_string()).await,
+            },
+            Err(error) => complain(socket, error.code(), error.to_string()).await,
+        }
+    }
+
+    async fn batch(
+        &mut self,
+        socket: &mut Socket,
+        seq: protocol::Seq,
+        rows: Result<Vec<Row>, (RefuseCode, String)>,
+    ) -> Result<(), End> {
+        if seq == protocol::Seq(0) || seq > protocol::Seq::MAX {
+            let message = format!("readings: seq {seq} is outside 1 to 2^53 - 1");
+            return complain(socket, ErrorCode::BadField, message).await;
+        }
+        match self.inbox.on_batch(seq) {
+            Verdict::Take(ticket) => match rows {
+                Ok(rows) => self.submit(ticket, BatchContent::Readings(rows)).await,
+                Err((code, message)) => {
+                    tracing::warn!(device = %self.device, seq = seq.0, %code, message, "a batch is refused for good");
+                    say(socket, Refuse { seq, code, message, retry_after_ms: None }).await?;
+                    self.submit(ticket, BatchContent::Refused).await
+                }
+            },
+            Verdict::Duplicate => match self.inbox.poll_ack() {
+                Some(seq) => say(socket, Ack { seq }).await,
+                None => Ok(()),
+            },
+            Verdict::OutOfOrder { expected } => {
+                let message =
+                    format!("batch {seq} came where {expected} was expected: send from there, or skip");
+                let code = RefuseCode::OutOfOrder;
+                say(socket, Refuse { seq: expected, code, message, retry_after_ms: Some(0) }).await
+            }
+            Verdict::Held => Ok(()),
+        }
+    }
+
+    async fn submit(&mut self, ticket: Ticket, content: BatchContent) -> Result<(), End> {
+        self.hub
+            .ingest
+            .submit(self.stream, ticket, content, &self.completions)
+            .await
+            .map_err(|_| End::close(CloseCode::GoingAway))
+    }
+
+    /// Tells the device what was settled since the last time, and what must come again.
+    async fn acknowledge(&mut self, socket: &mut Socket) -> Result<(), End> {
+        let mut done = std::mem::take(&mut self.done);
+        self.completions.take(&mut done);
+        let mut refuse = None;
+        for (ticket, fate) in &done {
+            let (code, message, retry) = match fate {
+                Fate::Settled => {
+                    self.inbox.on_settled(*ticket);
+                    continue;
+                }
+                Fate::OutOfOrder => (RefuseCode::OutOfOrder, "the batch before it is not stored", 0),
+                Fate::StorageFull => {
+                    (RefuseCode::StorageFull, "no room on the hub's disk", RETRY_STORAGE_MILLIS)
+                }
+                Fate::Failed => {
+                    (RefuseCode::Busy, "the hub could not store it; see its log", RETRY_FAILED_MILLIS)
+                }
+            };
+            if self.inbox.on_put_back(*ticket) {
+                refuse = Some(Refuse {
+                    seq: ticket.first(),
+                    code,
+                    message: message.into(),
+                    retry_after_ms: Some(retry),
+                });
+            }
+        }
+        self.done = done;
+        if let Some(seq) = self.inbox.poll_ack() {
+            say(socket, Ack { seq }).await?;
+        }
+        match refuse {
+            Some(refuse) if !self.hub.failed.is_cancelled() => say(socket, refuse).await,
+            _ => Ok(()),
+        }
+    }
+
+    async fn told(&mut self, socket: &mut Socket, told: ToSession) -> Result<(), End> {
+        match told {
+            ToSession::Command(command) => say(socket, command).await,
+            ToSession::Cancel(id) => say(socket, Cancel { id }).await,
+            ToSession::Close(code) => Err(End::close(code)),
+        }
+    }
+}
+
+async fn say(socket: &mut Socket, message: impl Into<HubToDevice>) -> Result<(), End> {
+    write(socket, Message::Text(message.into().encode().into())).await
+}
+
+async fn complain(socket: &mut Socket, code: ErrorCode, message: String) -> Result<(), End> {
+    say(socket, ErrorMessage { id: None, code, message }).await
+}

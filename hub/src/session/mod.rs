@@ -1,0 +1,178 @@
+//! One task for each WebSocket. What both kinds of sessions share: the socket, its limits, and how it is closed.
+
+pub mod device;
+pub mod subscription;
+pub mod viewer;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use futures_util::SinkExt as _;
+use protocol::{CloseCode, Timestamp};
+use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Error as WsError;
+use tokio_tungstenite::tungstenite::protocol::frame::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::{Message, WebSocketConfig};
+
+use crate::auth::Principal;
+
+/// The socket of a session.
+pub type Socket = WebSocketStream<TcpStream>;
+
+/// Who is at the other end.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    /// Names the session in logs and in `welcome`.
+    pub session: crate::directory::SessionId,
+    /// Where it comes from.
+    pub address: SocketAddr,
+    /// What it may do.
+    pub principal: Principal,
+}
+
+impl Peer {
+    /// The name of the session on the wire.
+    pub fn name(&self) -> String {
+        format!("s{}", self.session.0)
+    }
+}
+
+/// How long a peer may take to let one of our messages into its receive buffer.
+pub const WRITE_DEADLINE: Duration = Duration::from_secs(10);
+/// How long we wait for a peer's answer to our close frame.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
+
+/// The limits of a socket: all five are set, because the library's defaults are sized for a few trusted peers.
+///
+/// `read` is touched at once for every connection, so it decides what an idle one costs.
+pub fn socket_config(read: usize, message_max: usize, write_max: usize) -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(read)
+        .write_buffer_size(4 * 1024)
+        .max_write_buffer_size(write_max)
+        .max_message_size(Some(message_max))
+        .max_frame_size(Some(message_max))
+        .accept_unmasked_frames(false)
+}
+
+/// Why a session ends.
+#[derive(Debug)]
+pub enum End {
+    /// The peer closed, or its connection is gone.
+    Gone(String),
+    /// We close, with this code and reason.
+    Close(CloseCode, String),
+}
+
+impl End {
+    /// We close for the usual reason of `code`.
+    pub fn close(code: CloseCode) -> Self {
+        Self::Close(code, code.reason().to_owned())
+    }
+}
+
+/// Says which end an error of the socket brings. The library does not answer violations; we do.
+pub fn end_of(error: &WsError) -> End {
+    match error {
+        WsError::ConnectionClosed | WsError::AlreadyClosed | WsError::Io(_) | WsError::Tls(_) => {
+            End::Gone(error.to_string())
+        }
+        WsError::Capacity(_) => End::Close(CloseCode::TooBig, error.to_string()),
+        WsError::Utf8(_) => End::close(CloseCode::InvalidUtf8),
+        WsError::WriteBufferFull(_) => End::close(CloseCode::TooSlow),
+        WsError::Protocol(violation) => {
+            use tokio_tungstenite::tungstenite::error::ProtocolError;
+            match violation {
+                ProtocolError::ResetWithoutClosingHandshake => End::Gone(error.to_string()),
+                _ => End::Close(CloseCode::ProtocolError, violation.to_string()),
+            }
+        }
+        WsError::AttackAttempt | WsError::Url(_) | WsError::Http(_) | WsError::HttpFormat(_) => {
+            End::close(CloseCode::Policy)
+        }
+    }
+}
+
+/// The close frame for a code; the reason is cut to the 123 bytes that fit.
+pub fn close_frame(code: CloseCode, reason: &str) -> CloseFrame {
+    let mut end = reason.len().min(123);
+    while !reason.is_char_boundary(end) {
+        end -= 1;
+    }
+    CloseFrame { code: code.number().into(), reason: reason[..end].into() }
+}
+
+/// Writes one message, with a deadline.
+pub async fn write(socket: &mut Socket, message: Message) -> Result<(), End> {
+    match tokio::time::timeout(WRITE_DEADLINE, socket.send(message)).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(end_of(&error)),
+        Err(_) => Err(End::close(CloseCode::TooSlow)),
+    }
+}
+
+/// Closes the socket as `end` says: our close frame, then the peer's, each with a deadline.
+pub async fn close(mut socket: Socket, end: &End) {
+    use futures_util::StreamExt as _;
+    if let End::Close(code, reason) = end {
+        let frame = close_frame(*code, reason);
+        if !matches!(tokio::time::timeout(CLOSE_DEADLINE, socket.close(Some(frame))).await, Ok(Ok(()))) {
+            return;
+        }
+    }
+    // What the peer had on the line before it saw our close frame is read and dropped, so that its answer arrives.
+    let drain = async { while let Some(Ok(_)) = socket.next().await {} };
+    drop(tokio::time::timeout(CLOSE_DEADLINE, drain).await);
+}
+
+/// Heartbeat of one connection: when to ping, and when the peer is presumed gone.
+#[derive(Debug)]
+pub struct Heartbeat {
+    interval: Duration,
+    heard: Timestamp,
+    unanswered: u32,
+    /// The last round trip, in microseconds.
+    pub round_trip: Option<i64>,
+}
+
+impl Heartbeat {
+    /// Starts with a peer that was just heard.
+    pub const fn new(interval: Duration, now: Timestamp) -> Self {
+        Self { interval, heard: now, unanswered: 0, round_trip: None }
+    }
+
+    /// A timer that ticks when [`Heartbeat::beat`] is due.
+    pub fn timer(&self) -> tokio::time::Interval {
+        let mut timer = tokio::time::interval_at(tokio::time::Instant::now() + self.interval, self.interval);
+        timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        timer
+    }
+
+    /// Something was read.
+    pub const fn heard(&mut self, now: Timestamp) {
+        self.heard = now;
+        self.unanswered = 0;
+    }
+
+    /// A pong came back with the time of its ping.
+    pub fn pong(&mut self, payload: &[u8], now: Timestamp) {
+        if let Ok(sent) = <[u8; 8]>::try_from(payload) {
+            self.round_trip = Some(now.micros().saturating_sub(i64::from_be_bytes(sent)));
+        }
+    }
+
+    /// It is time for a ping; or the peer has let too many pass.
+    pub fn beat(&mut self, now: Timestamp) -> Result<Message, End> {
+        if self.unanswered >= protocol::limits::HEARTBEATS_MISSED_MAX {
+            return Err(End::close(CloseCode::HeartbeatLost));
+        }
+        self.unanswered += 1;
+        Ok(Message::Ping(now.micros().to_be_bytes().to_vec().into()))
+    }
+
+    /// When something was last read.
+    pub const fn last_heard(&self) -> Timestamp {
+        self.heard
+    }
+}

@@ -1,0 +1,505 @@
+//! The session of a viewer: snapshots, subscriptions, history, and commands where the role allows them.
+//!
+//! Writing has a task of its own, so that a viewer that does not read blocks nothing but itself (I-5): its commits
+//! run past it, it is conflated and told so, catches up from the store, and is closed when it stays stuck.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt as _, StreamExt as _};
+use protocol::limits::{self, ViewerLimits};
+use protocol::viewer::{
+    CommandEvent, Commands, CommandsRequest, DeviceInfo, Devices, ErrorMessage, History, HistoryRequest,
+    HubToViewer, Resolution, Role, Subscribe, Subscribed, ViewerMessage, ViewerWelcome,
+};
+use protocol::{CloseCode, ErrorCode, Timestamp};
+use store::{CredentialRole, Since, StoreError};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::protocol::Message;
+
+use super::subscription::Subscription;
+use super::{End, Heartbeat, Peer, Socket, close_frame, end_of};
+use crate::clock;
+use crate::live::Commit;
+use crate::serve::Hub;
+
+/// Messages between the session and its writing task. When full, the session keeps what it has and conflates.
+const OUT_QUEUE: usize = 16;
+/// How long the writing task may be stuck on one message before the viewer is closed as too slow.
+const STUCK_DEADLINE: Duration = Duration::from_secs(30);
+/// Readings in one message: at some 30 bytes each, well below the size of a message.
+const READINGS_PER_MESSAGE: usize = 10_000;
+/// Devices in one part of the snapshot.
+const DEVICES_PER_MESSAGE: usize = 200;
+/// Readings read from the store at once to catch up.
+const CATCH_UP_ROWS: usize = 20_000;
+/// Readings that are worth reading again after a gap; what is further behind is left to `history`.
+const CATCH_UP_MAX: i64 = 500_000;
+/// Commands told again to a viewer that fell behind.
+const COMMANDS_AGAIN: usize = 200;
+
+/// Runs the session from the 101 to the close.
+pub async fn run(hub: Arc<Hub>, socket: Socket, peer: Peer) {
+    let (sink, mut stream) = socket.split();
+    let (out, queue) = mpsc::channel(OUT_QUEUE);
+    let writing = tokio::spawn(write_all(sink, queue));
+    tracing::info!(session = peer.name(), address = %peer.address, role = ?peer.principal.role, "viewer connected");
+    let mut session = Session {
+        role: match peer.principal.role {
+            CredentialRole::Operator => Role::Operator,
+            CredentialRole::Viewer | CredentialRole::Device(_) | CredentialRole::Fleet => Role::Viewer,
+        },
+        hub: Arc::clone(&hub),
+        peer,
+        out,
+        subscriptions: BTreeMap::new(),
+        histories: Arc::new(AtomicUsize::new(0)),
+        heartbeat: Heartbeat::new(hub.config.heartbeat, clock::now()),
+    };
+    let end = match session.serve(&mut stream).await {
+        Ok(()) => End::close(CloseCode::GoingAway),
+        Err(end) => end,
+    };
+    tracing::info!(session = session.peer.name(), ?end, "viewer disconnected");
+    if let End::Close(code, reason) = &end {
+        let frame = Message::Close(Some(close_frame(*code, reason)));
+        // Full: the viewer does not read, and would not read this either.
+        drop(session.out.try_send(frame));
+    }
+    drop(session);
+    finish(stream, writing).await;
+}
+
+async fn write_all(mut sink: SplitSink<Socket, Message>, mut queue: mpsc::Receiver<Message>) {
+    while let Some(message) = queue.recv().await {
+        match tokio::time::timeout(STUCK_DEADLINE, sink.send(message)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) | Err(_) => return,
+        }
+    }
+}
+
+async fn finish(mut stream: SplitStream<Socket>, writing: tokio::task::JoinHandle<()>) {
+    let abort = writing.abort_handle();
+    let drain = async {
+        drop(writing.await);
+        while let Some(Ok(_)) = stream.next().await {}
+    };
+    if tokio::time::timeout(super::CLOSE_DEADLINE, drain).await.is_err() {
+        abort.abort();
+    }
+}
+
+struct Session {
+    hub: Arc<Hub>,
+    peer: Peer,
+    role: Role,
+    out: mpsc::Sender<Message>,
+    subscriptions: BTreeMap<u64, Subscription>,
+    /// History requests that are being answered.
+    histories: Arc<AtomicUsize>,
+    heartbeat: Heartbeat,
+}
+
+type Answer = Result<(), ErrorMessage>;
+
+fn refuse(id: u64, code: ErrorCode, message: impl Into<String>) -> ErrorMessage {
+    ErrorMessage { id: Some(id), code, message: message.into() }
+}
+
+fn store_trouble(id: u64, error: &StoreError) -> ErrorMessage {
+    tracing::error!(%error, "a query failed");
+    refuse(id, ErrorCode::Internal, error.to_string())
+}
+
+impl Session {
+    async fn say(&self, message: impl Into<HubToViewer>) -> Result<(), End> {
+        let text = Message::Text(message.into().encode().into());
+        self.out.send(text).await.map_err(|_| End::close(CloseCode::TooSlow))
+    }
+
+    /// Serves until the hub stops.
+    async fn serve(&mut self, stream: &mut SplitStream<Socket>) -> Result<(), End> {
+        let hub = Arc::clone(&self.hub);
+        let mut commits = hub.live.commits();
+        let mut changes = hub.directory.changes();
+        let mut commands = hub.commands.events();
+        self.say(ViewerWelcome {
+            session: self.peer.name(),
+            server_time: clock::now(),
+            role: self.role,
+            position: hub.live.position(),
+            limits: ViewerLimits::default(),
+            heartbeat_seconds: hub.config.heartbeat.as_secs() as u32,
+        })
+        .await?;
+        self.say_devices().await?;
+        let mut beat = self.heartbeat.timer();
+        loop {
+            let due = self.subscriptions.values().filter_map(Subscription::due).min();
+            let sleep_until = due.unwrap_or_else(|| Instant::now() + Duration::from_secs(3_600));
+            tokio::select! {
+                () = hub.stopping.cancelled() => return Ok(()),
+                message = stream.next() => match message {
+                    Some(Ok(message)) => self.heard(message).await?,
+                    Some(Err(error)) => return Err(end_of(&error)),
+                    None => return Err(End::Gone("connection lost".into())),
+                },
+                commit = commits.recv() => match commit {
+                    Ok(commit) => self.take(&commit),
+                    Err(RecvError::Lagged(_)) => self.catch_up_all().await,
+                    Err(RecvError::Closed) => return Ok(()),
+                },
+                () = tokio::time::sleep_until(sleep_until), if due.is_some() => self.flush(),
+                change = changes.recv() => match change {
+                    Ok(device) => self.device_changed(&device).await?,
+                    Err(RecvError::Lagged(_)) => self.say_devices().await?,
+                    Err(RecvError::Closed) => return Ok(()),
+                },
+                command = commands.recv() => match command {
+                    Ok(command) => self.say(CommandEvent { id: None, command: (*command).clone() }).await?,
+                    Err(RecvError::Lagged(_)) => self.say_commands_again().await?,
+                    Err(RecvError::Closed) => return Ok(()),
+                },
+                _ = beat.tick() => {
+                    let ping = self.heartbeat.beat(clock::now())?;
+                    // Full: the viewer is behind; its silence is counted all the same.
+                    drop(self.out.try_send(ping));
+                }
+            }
+        }
+    }
+
+    async fn heard(&mut self, message: Message) -> Result<(), End> {
+        let now = clock::now();
+        self.heartbeat.heard(now);
+        match message {
+            Message::Text(text) => match ViewerMessage::decode(&text) {
+                Ok(message) => match self.answer(message).await? {
+                    Ok(()) => Ok(()),
+                    Err(error) => self.say(error).await,
+                },
+                Err(error) => {
+                    let id = match &error {
+                        protocol::DecodeError::BadField { number, .. } => *number,
+                        protocol::DecodeError::Malformed(_) | protocol::DecodeError::UnknownType { .. } => {
+                            None
+                        }
+                    };
+                    self.say(ErrorMessage { id, code: error.code(), message: error.to_string() }).await
+                }
+            },
+            Message::Binary(_) => Err(End::close(CloseCode::Unsupported)),
+            Message::Pong(payload) => {
+                self.heartbeat.pong(&payload, now);
+                Ok(())
+            }
+            Message::Ping(_) | Message::Frame(_) => Ok(()),
+            Message::Close(frame) => Err(End::Gone(match frame {
+                Some(frame) => format!("the viewer closed: {} {}", frame.code, frame.reason),
+                None => "the viewer closed".into(),
+            })),
+        }
+    }
+
+    async fn answer(&mut self, message: ViewerMessage) -> Result<Answer, End> {
+        match message {
+            ViewerMessage::Subscribe(request) => self.subscribe(request).await,
+            ViewerMessage::Unsubscribe(request) => {
+                self.subscriptions.remove(&request.id);
+                Ok(Ok(()))
+            }
+            ViewerMessage::History(request) => Ok(self.history(request)),
+            ViewerMessage::SendCommand(request) => {
+                let id = request.id;
+                if let Err(error) = self.must_be_operator(id) {
+                    return Ok(Err(error));
+                }
+                match self.hub.commands.issue(request, self.peer.principal.label.clone()).await {
+                    Ok(command) => self.say(CommandEvent { id: Some(id), command }).await.map(Ok),
+                    Err(error) => Ok(Err(ErrorMessage { id: Some(id), ..error })),
+                }
+            }
+            ViewerMessage::CancelCommand(request) => {
+                let id = request.id;
+                if let Err(error) = self.must_be_operator(id) {
+                    return Ok(Err(error));
+                }
+                match self.hub.commands.cancel(request.command, self.peer.principal.label.clone()).await {
+                    Ok(command) => self.say(CommandEvent { id: Some(id), command }).await.map(Ok),
+                    Err(error) => Ok(Err(ErrorMessage { id: Some(id), ..error })),
+                }
+            }
+            ViewerMessage::Commands(request) => self.commands(request).await,
+        }
+    }
+
+    fn must_be_operator(&self, id: u64) -> Answer {
+        match self.role {
+            Role::Operator => Ok(()),
+            Role::Viewer => Err(refuse(
+                id,
+                ErrorCode::Forbidden,
+                "a viewer may not send commands: use an operator's token",
+            )),
+        }
+    }
+
+    async fn say_devices(&self) -> Result<(), End> {
+        let devices = self.hub.directory.snapshot();
+        let mut parts = devices.chunks(DEVICES_PER_MESSAGE).peekable();
+        if parts.peek().is_none() {
+            return self.say(Devices { devices: Vec::new(), snapshot: true, more: false }).await;
+        }
+        while let Some(part) = parts.next() {
+            let devices = part.iter().map(|device| DeviceInfo::clone(device)).collect();
+            self.say(Devices { devices, snapshot: true, more: parts.peek().is_some() }).await?;
+        }
+        Ok(())
+    }
+
+    async fn device_changed(&mut self, device: &DeviceInfo) -> Result<(), End> {
+        for subscription in self.subscriptions.values_mut() {
+            for metric in &device.metrics {
+                if subscription.select.matches(
+                    metric.series,
+                    device.id.as_str(),
+                    metric.declaration.name.as_str(),
+                ) {
+                    subscription.add_series(metric.series);
+                }
+            }
+        }
+        self.say(Devices { devices: vec![device.clone()], snapshot: false, more: false }).await
+    }
+
+    async fn say_commands_again(&self) -> Result<(), End> {
+        match self.hub.readers.read(|reader| reader.commands(None, None, COMMANDS_AGAIN)).await {
+            Ok(commands) => {
+                for command in commands.into_iter().rev() {
+                    self.say(CommandEvent { id: None, command }).await?;
+                }
+                Ok(())
+            }
+            Err(error) => self.say(ErrorMessage { id: None, ..store_trouble(0, &error) }).await,
+        }
+    }
+
+    async fn subscribe(&mut self, request: Subscribe) -> Result<Answer, End> {
+        let id = request.id;
+        let max_hz = request.max_hz.unwrap_or(limits::DEFAULT_HZ);
+        if !(max_hz > 0.0 && max_hz <= limits::MAX_HZ) {
+            let problem = format!("max_hz: {max_hz} is outside 0 to {}", limits::MAX_HZ);
+            return Ok(Err(refuse(id, ErrorCode::BadField, problem)));
+        }
+        let named = request.select.devices.len() + request.select.metrics.len() + request.select.series.len();
+        if named > limits::SELECT_MAX {
+            let problem =
+                format!("select: {named} patterns and series, at most {} are allowed", limits::SELECT_MAX);
+            return Ok(Err(refuse(id, ErrorCode::LimitReached, problem)));
+        }
+        if !self.subscriptions.contains_key(&id) && self.subscriptions.len() >= limits::SUBSCRIPTIONS_MAX {
+            let problem =
+                format!("{} subscriptions are open: unsubscribe one first", limits::SUBSCRIPTIONS_MAX);
+            return Ok(Err(refuse(id, ErrorCode::LimitReached, problem)));
+        }
+        let chosen = self.hub.directory.select(&request.select);
+        let series = chosen.len() as u64;
+        let since = request.since;
+        let mut resumed = false;
+        let mut subscription =
+            Subscription::new(request, chosen.clone(), since.unwrap_or_default(), max_hz, Instant::now());
+        if let Some(since) = since {
+            resumed = catch_up(&self.hub, &mut subscription).await;
+            if resumed {
+                self.say(Subscribed { id, series, position: since, resumed }).await?;
+            }
+        }
+        if !resumed {
+            let (position, latest) = self.hub.live.latest(&chosen);
+            subscription = subscription.restart(position);
+            subscription.fill_snapshot(latest);
+            self.say(Subscribed { id, series, position, resumed }).await?;
+        }
+        self.subscriptions.insert(id, subscription);
+        Ok(Ok(()))
+    }
+
+    fn take(&mut self, commit: &Commit) {
+        for subscription in self.subscriptions.values_mut() {
+            subscription.take_commit(commit.last, commit.rows());
+        }
+    }
+
+    /// Commits ran past this session: what they held is read from the store, or named as omitted.
+    async fn catch_up_all(&mut self) {
+        for subscription in self.subscriptions.values_mut() {
+            if !catch_up(&self.hub, subscription).await {
+                let chosen = self.hub.directory.select(&subscription.select);
+                let (position, latest) = self.hub.live.latest(&chosen);
+                let missed = position.0.saturating_sub(subscription.position.0).max(0) as u64;
+                subscription.omit(missed, Timestamp(0), clock::now());
+                subscription.position = position;
+                for (series, at, value) in latest {
+                    subscription.take(&store::Row { series, at, value });
+                }
+            }
+        }
+    }
+
+    /// Sends what is due, as far as the writing task takes it.
+    fn flush(&mut self) {
+        let now = Instant::now();
+        for subscription in self.subscriptions.values_mut() {
+            while subscription.due().is_some_and(|due| due <= now) {
+                let Ok(permit) = self.out.try_reserve() else {
+                    subscription.postpone(now);
+                    break;
+                };
+                let message = HubToViewer::from(subscription.message(READINGS_PER_MESSAGE, now));
+                permit.send(Message::Text(message.encode().into()));
+            }
+        }
+    }
+
+    /// Answers in a task of its own, so that a long answer does not hold up live readings.
+    fn history(&self, request: HistoryRequest) -> Answer {
+        let id = request.id;
+        if !self.hub.directory.has_series(request.series) {
+            return Err(refuse(id, ErrorCode::NotFound, format!("no series {}", request.series.0)));
+        }
+        if request.from >= request.to {
+            return Err(refuse(id, ErrorCode::BadField, "from must be before to"));
+        }
+        if self.histories.load(Ordering::Relaxed) >= limits::HISTORY_PENDING_MAX {
+            let problem =
+                format!("{} history requests wait for an answer: wait", limits::HISTORY_PENDING_MAX);
+            return Err(refuse(id, ErrorCode::LimitReached, problem));
+        }
+        self.histories.fetch_add(1, Ordering::Relaxed);
+        let (hub, out, histories) = (Arc::clone(&self.hub), self.out.clone(), Arc::clone(&self.histories));
+        self.hub.tasks.spawn(async move {
+            let answered = answer_history(&hub, &out, &request).await;
+            histories.fetch_sub(1, Ordering::Relaxed);
+            if let Err(Some(error)) = answered {
+                // The session is gone: nobody to tell.
+                drop(out.send(Message::Text(HubToViewer::from(error).encode().into())).await);
+            }
+        });
+        Ok(())
+    }
+
+    async fn commands(&self, request: CommandsRequest) -> Result<Answer, End> {
+        let id = request.id;
+        let limit = request.limit.unwrap_or(100);
+        if !(1..=1_000).contains(&limit) {
+            return Ok(Err(refuse(id, ErrorCode::BadField, format!("limit: {limit} is outside 1 to 1000"))));
+        }
+        let query = self
+            .hub
+            .readers
+            .read(move |reader| reader.commands(request.device.as_ref(), request.before, limit as usize));
+        match query.await {
+            Ok(commands) => self.say(Commands { id, commands }).await.map(Ok),
+            Err(error) => Ok(Err(store_trouble(id, &error))),
+        }
+    }
+}
+
+/// Reads what a subscription missed from the store. False: it is too much, or not there any more in this order.
+async fn catch_up(hub: &Hub, subscription: &mut Subscription) -> bool {
+    loop {
+        let after = subscription.position;
+        if hub.live.position().0.saturating_sub(after.0) > CATCH_UP_MAX {
+            return false;
+        }
+        match hub.readers.read(move |reader| reader.since(after, CATCH_UP_ROWS)).await {
+            Ok(Since::Rows { rows, last }) => {
+                subscription.take_commit(last, rows.iter().map(|(position, row)| (*position, row)));
+                if rows.len() < CATCH_UP_ROWS {
+                    return true;
+                }
+            }
+            Ok(Since::Gone) => return false,
+            Err(error) => {
+                tracing::error!(%error, "a subscription could not catch up");
+                return false;
+            }
+        }
+    }
+}
+
+/// Answers one history request in parts. `Err(None)`: the viewer is gone.
+async fn answer_history(
+    hub: &Hub,
+    out: &mpsc::Sender<Message>,
+    request: &HistoryRequest,
+) -> Result<(), Option<ErrorMessage>> {
+    /// Readings or buckets read from the store at once.
+    const PAGE: usize = 10 * limits::HISTORY_POINTS_PER_MESSAGE;
+    let HistoryRequest { id, series, to, step, .. } = *request;
+    let mut from = request.from;
+    let mut total = 0;
+    let mut first_position = None;
+    loop {
+        let (points, buckets, complete, position) = match step {
+            Resolution::Raw => {
+                let page = hub.readers.read(move |reader| reader.raw(series, from, to, PAGE)).await;
+                let page = page.map_err(|e| Some(store_trouble(id, &e)))?;
+                (page.points, Vec::new(), page.complete, page.position)
+            }
+            Resolution::Buckets(step) => {
+                let page = hub.readers.read(move |reader| reader.buckets(series, step, from, to, PAGE)).await;
+                let page = page.map_err(|e| Some(store_trouble(id, &e)))?;
+                (Vec::new(), page.buckets, page.complete, page.position)
+            }
+        };
+        let position = *first_position.get_or_insert(position);
+        total += points.len() + buckets.len();
+        if total > limits::HISTORY_POINTS_MAX {
+            return Err(Some(refuse(
+                id,
+                ErrorCode::LimitReached,
+                format!(
+                    "more than {} points: ask for a shorter time or a coarser step",
+                    limits::HISTORY_POINTS_MAX
+                ),
+            )));
+        }
+        if let Some((at, _)) = points.last() {
+            from = at.plus_micros(1);
+        }
+        if let (Some(bucket), Resolution::Buckets(step)) = (buckets.last(), step) {
+            from = bucket.at.plus_micros(step.micros());
+        }
+        let part = |points, buckets, more| History { id, series, step, points, buckets, more, position };
+        let mut parts: Vec<History> = match step {
+            Resolution::Raw => points
+                .chunks(limits::HISTORY_POINTS_PER_MESSAGE)
+                .map(|chunk| part(chunk.to_vec(), Vec::new(), true))
+                .collect(),
+            Resolution::Buckets(_) => buckets
+                .chunks(limits::HISTORY_POINTS_PER_MESSAGE)
+                .map(|chunk| part(Vec::new(), chunk.to_vec(), true))
+                .collect(),
+        };
+        if complete {
+            match parts.last_mut() {
+                Some(last) => last.more = false,
+                None => parts.push(part(Vec::new(), Vec::new(), false)),
+            }
+        }
+        for part in parts {
+            let text = Message::Text(HubToViewer::from(part).encode().into());
+            out.send(text).await.map_err(|_| None)?;
+        }
+        if complete {
+            return Ok(());
+        }
+    }
+}
