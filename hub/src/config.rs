@@ -21,7 +21,7 @@ pub struct Options {
     /// TOML file with the same settings [default: hub.toml in the data folder, if it is there]
     #[arg(long, env = "TELEMETRY_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// What to log: a level, or filters as in "info,hub::session=debug" [default: info]
+    /// What to log: a level, or filters as in `info,hub::session=debug` [default: info]
     #[arg(long, env = "TELEMETRY_LOG", value_name = "FILTER")]
     pub log: Option<String>,
     /// How to log [default: text]

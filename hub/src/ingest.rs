@@ -72,7 +72,8 @@ struct BatchRequest {
     batch: Batch,
     ticket: Ticket,
     completions: Arc<Completions>,
-    _room: Option<OwnedSemaphorePermit>,
+    /// Given back when the batch has left the queue.
+    room: Option<OwnedSemaphorePermit>,
 }
 
 type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
@@ -130,7 +131,7 @@ impl Ingest {
             Ok(rows) => Some(Arc::clone(&self.rows).acquire_many_owned(rows).await.map_err(|_| stopping())?),
         };
         let batch = Batch { stream, after: ticket.after, seq: ticket.seq, content };
-        let request = BatchRequest { batch, ticket, completions: Arc::clone(completions), _room: room };
+        let request = BatchRequest { batch, ticket, completions: Arc::clone(completions), room };
         self.requests.send(Request::Batch(request)).await.map_err(|_| stopping())
     }
 
@@ -197,12 +198,12 @@ impl Worker {
         let mut rooms = Vec::new();
         let mut rows = 0;
         let mut next = Some(first);
-        while let Some(BatchRequest { batch, ticket, completions, _room }) = next {
+        while let Some(BatchRequest { batch, ticket, completions, room }) = next {
             if let BatchContent::Readings(readings) = &batch.content {
                 rows += readings.len();
             }
             batches.push(batch);
-            rooms.push(_room);
+            rooms.push(room);
             self.waiting.push((ticket, completions));
             next = None;
             if rows < ROWS_PER_COMMIT {

@@ -1,9 +1,8 @@
 //! Starting and stopping a hub: the order in which its parts come up and go down (I-15).
 //!
-//! Up: folder and lock, database, tokens, memory of devices and latest values, ingest thread, commands, listener.
+//! Up: folder, database and its lock, tokens, memory of devices and latest values, ingest thread, commands, listener.
 //! Down: no new connections; sessions drain and close 1001; commands end; ingest commits what it has and checkpoints.
 
-use std::fs::{File, OpenOptions};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -104,22 +103,22 @@ pub struct Running {
     hub: Arc<Hub>,
     commands: tokio::task::JoinHandle<()>,
     ingest: std::thread::JoinHandle<()>,
-    /// Held for as long as the hub runs: a second hub on the same folder is refused.
-    _lock: File,
 }
 
 /// Starts a hub. When this returns, it accepts connections.
 pub async fn start(config: Config) -> Result<Running, ServeError> {
     let folder = |problem| ServeError::Folder { path: config.data.clone(), problem };
     std::fs::create_dir_all(&config.data).map_err(folder)?;
-    let lock = lock(&config)?;
     let listener = listen(config.listen)?;
     let address =
         listener.local_addr().map_err(|problem| ServeError::Listen { address: config.listen, problem })?;
 
     let path = config.database();
     let database = |problem| ServeError::Database { path: path.clone(), problem };
-    let mut writer = Writer::open(&path).map_err(database)?;
+    let mut writer = Writer::open(&path).map_err(|problem| match problem {
+        StoreError::Busy(_) => ServeError::InUse(config.data.clone()),
+        problem => database(problem),
+    })?;
     let reader = Reader::open(&path).map_err(database)?;
     auth::ensure_local_tokens(&mut writer, &reader, &config.data, clock::now())?;
     let live = Arc::new(Live::new(reader.latest().map_err(database)?));
@@ -148,18 +147,7 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
     });
     hub.tasks.spawn(http::accept(Arc::clone(&hub), listener));
     tracing::info!(%address, data = %hub.config.data.display(), position = hub.live.position().0, "hub is listening");
-    Ok(Running { address, hub, commands: commands_task, ingest: ingest_thread, _lock: lock })
-}
-
-fn lock(config: &Config) -> Result<File, ServeError> {
-    let path = config.data.join("hub.lock");
-    let folder = |problem| ServeError::Folder { path: config.data.clone(), problem };
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(folder)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => Err(ServeError::InUse(config.data.clone())),
-        Err(std::fs::TryLockError::Error(problem)) => Err(folder(problem)),
-    }
+    Ok(Running { address, hub, commands: commands_task, ingest: ingest_thread })
 }
 
 fn listen(address: SocketAddr) -> Result<tokio::net::TcpListener, ServeError> {

@@ -34,8 +34,8 @@ enum Command {
     #[command(subcommand)]
     Device(DeviceCommand),
     /// Commands to devices
-    #[command(subcommand)]
-    Command(CommandCommand),
+    #[command(subcommand, name = "command")]
+    Order(OrderCommand),
     /// Print readings as they are stored
     Tail(TailArgs),
 }
@@ -60,7 +60,7 @@ enum DeviceCommand {
 }
 
 #[derive(Debug, Subcommand)]
-enum CommandCommand {
+enum OrderCommand {
     /// Send a command to a device
     Send {
         /// Id of the device
@@ -122,15 +122,9 @@ pub fn run(cli: Cli) -> ExitCode {
         Some(Command::Serve(options)) => serve::run(&options),
         Some(Command::Device(DeviceCommand::Add { id, remote })) => device::add(&id, &remote),
         Some(Command::Device(DeviceCommand::List { json, remote })) => device::list(json, &remote),
-        Some(Command::Command(CommandCommand::Send {
-            device,
-            name,
-            args,
-            wait,
-            json,
-            expires_in,
-            remote,
-        })) => remote::send_command(remote::Order { device, name, args, wait, json, expires_in }, &remote),
+        Some(Command::Order(OrderCommand::Send { device, name, args, wait, json, expires_in, remote })) => {
+            remote::send_command(remote::Order { device, name, args, wait, json, expires_in }, &remote)
+        }
         Some(Command::Tail(args)) => remote::tail(args),
     };
     match result {

@@ -21,7 +21,10 @@ fn start_log(config: &Config) -> anyhow::Result<()> {
     let filter = EnvFilter::builder().parse(&config.log).with_context(|| {
         format!("log: {:?} is not a level (error, warn, info, debug, trace) or filter", config.log)
     })?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
     match config.log_format {
         LogFormat::Text => log.with_target(false).init(),
         LogFormat::Json => log.json().init(),
