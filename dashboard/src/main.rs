@@ -1,2 +1,95 @@
-//! Placeholder.
-fn main() {}
+//! The dashboard's window: arguments, the link's thread, and a clear word when there is no screen.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use dashboard::app::{App, Pace, Start, system_clock};
+use dashboard::link::{Link, Target};
+use dashboard::settings::{self, ThemeChoice};
+use jiff::tz::TimeZone;
+
+// glibc gives memory back after every frame and takes it again in the next: five times the cost of drawing.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Live charts, history, devices and commands of a hub.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Arguments {
+    /// The hub, as ws://host:port. Without it: this machine's.
+    #[arg(long, value_name = "URL")]
+    hub: Option<String>,
+    /// The hub's data folder, which holds the tokens. Only for a hub on this machine.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// A file with the token of an operator or viewer.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// The palette; otherwise the one chosen last.
+    #[arg(long, value_enum)]
+    theme: Option<ThemeChoice>,
+    /// Begin with a layout made from what the fleet declares instead of the saved one.
+    #[arg(long)]
+    fresh_layout: bool,
+    /// Close after this many seconds.
+    #[arg(long, value_name = "SECONDS")]
+    exit_after: Option<f64>,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,dashboard=info,client=info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    match run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{}", explain(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<(), eframe::Error> {
+    let options = eframe::NativeOptions {
+        viewport: egui::ViewportBuilder::default()
+            .with_title("Telemetry")
+            .with_app_id("telemetry-dashboard")
+            .with_inner_size([1440.0, 860.0])
+            .with_min_inner_size([720.0, 420.0]),
+        ..Default::default()
+    };
+    eframe::run_native(
+        "telemetry-dashboard",
+        options,
+        Box::new(|creation| {
+            let ctx = creation.egui_ctx.clone();
+            let target = Target { hub: arguments.hub, data: arguments.data, token_file: arguments.token_file };
+            let start = Start {
+                address: target.address(),
+                folder: settings::folder(),
+                fresh_layout: arguments.fresh_layout,
+                theme: arguments.theme,
+                zone: TimeZone::system(),
+                clock: system_clock(),
+                exit_after: arguments.exit_after.and_then(|s| Duration::try_from_secs_f64(s).ok()),
+            };
+            let pace = Pace::default();
+            let link = Link::start(target, pace.waker(ctx.clone()))?;
+            Ok(Box::new(App::new(&ctx, start, link, pace)))
+        }),
+    )
+}
+
+/// What went wrong, what it means, and what to do.
+fn explain(error: &eframe::Error) -> String {
+    let advice = "A window needs a display (DISPLAY or WAYLAND_DISPLAY) and OpenGL. \
+        On Debian: apt-get install libx11-6 libxcursor1 libxi6 libx11-xcb1 libxkbcommon-x11-0 libgl1. \
+        Without a screen: xvfb-run dashboard.";
+    match error {
+        eframe::Error::AppCreation(error) => format!("The dashboard could not start: {error}"),
+        other => format!("No window could be opened: {other}. {advice}"),
+    }
+}

@@ -1,0 +1,153 @@
+//! Everything a user can ask for, in one enum.
+//!
+//! Views only read the model and push actions. After the frame is drawn the app hands each action to the model or to
+//! the layout, so nothing changes while it is being drawn.
+
+use protocol::{CommandId, DeviceId, SeriesId, Timestamp};
+use serde_json::Value as Json;
+
+use crate::settings::ThemeChoice;
+
+/// One chart of the layout. Stable for as long as the chart exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct ChartId(pub u64);
+
+/// Where a new chart goes, seen from an existing one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// To its right.
+    Right,
+    /// Below it.
+    Below,
+    /// Behind it, as a tab.
+    Tab,
+}
+
+/// What a user asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    // Time: all charts share one axis.
+    /// Show `factor` times as much time (below 1: zoom in), keeping `at` where it is on the screen.
+    Zoom {
+        /// The time under the pointer.
+        at: Timestamp,
+        /// How much more time is shown afterwards.
+        factor: f64,
+    },
+    /// Move the view by this many microseconds; negative: back in time.
+    Pan {
+        /// By how much.
+        micros: i64,
+    },
+    /// Show exactly this.
+    ShowRange {
+        /// Left edge.
+        from: Timestamp,
+        /// Right edge.
+        to: Timestamp,
+    },
+    /// Show this many microseconds, up to now if the view is following.
+    SetWidth {
+        /// The width of the view.
+        micros: i64,
+    },
+    /// Follow what arrives.
+    Follow,
+    /// Stop where the view is. Data go on arriving.
+    Pause,
+    /// The view before this one.
+    Back,
+    /// The view after this one.
+    Forward,
+    /// The time under the pointer in any chart, shown in all of them.
+    SetCursor(Option<Timestamp>),
+    /// Keep a cursor at this time; a second one shows the difference, a third starts again.
+    Pin(Timestamp),
+    /// Remove the pinned cursors.
+    ClearPins,
+
+    // Charts and their layout.
+    /// A new chart of these series.
+    AddChart {
+        /// Title; made from the series if left out.
+        title: Option<String>,
+        /// What it shows.
+        series: Vec<SeriesId>,
+    },
+    /// Show a series in an existing chart.
+    AddToChart {
+        /// The chart.
+        chart: ChartId,
+        /// The series.
+        series: SeriesId,
+    },
+    /// Take a series out of a chart; the chart goes with its last one.
+    RemoveFromChart {
+        /// The chart.
+        chart: ChartId,
+        /// The series.
+        series: SeriesId,
+    },
+    /// Another chart of the same series beside this one.
+    SplitChart {
+        /// The chart.
+        chart: ChartId,
+        /// Where the new one goes.
+        place: Place,
+    },
+    /// One chart for each series of this one.
+    SeparateSeries(ChartId),
+    /// Close a chart.
+    CloseChart(ChartId),
+    /// Give a chart another title; empty: the title made from its series.
+    RenameChart {
+        /// The chart.
+        chart: ChartId,
+        /// The title.
+        title: String,
+    },
+    /// Build the layout anew from what the fleet declares.
+    ResetLayout,
+
+    // Devices.
+    /// Show this device's panel, or none.
+    Select(Option<DeviceId>),
+    /// Show or hide a device's metrics in the list.
+    ToggleExpanded(DeviceId),
+    /// Show only devices that fit.
+    SetFilter(String),
+
+    // Commands.
+    /// Open the form of a command of the selected device, or close the open one.
+    OpenForm(Option<String>),
+    /// An argument in the open form. `None`: left out.
+    SetArg {
+        /// The parameter.
+        name: String,
+        /// The value as it will be sent.
+        value: Option<Json>,
+    },
+    /// Send what the open form says, asking first where the device wants that.
+    Submit,
+    /// Yes, send it.
+    Confirm,
+    /// No, do not.
+    Dismiss,
+    /// Take a command back.
+    CancelCommand(CommandId),
+    /// Ask the hub for older commands of the selected device.
+    LoadOlderCommands,
+
+    // The window and the link.
+    /// Do not wait for the next try.
+    ReconnectNow,
+    /// Another palette.
+    SetTheme(ThemeChoice),
+    /// Remove a toast.
+    DismissToast(u64),
+    /// Put a text on the clipboard.
+    Copy(String),
+    /// Show or hide the sheet of shortcuts.
+    ToggleHelp,
+}

@@ -1,0 +1,410 @@
+//! The app: drains the link, draws the views, then does what the user asked for.
+//!
+//! Nothing here waits (I-16): a frame takes at most [`DRAIN_BUDGET`] of what has arrived, files are written by a thread
+//! of their own. Nothing is drawn while nothing arrives and nobody touches anything.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use egui::{Key, Margin, Panel, Stroke, Ui};
+use jiff::tz::TimeZone;
+use protocol::Timestamp;
+
+use crate::action::Action;
+use crate::layout::Layout;
+use crate::link::{Link, Outgoing, Waker};
+use crate::model::{Effect, Event, Model};
+use crate::settings::{self, LAYOUT_FILE, SETTINGS_FILE, Settings, ThemeChoice, Writer};
+use crate::theme::{self, Tokens, tokens};
+use crate::views::chart::ChartCache;
+use crate::views::{banner, charts, device, devices, empty, form, help, status_bar, toasts, top_bar};
+
+/// Time in which a frame takes in events; the rest waits for the next frame.
+const DRAIN_BUDGET: Duration = Duration::from_millis(4);
+/// The shortest time between two frames for readings, focused: 30 a second.
+const PACE_MIN: Duration = Duration::from_millis(33);
+/// The longest: numbers that change less often than this feel dead.
+const PACE_MAX: Duration = Duration::from_millis(250);
+/// The shortest time while another window has the focus.
+const PACE_UNFOCUSED: Duration = Duration::from_millis(100);
+/// While the window cannot be seen.
+const PACE_HIDDEN: Duration = Duration::from_secs(1);
+
+/// Says what time it is.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// The system's clock.
+pub fn system_clock() -> Clock {
+    Arc::new(|| Timestamp(jiff::Timestamp::now().as_microsecond()))
+}
+
+/// What an app begins with.
+pub struct Start {
+    /// The hub's address, for people.
+    pub address: String,
+    /// Where settings and layout are; `None`: they are not kept.
+    pub folder: Option<PathBuf>,
+    /// Do not read the saved layout.
+    pub fresh_layout: bool,
+    /// The palette, whatever the settings say.
+    pub theme: Option<ThemeChoice>,
+    /// The zone in which times are shown.
+    pub zone: TimeZone,
+    /// The clock.
+    pub clock: Clock,
+    /// Close after this time.
+    pub exit_after: Option<Duration>,
+}
+
+impl Start {
+    /// A start that reads and writes no file.
+    pub fn new(address: &str, clock: Clock) -> Self {
+        Self {
+            address: address.to_owned(),
+            folder: None,
+            fresh_layout: true,
+            theme: None,
+            zone: TimeZone::system(),
+            clock,
+            exit_after: None,
+        }
+    }
+}
+
+/// How soon a frame follows what has arrived, shared with the link's thread.
+#[derive(Debug, Clone)]
+pub struct Pace(Arc<AtomicU64>);
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self(Arc::new(AtomicU64::new(PACE_MIN.as_micros() as u64)))
+    }
+}
+
+impl Pace {
+    fn set(&self, pace: Duration) {
+        self.0.store(pace.as_micros() as u64, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> Duration {
+        Duration::from_micros(self.0.load(Ordering::Relaxed))
+    }
+
+    /// Wakes a window at this pace, or at once for what is urgent.
+    pub fn waker(&self, ctx: egui::Context) -> Waker {
+        let pace = self.clone();
+        Arc::new(move |urgent| {
+            if urgent { ctx.request_repaint() } else { ctx.request_repaint_after(pace.get()) }
+        })
+    }
+}
+
+/// The app.
+pub struct App {
+    model: Model,
+    layout: Layout,
+    link: Link,
+    clock: Clock,
+    pace: Pace,
+    cache: ChartCache,
+    actions: Vec<Action>,
+    folder: Option<PathBuf>,
+    writer: Option<Writer>,
+    /// Width of the widest chart, in pixels.
+    chart_width: f32,
+    /// The theme that egui was last told.
+    theme: ThemeChoice,
+    frame_time: Option<Duration>,
+    /// Readings in memory, and when they were counted.
+    readings_held: (Timestamp, u64),
+    exit_at: Option<Instant>,
+}
+
+impl App {
+    /// Makes the app and gives the context its fonts and palettes.
+    pub fn new(ctx: &egui::Context, start: Start, link: Link, pace: Pace) -> Self {
+        let now = (start.clock)();
+        let saved: Option<Settings> =
+            start.folder.as_ref().and_then(|folder| settings::read(&folder.join(SETTINGS_FILE)));
+        let mut settings = saved.unwrap_or_default();
+        if let Some(theme) = start.theme {
+            settings.theme = theme;
+        }
+        theme::install(ctx, settings.theme);
+        let saved_layout = (!start.fresh_layout)
+            .then(|| start.folder.as_ref().map(|folder| folder.join(LAYOUT_FILE)))
+            .flatten()
+            .and_then(|path| std::fs::read_to_string(path).ok())
+            .and_then(|text| Layout::from_json(&text));
+        let writer = start.folder.as_ref().and_then(|_| {
+            Writer::start().inspect_err(|error| tracing::error!(%error, "settings will not be saved")).ok()
+        });
+        let theme = settings.theme;
+        Self {
+            model: Model::new(&start.address, settings, start.zone, now),
+            layout: saved_layout.unwrap_or_default(),
+            link,
+            clock: start.clock,
+            pace,
+            cache: ChartCache::default(),
+            actions: Vec::new(),
+            folder: start.folder,
+            writer,
+            chart_width: 800.0,
+            theme,
+            frame_time: None,
+            readings_held: (Timestamp(0), 0),
+            exit_at: start.exit_after.map(|after| Instant::now() + after),
+        }
+    }
+
+    /// All state, for tests and pictures.
+    pub const fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// The charts, for tests and pictures.
+    pub const fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Does what a user could have asked for with the mouse.
+    pub fn act(&mut self, action: Action) {
+        self.actions.push(action);
+    }
+
+    fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+
+    fn run(&mut self, ctx: &egui::Context, effects: Vec<Effect>) {
+        let mut effects = std::collections::VecDeque::from(effects);
+        while let Some(effect) = effects.pop_front() {
+            match effect {
+                Effect::Send(message) => {
+                    if let Some(Outgoing::Send(message)) = self.link.send(Outgoing::Send(message)) {
+                        let now = self.now();
+                        effects.extend(self.model.handle_event(Event::NotSent(message), now));
+                    }
+                }
+                Effect::ReconnectNow => {
+                    if self.link.send(Outgoing::ReconnectNow).is_some() {
+                        tracing::warn!("the link is busy: it is not asked to reconnect");
+                    }
+                }
+                Effect::SaveSettings => self.save_settings(),
+                Effect::Copy(text) => ctx.copy_text(text),
+            }
+        }
+    }
+
+    fn save_settings(&self) {
+        if let (Some(folder), Some(writer)) = (&self.folder, &self.writer)
+            && let Ok(text) = serde_json::to_string_pretty(&self.model.settings)
+            && !writer.write(folder.join(SETTINGS_FILE), text)
+        {
+            tracing::warn!("settings not saved: the disk is slow");
+        }
+    }
+
+    fn save_layout(&mut self) {
+        if self.layout.take_changed()
+            && let (Some(folder), Some(writer)) = (&self.folder, &self.writer)
+            && let Some(text) = self.layout.to_json()
+            && !writer.write(folder.join(LAYOUT_FILE), text)
+        {
+            self.layout.touched(); // tried again with the next frame
+        }
+    }
+
+    fn take_actions(&mut self, ctx: &egui::Context) {
+        if self.actions.is_empty() {
+            return;
+        }
+        for action in std::mem::take(&mut self.actions) {
+            let now = self.now();
+            self.layout.apply(&action, &self.model.devices);
+            let effects = self.model.apply(action, now);
+            self.run(ctx, effects);
+        }
+        self.save_layout();
+        ctx.request_repaint();
+    }
+
+    fn shortcuts(&mut self, ctx: &egui::Context) {
+        if ctx.text_edit_focused() {
+            return;
+        }
+        let mut pushed = Vec::new();
+        ctx.input(|input| {
+            if input.modifiers.command || input.modifiers.alt {
+                return;
+            }
+            for (key, action) in [
+                (Key::L, Action::Follow),
+                (Key::End, Action::Follow),
+                (Key::OpenBracket, Action::Back),
+                (Key::CloseBracket, Action::Forward),
+                (Key::Questionmark, Action::ToggleHelp),
+                (Key::Num1, Action::SetWidth { micros: top_bar::SPANS[0].1 }),
+                (Key::Num2, Action::SetWidth { micros: top_bar::SPANS[1].1 }),
+                (Key::Num3, Action::SetWidth { micros: top_bar::SPANS[2].1 }),
+                (Key::Num4, Action::SetWidth { micros: top_bar::SPANS[3].1 }),
+                (Key::Num5, Action::SetWidth { micros: top_bar::SPANS[4].1 }),
+            ] {
+                if input.key_pressed(key) {
+                    pushed.push(action);
+                }
+            }
+        });
+        let focused = ctx.memory(egui::Memory::focused).is_some();
+        if !focused && ctx.input(|i| i.key_pressed(Key::Space)) {
+            pushed.push(if self.model.viewport.is_following() { Action::Pause } else { Action::Follow });
+        }
+        if ctx.input(|i| i.key_pressed(Key::Escape)) && !self.model.help {
+            if self.model.form.is_none() {
+                pushed.push(Action::ClearPins);
+                pushed.push(Action::Select(None));
+            } else {
+                pushed.push(Action::OpenForm(None));
+            }
+        }
+        if ctx.input_mut(|i| i.consume_key(egui::Modifiers::NONE, Key::Slash)) {
+            // The key's text must not end up in the field that gets the focus.
+            ctx.input_mut(|i| i.events.retain(|e| !matches!(e, egui::Event::Text(text) if text == "/")));
+            ctx.memory_mut(|m| m.request_focus(devices::filter_id()));
+        }
+        self.actions.extend(pushed);
+    }
+
+    /// A frame for readings at most every pixel of time, and not faster than can be read.
+    fn set_pace(&self, ctx: &egui::Context) {
+        let (focused, hidden) =
+            ctx.input(|i| (i.focused, i.viewport().minimized == Some(true) || i.viewport().occluded == Some(true)));
+        let pixel = self.model.viewport.width() as f64 / f64::from(self.chart_width.max(1.0));
+        let pace = if self.model.viewport.is_following() {
+            Duration::from_micros(pixel.max(0.0) as u64).clamp(PACE_MIN, PACE_MAX)
+        } else {
+            PACE_MAX
+        };
+        self.pace.set(match (hidden, focused) {
+            (true, _) => PACE_HIDDEN,
+            (false, false) => pace.max(PACE_UNFOCUSED),
+            (false, true) => pace,
+        });
+    }
+
+    fn count_readings(&mut self) -> u64 {
+        let now = self.model.local_now();
+        if now.micros_since(self.readings_held.0).abs() > 1_000_000 {
+            self.readings_held = (now, self.model.series.readings());
+        }
+        self.readings_held.1
+    }
+}
+
+impl eframe::App for App {
+    fn logic(&mut self, ctx: &egui::Context, frame: &mut eframe::Frame) {
+        if let Some(seconds) = frame.info().cpu_usage {
+            let new = Duration::from_secs_f32(seconds.clamp(0.0, 10.0));
+            self.frame_time = Some(self.frame_time.map_or(new, |old| old.mul_f32(0.9) + new.mul_f32(0.1)));
+        }
+        self.link.looking();
+        let begin = Instant::now();
+        while let Some(event) = self.link.try_next() {
+            let now = self.now();
+            let effects = self.model.handle_event(event, now);
+            self.run(ctx, effects);
+            if begin.elapsed() > DRAIN_BUDGET {
+                ctx.request_repaint();
+                break;
+            }
+        }
+        if let Some(problem) = self.writer.as_ref().and_then(Writer::problem) {
+            let now = self.now();
+            let effects = self.model.handle_event(Event::NotSaved(problem), now);
+            self.run(ctx, effects);
+        }
+        self.layout.follow(&self.model.devices);
+        let shown = self.layout.shown();
+        let now = self.now();
+        let effects = self.model.tick(&shown, self.chart_width, now);
+        self.run(ctx, effects);
+        if let Some(wait) = self.model.wakes_in() {
+            ctx.request_repaint_after(wait);
+        }
+        self.set_pace(ctx);
+        if let Some(exit_at) = self.exit_at {
+            match exit_at.checked_duration_since(Instant::now()) {
+                Some(left) => ctx.request_repaint_after(left),
+                None => ctx.send_viewport_cmd(egui::ViewportCommand::Close),
+            }
+        }
+    }
+
+    fn ui(&mut self, ui: &mut Ui, _frame: &mut eframe::Frame) {
+        let ctx = ui.ctx().clone();
+        if self.theme != self.model.settings.theme {
+            self.theme = self.model.settings.theme;
+            ctx.set_theme(theme::preference(self.theme));
+        }
+        self.shortcuts(&ctx);
+        let held = self.count_readings();
+        let Self { model, layout, cache, actions, chart_width, frame_time, .. } = self;
+        let t = Tokens::of(ui);
+        let line = Stroke::new(1.0, t.line);
+        let panel = egui::Frame::new().fill(t.panel);
+
+        let side = |left, right| panel.inner_margin(Margin { left, right, top: 0, bottom: 0 });
+        Panel::top("top").exact_size(tokens::TOP_BAR).frame(side(12, 12)).show(ui, |ui| {
+            top_bar::top_bar(ui, model, actions);
+        });
+        if banner::is_needed(model) {
+            Panel::top("banner").frame(egui::Frame::new()).show(ui, |ui| banner::banner(ui, model, actions));
+        }
+        Panel::left("devices").default_size(312.0).size_range(220.0..=520.0).frame(panel).show(ui, |ui| {
+            devices::devices(ui, model, actions);
+        });
+        if model.selection.is_some() {
+            let frame = panel.inner_margin(Margin { left: 14, right: 14, top: 12, bottom: 0 });
+            Panel::right("device").default_size(340.0).size_range(280.0..=560.0).frame(frame).show(ui, |ui| {
+                device::device(ui, model, actions);
+            });
+        }
+        Panel::bottom("status").exact_size(tokens::STATUS_BAR).frame(side(12, 12)).show(ui, |ui| {
+            status_bar::status_bar(ui, model, held, *frame_time);
+        });
+        let canvas = egui::Frame::new().fill(t.canvas).inner_margin(Margin::same(tokens::GAP as i8));
+        egui::CentralPanel::default().frame(canvas).show(ui, |ui| {
+            let rect = ui.max_rect();
+            if layout.is_empty() || (model.devices.is_empty() && !model.connection.was_connected()) {
+                empty::empty(ui, model, actions);
+                charts::drop_anywhere(ui, rect, actions);
+            } else {
+                let width = charts::charts(ui, model, layout, cache, actions);
+                if width > 0.0 {
+                    *chart_width = width;
+                }
+            }
+            ui.painter().vline(rect.left() - tokens::GAP, rect.expand(tokens::GAP).y_range(), line);
+        });
+        charts::dragged(ui, model);
+        toasts::toasts(ui, model, actions);
+        form::confirmation(ui, model, actions);
+        if model.help {
+            help::help(ui, actions);
+        }
+        self.take_actions(&ctx);
+        self.save_layout();
+    }
+
+    fn clear_color(&self, visuals: &egui::Visuals) -> [f32; 4] {
+        Tokens::for_visuals(visuals).canvas.to_normalized_gamma_f32()
+    }
+
+    fn persist_egui_memory(&self) -> bool {
+        false
+    }
+}

@@ -1,0 +1,258 @@
+//! Numbers, units, ages and times as a person reads them.
+
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use protocol::{Timestamp, Value};
+
+/// A unit of SenML's registry as it is written on an instrument: `Cel` is °C. Unknown ones stay as they are.
+pub fn unit(code: &str) -> &str {
+    match code {
+        "Cel" => "°C",
+        "degF" => "°F",
+        "%RH" | "%EL" | "%" | "/100" => "%",
+        "lx" => "lx",
+        "m/s2" => "m/s²",
+        "m2" => "m²",
+        "m3" => "m³",
+        "m3/s" => "m³/s",
+        "l/s" => "L/s",
+        "l/min" => "L/min",
+        "l/h" => "L/h",
+        "l" => "L",
+        "kg/m3" => "kg/m³",
+        "W/m2" | "W/m2/s" => "W/m²",
+        "Ohm" => "Ω",
+        "deg" => "°",
+        "1/min" | "rpm" => "rpm",
+        "/" | "EL" | "count" | "counts" => "",
+        "ug/m3" => "µg/m³",
+        "us" => "µs",
+        other => other,
+    }
+}
+
+/// Decimals that show about four significant digits of a number of this size.
+pub fn decimals_for(magnitude: f64) -> usize {
+    match magnitude.abs() {
+        m if m >= 1_000.0 => 0,
+        m if m >= 10.0 => 1,
+        m if m >= 1.0 => 2,
+        m if m >= 0.01 || m == 0.0 => 3,
+        _ => 5,
+    }
+}
+
+/// A number with about four significant digits, thousands set apart by a thin space.
+pub fn number(n: f64) -> String {
+    if !n.is_finite() {
+        return "–".to_owned();
+    }
+    if n != 0.0 && (n.abs() < 1e-5 || n.abs() >= 1e9) {
+        return format!("{n:.2e}");
+    }
+    grouped(&format!("{n:.*}", decimals_for(n)))
+}
+
+/// A whole number, thousands set apart.
+pub fn count(n: u64) -> String {
+    grouped(&n.to_string())
+}
+
+fn grouped(plain: &str) -> String {
+    let (sign, rest) = plain.strip_prefix('-').map_or(("", plain), |rest| ("−", rest));
+    let (whole, fraction) = rest.split_once('.').map_or((rest, None), |(w, f)| (w, Some(f)));
+    let mut text = String::with_capacity(plain.len() + 4);
+    text.push_str(sign);
+    for (i, digit) in whole.chars().enumerate() {
+        if i > 0 && (whole.len() - i).is_multiple_of(3) && whole.len() > 4 {
+            text.push(' ');
+        }
+        text.push(digit);
+    }
+    if let Some(fraction) = fraction {
+        text.push('.');
+        text.push_str(fraction);
+    }
+    text
+}
+
+/// A value without its unit.
+pub fn value(v: &Value) -> String {
+    match v {
+        Value::Number(n) => number(*n),
+        Value::Bool(true) => "on".to_owned(),
+        Value::Bool(false) => "off".to_owned(),
+        Value::Text(t) => t.to_string(),
+    }
+}
+
+/// A value with its unit, if that says anything.
+pub fn value_with_unit(v: &Value, code: Option<&str>) -> String {
+    with_unit(value(v), code)
+}
+
+/// A text followed by a unit: a space between, but not before `°` alone.
+pub fn with_unit(text: String, code: Option<&str>) -> String {
+    match code.map(unit) {
+        None | Some("") => text,
+        Some("°") => format!("{text}°"),
+        Some(u) => format!("{text} {u}"),
+    }
+}
+
+/// A byte count.
+pub fn bytes(n: usize) -> String {
+    match n {
+        0..1_000 => format!("{n} B"),
+        1_000..1_000_000 => format!("{:.0} kB", n as f64 / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.1} MB", n as f64 / 1e6),
+        _ => format!("{:.2} GB", n as f64 / 1e9),
+    }
+}
+
+/// A large count in few characters: `1.9 M`.
+pub fn short_count(n: u64) -> String {
+    match n {
+        0..10_000 => count(n),
+        10_000..1_000_000 => format!("{:.0} k", n as f64 / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.1} M", n as f64 / 1e6),
+        _ => format!("{:.1} G", n as f64 / 1e9),
+    }
+}
+
+/// How long something took or takes.
+pub fn duration(micros: i64) -> String {
+    let micros = micros.max(0);
+    let seconds = micros / 1_000_000;
+    match seconds {
+        0 if micros < 10_000 => format!("{:.1} ms", micros as f64 / 1e3),
+        0 => format!("{} ms", micros / 1_000),
+        1..60 => format!("{:.1} s", micros as f64 / 1e6),
+        60..3_600 => format!("{} m {} s", seconds / 60, seconds % 60),
+        3_600..86_400 => format!("{} h {} m", seconds / 3_600, seconds % 3_600 / 60),
+        _ => format!("{} d {} h", seconds / 86_400, seconds % 86_400 / 3_600),
+    }
+}
+
+/// How long ago, in one number: `4 m ago`.
+pub fn age(micros: i64) -> String {
+    let seconds = micros.max(0) / 1_000_000;
+    match seconds {
+        0..60 => format!("{seconds} s ago"),
+        60..3_600 => format!("{} m ago", seconds / 60),
+        3_600..86_400 => format!("{} h ago", seconds / 3_600),
+        _ => format!("{} d ago", seconds / 86_400),
+    }
+}
+
+/// Time until the text of [`age`] changes.
+pub fn age_changes_in(micros: i64) -> Duration {
+    let micros = micros.max(0);
+    let step = match micros / 1_000_000 {
+        0..60 => 1_000_000,
+        60..3_600 => 60_000_000,
+        3_600..86_400 => 3_600_000_000,
+        _ => 86_400_000_000,
+    };
+    Duration::from_micros((step - micros % step) as u64)
+}
+
+/// A round trip.
+pub fn round_trip(rtt: Duration) -> String {
+    let micros = rtt.as_micros();
+    if micros < 1_000 { "<1 ms".to_owned() } else { format!("{} ms", micros / 1_000) }
+}
+
+/// The time of day, to the second, in this zone.
+pub fn clock(at: Timestamp, zone: &TimeZone) -> String {
+    strftime(at, zone, "%H:%M:%S")
+}
+
+/// The time of day; with the date when it is not the day of `now`.
+pub fn clock_or_date(at: Timestamp, now: Timestamp, zone: &TimeZone) -> String {
+    let day = |t| strftime(t, zone, "%Y-%m-%d");
+    if day(at) == day(now) { clock(at, zone) } else { strftime(at, zone, "%b %-d %H:%M") }
+}
+
+/// Date and time to the millisecond.
+pub fn full(at: Timestamp, zone: &TimeZone) -> String {
+    strftime(at, zone, "%Y-%m-%d %H:%M:%S%.3f")
+}
+
+fn strftime(at: Timestamp, zone: &TimeZone, pattern: &str) -> String {
+    jiff::Timestamp::from_microsecond(at.micros()).map_or_else(
+        |_| "–".to_owned(),
+        |t| t.to_zoned(zone.clone()).strftime(pattern).to_string(),
+    )
+}
+
+/// A name as a person reads it: `set_target` is "Set target".
+pub fn humanize(name: &str) -> String {
+    let mut text = name.replace(['_', '-'], " ");
+    if let Some(first) = text.get(..1) {
+        let first = first.to_ascii_uppercase();
+        text.replace_range(..1, &first);
+    }
+    text
+}
+
+/// A text cut to `max` characters, with an ellipsis where it was cut.
+pub fn ellipsis(text: &str, max: usize) -> String {
+    if text.chars().count() <= max {
+        return text.to_owned();
+    }
+    text.chars().take(max.saturating_sub(1)).chain(['…']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_show_about_four_digits() {
+        for (n, text) in [
+            (0.0, "0.000"),
+            (21.587, "21.6"),
+            (-18.04, "−18.0"),
+            (1_013.2, "1013"),
+            (101_325.0, "101 325"),
+            (0.0421, "0.042"),
+            (1.234_5, "1.23"),
+            (3.2e-7, "3.20e-7"),
+            (f64::NAN, "–"),
+        ] {
+            assert_eq!(number(n), text);
+        }
+    }
+
+    #[test]
+    fn units_read_as_on_an_instrument() {
+        assert_eq!(with_unit("21.6".into(), Some("Cel")), "21.6 °C");
+        assert_eq!(with_unit("40".into(), Some("%RH")), "40 %");
+        assert_eq!(with_unit("3".into(), None), "3");
+        assert_eq!(with_unit("90".into(), Some("deg")), "90°");
+    }
+
+    #[test]
+    fn an_age_changes_when_it_says_so() {
+        for micros in [0, 999_999, 1_000_000, 59_999_999, 60_000_000, 4_000_000_000, 100_000_000_000] {
+            let next = micros + i64::try_from(age_changes_in(micros).as_micros()).unwrap();
+            assert_ne!(age(micros), age(next));
+            assert_eq!(age(micros), age(next - 1));
+        }
+    }
+
+    #[test]
+    fn times_outside_the_calendar_are_a_dash() {
+        assert_eq!(clock(Timestamp(i64::MAX), &TimeZone::UTC), "–");
+        assert_eq!(clock(Timestamp(0), &TimeZone::UTC), "00:00:00");
+    }
+
+    #[test]
+    fn names_become_words() {
+        assert_eq!(humanize("set_target"), "Set target");
+        assert_eq!(humanize("é"), "é");
+        assert_eq!(humanize(""), "");
+    }
+}

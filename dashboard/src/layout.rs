@@ -1,0 +1,382 @@
+//! Which charts there are, what each shows, and how they are docked; saved in a versioned file.
+//!
+//! A chart remembers its series by the names of device and metric, not by the hub's numbers: a layout outlives a
+//! database, and a series that does not exist yet appears when its device does.
+
+use std::collections::BTreeMap;
+
+use egui_tiles::{Container, Tile, TileId, Tiles, Tree};
+use protocol::{Kind, SeriesId};
+use serde::{Deserialize, Serialize};
+
+use crate::action::{Action, ChartId, Place};
+use crate::model::Devices;
+use crate::model::devices::metric_label;
+use crate::views::chart::ChartSpec;
+
+/// Version of the saved format.
+const VERSION: u32 = 1;
+/// Charts of a first layout.
+const FIRST_CHARTS: usize = 4;
+/// Series in each chart of a first layout.
+const FIRST_SERIES: usize = 4;
+/// Most charts. Chosen: more cannot be seen, and a damaged file must not ask for a million.
+const CHARTS_MAX: usize = 256;
+
+/// A series by name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SeriesName {
+    /// The device.
+    pub device: String,
+    /// The metric.
+    pub metric: String,
+}
+
+/// One chart.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Pane {
+    /// Names it.
+    pub chart: ChartId,
+    /// The title that a person gave it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// What it shows.
+    pub names: Vec<SeriesName>,
+    /// The same as the hub knows it; what does not exist yet is left out.
+    #[serde(skip, default = "no_spec")]
+    pub spec: ChartSpec,
+}
+
+const fn no_spec() -> ChartSpec {
+    ChartSpec { title: None, series: Vec::new() }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Saved {
+    version: u32,
+    next_chart: u64,
+    tree: Tree<Pane>,
+}
+
+/// All charts and their places.
+#[derive(Debug)]
+pub struct Layout {
+    /// The docked charts.
+    pub tree: Tree<Pane>,
+    next_chart: u64,
+    /// Made from what the fleet declares, and not touched by a person yet.
+    automatic: bool,
+    /// The revision of the devices that the charts were last matched with.
+    matched: Option<u64>,
+    changed: bool,
+}
+
+impl Default for Layout {
+    fn default() -> Self {
+        Self {
+            tree: Tree::empty(tree_id()),
+            next_chart: 1,
+            automatic: true,
+            matched: None,
+            changed: false,
+        }
+    }
+}
+
+fn tree_id() -> egui::Id {
+    egui::Id::unique("charts")
+}
+
+impl Layout {
+    /// Reads what [`Layout::to_json`] wrote. `None` for another version or a damaged text.
+    pub fn from_json(text: &str) -> Option<Self> {
+        let saved: Saved = serde_json::from_str(text).ok()?;
+        if saved.version != VERSION {
+            return None;
+        }
+        let charts: Vec<u64> = saved.tree.tiles.tiles().filter_map(pane_of).map(|p| p.chart.0).collect();
+        if charts.len() > CHARTS_MAX {
+            return None;
+        }
+        let highest = charts.into_iter().max().unwrap_or(0);
+        let mut tree = Tree::empty(tree_id());
+        tree.root = saved.tree.root;
+        tree.tiles = saved.tree.tiles;
+        let next_chart = saved.next_chart.max(highest.saturating_add(1));
+        Some(Self { tree, next_chart, automatic: false, matched: None, changed: false })
+    }
+
+    /// The layout as it is saved.
+    pub fn to_json(&self) -> Option<String> {
+        let saved = Saved { version: VERSION, next_chart: self.next_chart, tree: self.tree.clone() };
+        serde_json::to_string_pretty(&saved).ok()
+    }
+
+    /// Whether there is something to save that a person made; forgets it.
+    pub fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// Notes that a person moved or resized something.
+    pub const fn touched(&mut self) {
+        self.automatic = false;
+        self.changed = true;
+    }
+
+    /// Whether there are no charts.
+    pub fn is_empty(&self) -> bool {
+        self.charts().next().is_none()
+    }
+
+    /// All charts.
+    pub fn charts(&self) -> impl Iterator<Item = &Pane> {
+        self.tree.tiles.tiles().filter_map(pane_of)
+    }
+
+    /// One chart.
+    pub fn chart(&self, chart: ChartId) -> Option<&Pane> {
+        self.charts().find(|p| p.chart == chart)
+    }
+
+    /// The series of all charts that are on the screen, each once, in a stable order.
+    pub fn shown(&self) -> Vec<SeriesId> {
+        let mut series: Vec<SeriesId> = self
+            .tree
+            .active_tiles()
+            .into_iter()
+            .filter_map(|id| self.tree.tiles.get_pane(&id))
+            .flat_map(|pane| pane.spec.series.iter().copied())
+            .collect();
+        series.sort_unstable();
+        series.dedup();
+        series
+    }
+
+    /// Matches the charts with the devices if those have changed, and builds a first layout when there is none.
+    pub fn follow(&mut self, devices: &Devices) {
+        if self.matched == Some(devices.revision()) {
+            return;
+        }
+        self.matched = Some(devices.revision());
+        if self.automatic && devices.is_complete() {
+            let charts = first_charts(devices);
+            let same = self.charts().count() == charts.len()
+                && self.charts().all(|p| charts.contains(&p.names));
+            if !same {
+                self.build(charts);
+            }
+        }
+        for tile in self.tree.tiles.tiles_mut() {
+            if let Tile::Pane(pane) = tile {
+                pane.spec = resolve(pane, devices);
+            }
+        }
+    }
+
+    fn build(&mut self, charts: Vec<Vec<SeriesName>>) {
+        let mut tiles = Tiles::default();
+        let ids: Vec<TileId> = charts
+            .into_iter()
+            .map(|names| {
+                let chart = self.new_chart_id();
+                tiles.insert_pane(Pane { chart, title: None, names, spec: no_spec() })
+            })
+            .collect();
+        let root = (!ids.is_empty()).then(|| tiles.insert_grid_tile(ids));
+        self.tree.tiles = tiles;
+        self.tree.root = root;
+    }
+
+    const fn new_chart_id(&mut self) -> ChartId {
+        let id = ChartId(self.next_chart);
+        self.next_chart = self.next_chart.saturating_add(1);
+        id
+    }
+
+    /// Does what a user asked for, if it is about charts.
+    pub fn apply(&mut self, action: &Action, devices: &Devices) {
+        match action {
+            Action::AddChart { title, series } => self.add(title.clone(), names_of(series, devices), None),
+            Action::AddToChart { chart, series } => {
+                let names = names_of(&[*series], devices);
+                self.edit(*chart, |pane| {
+                    pane.names.extend(names.into_iter().filter(|n| !pane.names.contains(n)).collect::<Vec<_>>());
+                });
+            }
+            Action::RemoveFromChart { chart, series } => {
+                let names = names_of(&[*series], devices);
+                self.edit(*chart, |pane| pane.names.retain(|n| !names.contains(n)));
+                if self.chart(*chart).is_some_and(|pane| pane.names.is_empty()) {
+                    self.close(*chart);
+                }
+            }
+            Action::SplitChart { chart, place } => {
+                if let Some(pane) = self.chart(*chart).cloned() {
+                    self.add(pane.title, pane.names, Some((*chart, *place)));
+                }
+            }
+            Action::SeparateSeries(chart) => {
+                let Some(names) = self.chart(*chart).map(|p| p.names.clone()) else { return };
+                if let Some((first, others)) = names.split_first() {
+                    self.edit(*chart, |pane| pane.names = vec![first.clone()]);
+                    for name in others.iter().rev() {
+                        self.add(None, vec![name.clone()], Some((*chart, Place::Below)));
+                    }
+                }
+            }
+            Action::CloseChart(chart) => self.close(*chart),
+            Action::RenameChart { chart, title } => {
+                let title = Some(title.trim().to_owned()).filter(|t| !t.is_empty());
+                self.edit(*chart, |pane| pane.title = title);
+            }
+            Action::ResetLayout => {
+                self.automatic = true;
+                self.changed = true;
+                self.build(Vec::new());
+            }
+            _ => return,
+        }
+        self.matched = None;
+        self.follow(devices);
+    }
+
+    fn edit(&mut self, chart: ChartId, edit: impl FnOnce(&mut Pane)) {
+        for tile in self.tree.tiles.tiles_mut() {
+            if let Tile::Pane(pane) = tile
+                && pane.chart == chart
+            {
+                edit(pane);
+                break;
+            }
+        }
+        self.touched();
+    }
+
+    fn tile_of(&self, chart: ChartId) -> Option<TileId> {
+        self.tree.tiles.iter().find(|(_, tile)| pane_of(tile).is_some_and(|p| p.chart == chart)).map(|(id, _)| *id)
+    }
+
+    fn close(&mut self, chart: ChartId) {
+        if let Some(tile) = self.tile_of(chart) {
+            self.tree.remove_recursively(tile);
+            if self.tree.root == Some(tile) {
+                self.tree.root = None;
+            }
+            self.touched();
+        }
+    }
+
+    fn add(&mut self, title: Option<String>, names: Vec<SeriesName>, beside: Option<(ChartId, Place)>) {
+        if names.is_empty() || self.charts().count() >= CHARTS_MAX {
+            return;
+        }
+        self.touched();
+        let pane = Pane { chart: self.new_chart_id(), title, names, spec: no_spec() };
+        let new = self.tree.tiles.insert_pane(pane);
+        if let Some((chart, place)) = beside
+            && let Some(old) = self.tile_of(chart)
+        {
+            let parent = self.tree.tiles.parent_of(old);
+            let pair = vec![old, new];
+            let container = match place {
+                Place::Right => Container::new_horizontal(pair),
+                Place::Below => Container::new_vertical(pair),
+                Place::Tab => Container::new_tabs(pair),
+            };
+            let container = self.tree.tiles.insert_container(container);
+            let replaced = match parent.and_then(|p| self.tree.tiles.get_mut(p)) {
+                Some(Tile::Container(parent)) => parent.replace_child(old, container).is_some(),
+                _ => false,
+            };
+            if !replaced {
+                self.tree.root = Some(container);
+            }
+            return;
+        }
+        match self.tree.root.and_then(|root| self.tree.tiles.get_mut(root).map(|tile| (root, tile))) {
+            None => self.tree.root = Some(new),
+            Some((_, Tile::Container(container))) => container.add_child(new),
+            Some((root, Tile::Pane(_))) => {
+                self.tree.root = Some(self.tree.tiles.insert_grid_tile(vec![root, new]));
+            }
+        }
+    }
+}
+
+const fn pane_of(tile: &Tile<Pane>) -> Option<&Pane> {
+    match tile {
+        Tile::Pane(pane) => Some(pane),
+        Tile::Container(_) => None,
+    }
+}
+
+fn resolve(pane: &Pane, devices: &Devices) -> ChartSpec {
+    let series = pane.names.iter().filter_map(|n| devices.find_series(&n.device, &n.metric)).collect();
+    ChartSpec { title: pane.title.clone(), series }
+}
+
+fn names_of(series: &[SeriesId], devices: &Devices) -> Vec<SeriesName> {
+    series
+        .iter()
+        .filter_map(|s| devices.series(*s))
+        .map(|info| SeriesName {
+            device: info.device.info.id.as_str().to_owned(),
+            metric: info.declaration.name.as_str().to_owned(),
+        })
+        .collect()
+}
+
+/// One chart for each of the metrics that most devices share, with the first few of those devices.
+fn first_charts(devices: &Devices) -> Vec<Vec<SeriesName>> {
+    struct Group {
+        order: usize,
+        devices: usize,
+        names: Vec<SeriesName>,
+    }
+    let mut groups: BTreeMap<(String, Option<String>), Group> = BTreeMap::new();
+    let mut order = 0;
+    for device in devices.iter() {
+        for metric in device.info.metrics.iter().filter(|m| m.declaration.kind == Kind::Number) {
+            let declaration = &metric.declaration;
+            let key = (declaration.name.as_str().to_owned(), declaration.unit.clone());
+            order += 1;
+            let group = groups.entry(key).or_insert_with(|| Group { order, devices: 0, names: Vec::new() });
+            group.devices += 1;
+            if group.names.len() < FIRST_SERIES {
+                group.names.push(SeriesName {
+                    device: device.info.id.as_str().to_owned(),
+                    metric: declaration.name.as_str().to_owned(),
+                });
+            }
+        }
+    }
+    let mut groups: Vec<Group> = groups.into_values().collect();
+    groups.sort_by_key(|g| (std::cmp::Reverse(g.devices), g.order));
+    groups.truncate(FIRST_CHARTS);
+    groups.sort_by_key(|g| g.order);
+    groups.into_iter().map(|g| g.names).collect()
+}
+
+/// The title of a chart: the given one, or what its series have in common.
+pub fn title(pane: &Pane, devices: &Devices) -> String {
+    if let Some(title) = &pane.title {
+        return title.clone();
+    }
+    let mut metrics: Vec<String> = Vec::new();
+    for name in &pane.names {
+        let label = devices
+            .find_series(&name.device, &name.metric)
+            .and_then(|s| devices.series(s))
+            .map_or_else(|| crate::format::humanize(&name.metric), |info| metric_label(info.declaration));
+        if !metrics.contains(&label) {
+            metrics.push(label);
+        }
+    }
+    match (metrics.as_slice(), pane.names.as_slice()) {
+        ([], _) => "Empty chart".to_owned(),
+        ([metric], [only]) => format!("{metric} · {}", only.device),
+        ([metric], _) => metric.clone(),
+        ([first, second], _) => format!("{first}, {second}"),
+        ([first, rest @ ..], _) => format!("{first} and {} more", rest.len()),
+    }
+}

@@ -1,0 +1,235 @@
+//! The thread that holds the connection to the hub: a small runtime, a viewer client, and two bounded queues.
+//!
+//! No type of egui is here: a closure wakes the window. The app sees only [`Link`]; in tests the other ends of its
+//! queues are held by the test.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+use client::viewer::{SendError, ViewerClient, ViewerConfig, ViewerEvent};
+use client::{Endpoint, EndpointError, TokenRole};
+use protocol::viewer::ViewerMessage;
+use tokio::sync::mpsc;
+
+use crate::model::Event;
+
+/// Events waiting for the window. When full, the link reads no more, and the hub conflates.
+const EVENTS: usize = 1_024;
+/// Messages waiting for the hub. When full, a message comes back as [`Event::NotSent`].
+const OUTBOX: usize = 256;
+
+/// Where to connect, and as whom.
+#[derive(Debug, Clone, Default)]
+pub struct Target {
+    /// The hub; found by itself if left out.
+    pub hub: Option<String>,
+    /// The hub's data folder, which holds tokens.
+    pub data: Option<PathBuf>,
+    /// A file with the token.
+    pub token_file: Option<PathBuf>,
+}
+
+impl Target {
+    /// The hub's address for people, as far as it is known before connecting.
+    pub fn address(&self) -> String {
+        let text = self
+            .hub
+            .clone()
+            .or_else(|| std::env::var(protocol::local::HUB_VARIABLE).ok())
+            .unwrap_or_else(|| protocol::DEFAULT_ADDRESS.to_owned());
+        let text = text.split_once("://").map_or(text.as_str(), |(_, rest)| rest);
+        let text = text.rsplit_once('@').map_or(text, |(_, host)| host);
+        text.trim_end_matches('/').to_owned()
+    }
+
+    fn endpoint(&self) -> Result<Endpoint, String> {
+        let token = match &self.token_file {
+            Some(path) => Some(std::fs::read_to_string(path).map_err(|e| {
+                format!("The token file {} cannot be read: {e}. Name another one with --token-file.", path.display())
+            })?),
+            None => None,
+        };
+        Endpoint::find(self.hub.as_deref(), TokenRole::Operator, token.as_deref(), self.data.as_deref()).map_err(
+            |error| match error {
+                EndpointError::TokenFileMissing { path } => format!(
+                    "No token: {} does not exist. Start the hub once, or name its data folder with --data.",
+                    path.display()
+                ),
+                other => {
+                    let text = other.to_string();
+                    let mut chars = text.chars();
+                    chars.next().map(|c| c.to_uppercase().chain(chars).collect()).unwrap_or_default()
+                }
+            },
+        )
+    }
+}
+
+/// What the app asks of the link.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outgoing {
+    /// Send this to the hub.
+    Send(ViewerMessage),
+    /// Do not wait for the next try.
+    ReconnectNow,
+}
+
+/// The app's end of the link.
+#[derive(Debug)]
+pub struct Link {
+    /// From the link's thread; when full, the thread waits.
+    events: mpsc::Receiver<Event>,
+    /// To the link's thread; when full, messages come back.
+    outbox: Option<mpsc::Sender<Outgoing>>,
+    awake: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// The other end of a link.
+#[derive(Debug)]
+pub struct FarEnd {
+    /// Events for the app.
+    pub events: mpsc::Sender<Event>,
+    /// What the app sent.
+    pub outbox: mpsc::Receiver<Outgoing>,
+    awake: Arc<AtomicBool>,
+}
+
+/// Wakes the window; told whether what came is urgent.
+pub type Waker = Arc<dyn Fn(bool) + Send + Sync>;
+
+impl Link {
+    /// A link whose other end is held by the caller.
+    pub fn pair() -> (Self, FarEnd) {
+        let (events_tx, events) = mpsc::channel(EVENTS);
+        let (outbox_tx, outbox) = mpsc::channel(OUTBOX);
+        let awake = Arc::new(AtomicBool::new(false));
+        let link = Self { events, outbox: Some(outbox_tx), awake: Arc::clone(&awake), thread: None };
+        (link, FarEnd { events: events_tx, outbox, awake })
+    }
+
+    /// Starts the thread and connects.
+    pub fn start(target: Target, waker: Waker) -> std::io::Result<Self> {
+        let (mut link, far_end) = Self::pair();
+        let thread = std::thread::Builder::new().name("link".into()).spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            match runtime {
+                Ok(runtime) => runtime.block_on(run(target, far_end, waker)),
+                Err(error) => {
+                    let reason = format!("The network could not be started: {error}.");
+                    if far_end.events.try_send(Event::Unusable(reason)).is_ok() {
+                        waker(true);
+                    }
+                }
+            }
+        })?;
+        link.thread = Some(thread);
+        Ok(link)
+    }
+
+    /// The next event, if one waits.
+    pub fn try_next(&mut self) -> Option<Event> {
+        self.events.try_recv().ok()
+    }
+
+    /// Says that the window is about to look: what comes from now on has to wake it again.
+    pub fn looking(&self) {
+        self.awake.store(false, Ordering::Release);
+    }
+
+    /// Hands something to the link; what does not fit comes back.
+    #[must_use]
+    pub fn send(&self, outgoing: Outgoing) -> Option<Outgoing> {
+        use mpsc::error::TrySendError;
+        match self.outbox.as_ref()?.try_send(outgoing) {
+            Ok(()) => None,
+            Err(TrySendError::Full(back) | TrySendError::Closed(back)) => Some(back),
+        }
+    }
+}
+
+impl Drop for Link {
+    /// Closes the connection in order and waits for the thread, which waits for the hub for a bounded time.
+    fn drop(&mut self) {
+        self.outbox = None;
+        self.events.close();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the link's thread failed");
+        }
+    }
+}
+
+async fn run(target: Target, mut far_end: FarEnd, waker: Waker) {
+    loop {
+        match target.endpoint() {
+            Ok(endpoint) => return connected(endpoint, far_end, waker).await,
+            Err(reason) => {
+                tracing::warn!(reason, "no hub to connect to");
+                if far_end.events.send(Event::Unusable(reason)).await.is_err() {
+                    return;
+                }
+                waker(true);
+            }
+        }
+        // Look again when asked: the hub may have been started meanwhile.
+        loop {
+            match far_end.outbox.recv().await {
+                Some(Outgoing::ReconnectNow) => break,
+                Some(Outgoing::Send(message)) => {
+                    if far_end.events.send(Event::NotSent(message)).await.is_err() {
+                        return;
+                    }
+                }
+                None => return,
+            }
+        }
+    }
+}
+
+async fn connected(endpoint: Endpoint, mut far_end: FarEnd, waker: Waker) {
+    // From the client to this task; when full, the client reads no more.
+    let (events_tx, mut events) = mpsc::channel(64);
+    let handle = ViewerClient::spawn(ViewerConfig::new(endpoint), events_tx);
+    loop {
+        tokio::select! {
+            event = events.recv() => {
+                let Some(event) = event else { break };
+                let event = translate(event);
+                let urgent = event.is_urgent();
+                if far_end.events.send(event).await.is_err() {
+                    break;
+                }
+                if !far_end.awake.swap(true, Ordering::AcqRel) || urgent {
+                    waker(urgent);
+                }
+            }
+            outgoing = far_end.outbox.recv() => match outgoing {
+                Some(Outgoing::ReconnectNow) => handle.reconnect_now(),
+                Some(Outgoing::Send(message)) => {
+                    if let Err(SendError::Full(message)) = handle.try_send(message)
+                        && far_end.events.try_send(Event::NotSent(message)).is_err()
+                    {
+                        tracing::warn!("a message was lost: both queues are full");
+                    }
+                }
+                None => break,
+            },
+        }
+    }
+    handle.close().await;
+}
+
+fn translate(event: ViewerEvent) -> Event {
+    match event {
+        ViewerEvent::Connecting { attempt } => Event::Connecting { attempt },
+        ViewerEvent::Connected(welcome) => Event::Connected(welcome),
+        ViewerEvent::Message(message) => Event::Message(message),
+        ViewerEvent::RoundTrip(time) => Event::RoundTrip(time),
+        ViewerEvent::Disconnected { reason, retry_in } => Event::Disconnected { reason, retry_in },
+        ViewerEvent::BadMessage(problem) => Event::BadMessage(problem),
+    }
+}

@@ -1,0 +1,374 @@
+//! The devices, their series, and how each of them is doing.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use protocol::declare::MetricDeclaration;
+use protocol::viewer::{DeviceInfo, Devices as DevicesMessage};
+use protocol::{DeviceId, Kind, SeriesId, Timestamp};
+
+/// Most devices that are kept. Chosen: ten times what one hub is meant for; above it, further ones are not shown.
+const DEVICES_MAX: usize = 100_000;
+/// Silence after which a connected device counts as stale, at least, in microseconds.
+const STALE_MIN_MICROS: i64 = 10_000_000;
+
+/// How a device is doing, worst last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Status {
+    /// Connected, and readings arrive.
+    Live,
+    /// Connected, but silent for much longer than usual.
+    Stale,
+    /// A reading is outside the range that the device calls plausible.
+    OutOfRange,
+    /// Not connected.
+    Offline,
+}
+
+impl Status {
+    /// The status in words.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Stale => "stale",
+            Self::OutOfRange => "out of range",
+            Self::Offline => "offline",
+        }
+    }
+}
+
+/// A device.
+#[derive(Debug, Clone)]
+pub struct Device {
+    /// What the hub says of it.
+    pub info: DeviceInfo,
+    /// Whether its metrics are unfolded in the list.
+    pub expanded: bool,
+    /// When readings of it last arrived here, by the hub's clock.
+    pub heard_at: Option<Timestamp>,
+    /// The usual time between two arrivals, in microseconds.
+    interval: f64,
+    /// Series whose latest value is outside the declared range.
+    outside: HashSet<SeriesId>,
+}
+
+impl Device {
+    fn new(info: DeviceInfo) -> Self {
+        Self { info, expanded: false, heard_at: None, interval: 0.0, outside: HashSet::new() }
+    }
+
+    /// How it is doing at this time of the hub's clock.
+    pub fn status(&self, now: Timestamp) -> Status {
+        if !self.info.connected {
+            return Status::Offline;
+        }
+        if !self.outside.is_empty() {
+            return Status::OutOfRange;
+        }
+        match self.stale_at() {
+            Some(at) if at <= now => Status::Stale,
+            _ => Status::Live,
+        }
+    }
+
+    /// When it will count as stale unless something arrives; `None` if it cannot.
+    fn stale_at(&self) -> Option<Timestamp> {
+        let patience = STALE_MIN_MICROS.max((self.interval * 3.0) as i64);
+        let since = self.heard_at.or(self.info.since).or(self.info.last_seen)?;
+        self.info.connected.then(|| since.plus_micros(patience))
+    }
+
+    /// When something was last heard of it, by the hub's clock.
+    pub fn last_heard(&self) -> Option<Timestamp> {
+        self.heard_at.max(self.info.last_seen)
+    }
+
+    /// The series that stands for the device in the list: its first number, or its first metric.
+    pub fn main_series(&self) -> Option<SeriesId> {
+        let metrics = &self.info.metrics;
+        metrics.iter().find(|m| m.declaration.kind == Kind::Number).or(metrics.first()).map(|m| m.series)
+    }
+
+    fn heard(&mut self, now: Timestamp) {
+        if let Some(before) = self.heard_at {
+            let gap = now.micros_since(before).max(0) as f64;
+            self.interval = if self.interval == 0.0 { gap } else { self.interval * 0.8 + gap * 0.2 };
+        }
+        self.heard_at = Some(now);
+    }
+}
+
+/// What is known of a series besides its readings.
+#[derive(Debug, Clone, Copy)]
+pub struct SeriesInfo<'a> {
+    /// Whose it is.
+    pub device: &'a Device,
+    /// What it measures.
+    pub declaration: &'a MetricDeclaration,
+}
+
+impl SeriesInfo<'_> {
+    /// The unit's code, if there is one.
+    pub fn unit(&self) -> Option<&str> {
+        self.declaration.unit.as_deref().filter(|u| !u.is_empty())
+    }
+
+    /// What a person calls the metric.
+    pub fn label(&self) -> String {
+        metric_label(self.declaration)
+    }
+}
+
+/// What a person calls a metric.
+pub fn metric_label(declaration: &MetricDeclaration) -> String {
+    match declaration.label.as_deref() {
+        Some(label) if !label.trim().is_empty() => label.to_owned(),
+        _ => crate::format::humanize(declaration.name.as_str()),
+    }
+}
+
+/// How many devices are in which state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tally {
+    /// All.
+    pub total: usize,
+    /// Connected and well.
+    pub live: usize,
+    /// Connected and silent.
+    pub stale: usize,
+    /// With a reading out of range.
+    pub out_of_range: usize,
+    /// Not connected.
+    pub offline: usize,
+}
+
+/// All devices, by id, in the order of their names.
+#[derive(Debug, Default)]
+pub struct Devices {
+    by_id: BTreeMap<DeviceId, Device>,
+    series: HashMap<SeriesId, (DeviceId, usize)>,
+    revision: u64,
+    snapshot: Option<HashSet<DeviceId>>,
+    complete: bool,
+    filter: String,
+    listed: Vec<DeviceId>,
+    tally: Tally,
+    /// Whether tally and list are older than what they are made from.
+    dirty: bool,
+}
+
+impl Devices {
+    /// All devices.
+    pub fn iter(&self) -> impl Iterator<Item = &Device> {
+        self.by_id.values()
+    }
+
+    /// One device.
+    pub fn get(&self, id: &DeviceId) -> Option<&Device> {
+        self.by_id.get(id)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
+    /// Grows whenever a device appears, goes, or declares something else.
+    pub const fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// Whether the hub has told all of its devices once.
+    pub const fn is_complete(&self) -> bool {
+        self.complete
+    }
+
+    /// What a series is.
+    pub fn series(&self, series: SeriesId) -> Option<SeriesInfo<'_>> {
+        let (device, index) = self.series.get(&series)?;
+        let device = self.by_id.get(device)?;
+        let metric = device.info.metrics.get(*index)?;
+        Some(SeriesInfo { device, declaration: &metric.declaration })
+    }
+
+    /// The series of a metric of a device.
+    pub fn find_series(&self, device: &str, metric: &str) -> Option<SeriesId> {
+        let device = self.by_id.get(device)?;
+        device.info.metrics.iter().find(|m| m.declaration.name.as_str() == metric).map(|m| m.series)
+    }
+
+    /// How many are in which state, as of the last [`Devices::refresh`].
+    pub const fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    /// What the list is filtered by.
+    pub fn filter(&self) -> &str {
+        &self.filter
+    }
+
+    /// The devices that fit the filter, in the order of the list.
+    pub fn listed(&self) -> &[DeviceId] {
+        &self.listed
+    }
+
+    pub(super) fn set_filter(&mut self, filter: String, now: Timestamp) {
+        self.filter = filter;
+        self.refresh(now);
+    }
+
+    pub(super) fn toggle_expanded(&mut self, id: &DeviceId) {
+        if let Some(device) = self.by_id.get_mut(id) {
+            device.expanded = !device.expanded;
+        }
+    }
+
+    /// Begins to take a snapshot: what is not in it is gone.
+    pub(super) fn begin_snapshot(&mut self) {
+        self.snapshot = Some(HashSet::new());
+    }
+
+    pub(super) fn update(&mut self, message: DevicesMessage) {
+        for info in message.devices {
+            if let Some(seen) = &mut self.snapshot {
+                seen.insert(info.id.clone());
+            }
+            if self.by_id.len() >= DEVICES_MAX && !self.by_id.contains_key(&info.id) {
+                continue;
+            }
+            self.upsert(info);
+        }
+        if message.snapshot && !message.more {
+            if let Some(seen) = self.snapshot.take() {
+                let before = self.by_id.len();
+                self.by_id.retain(|id, _| seen.contains(id));
+                if self.by_id.len() != before {
+                    self.series.retain(|_, (device, _)| self.by_id.contains_key(device));
+                    self.revision += 1;
+                }
+            }
+            self.complete = true;
+        }
+        self.dirty = true;
+    }
+
+    fn upsert(&mut self, info: DeviceInfo) {
+        let known = self.by_id.get(&info.id);
+        let changed =
+            known.is_none_or(|k| k.info.metrics != info.metrics || k.info.commands != info.commands);
+        if changed {
+            self.revision += 1;
+            if let Some(known) = known {
+                for metric in &known.info.metrics {
+                    self.series.remove(&metric.series);
+                }
+            }
+            for (index, metric) in info.metrics.iter().enumerate() {
+                self.series.insert(metric.series, (info.id.clone(), index));
+            }
+        }
+        match self.by_id.get_mut(&info.id) {
+            Some(device) => {
+                if !info.connected {
+                    device.interval = 0.0;
+                }
+                device.outside.retain(|s| info.metrics.iter().any(|m| m.series == *s));
+                device.info = info;
+            }
+            None => {
+                self.by_id.insert(info.id.clone(), Device::new(info));
+            }
+        }
+    }
+
+    /// Notes that a value of a series has arrived; `live` if it is new and not the snapshot at the start.
+    pub(super) fn heard(&mut self, series: SeriesId, number: Option<f64>, live: bool, now: Timestamp) {
+        let Some((id, index)) = self.series.get(&series) else { return };
+        let Some(device) = self.by_id.get_mut(id) else { return };
+        self.dirty = true;
+        if live && device.heard_at != Some(now) {
+            device.heard(now);
+        }
+        let (Some(n), Some(metric)) = (number, device.info.metrics.get(*index)) else { return };
+        let declaration = &metric.declaration;
+        let outside = declaration.min.is_some_and(|min| n < min) || declaration.max.is_some_and(|max| n > max);
+        if outside {
+            device.outside.insert(series);
+        } else {
+            device.outside.remove(&series);
+        }
+    }
+
+    /// Whether the latest value of a series is outside the declared range.
+    pub fn is_outside(&self, series: SeriesId) -> bool {
+        self.series
+            .get(&series)
+            .and_then(|(id, _)| self.by_id.get(id))
+            .is_some_and(|device| device.outside.contains(&series))
+    }
+
+    pub(super) const fn is_dirty(&self) -> bool {
+        self.dirty
+    }
+
+    /// Counts states and filters anew; returns when a state changes by itself.
+    pub(super) fn refresh(&mut self, now: Timestamp) -> Option<Timestamp> {
+        self.dirty = false;
+        let filter = Filter::parse(&self.filter);
+        let mut tally = Tally { total: self.by_id.len(), ..Tally::default() };
+        let mut next: Option<Timestamp> = None;
+        self.listed.clear();
+        for (id, device) in &self.by_id {
+            let status = device.status(now);
+            match status {
+                Status::Live => tally.live += 1,
+                Status::Stale => tally.stale += 1,
+                Status::OutOfRange => tally.out_of_range += 1,
+                Status::Offline => tally.offline += 1,
+            }
+            if status == Status::Live
+                && let Some(at) = device.stale_at()
+            {
+                next = Some(next.map_or(at, |n| n.min(at)));
+            }
+            if filter.fits(device, status) {
+                self.listed.push(id.clone());
+            }
+        }
+        self.tally = tally;
+        next
+    }
+}
+
+/// What is typed above the list: words that all must fit, `status:offline` among them.
+struct Filter {
+    words: Vec<String>,
+    status: Vec<String>,
+}
+
+impl Filter {
+    fn parse(text: &str) -> Self {
+        let mut filter = Self { words: Vec::new(), status: Vec::new() };
+        for word in text.to_lowercase().split_whitespace() {
+            match word.strip_prefix("status:") {
+                Some(status) => filter.status.push(status.to_owned()),
+                None => filter.words.push(word.to_owned()),
+            }
+        }
+        filter
+    }
+
+    fn fits(&self, device: &Device, status: Status) -> bool {
+        self.status.iter().all(|s| status.label().replace(' ', "_").starts_with(s.as_str()))
+            && self.words.iter().all(|word| {
+                let has = |text: &str| text.to_lowercase().contains(word.as_str());
+                has(device.info.id.as_str())
+                    || device.info.model.as_deref().is_some_and(has)
+                    || device.info.metrics.iter().any(|m| has(m.declaration.name.as_str()))
+            })
+    }
+}

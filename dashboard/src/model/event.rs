@@ -1,0 +1,59 @@
+//! What the model is told, and what it asks for in return.
+
+use std::time::Duration;
+
+use protocol::viewer::{HubToViewer, ViewerMessage, ViewerWelcome};
+
+/// What happened outside.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// A connection is being made.
+    Connecting {
+        /// Which attempt in a row, from 1.
+        attempt: u32,
+    },
+    /// The hub has welcomed us, and the link has asked for our subscriptions again.
+    Connected(ViewerWelcome),
+    /// A message of the hub.
+    Message(HubToViewer),
+    /// The time that a ping took to the hub and back.
+    RoundTrip(Duration),
+    /// The connection is gone or could not be made.
+    Disconnected {
+        /// Why, for a person.
+        reason: String,
+        /// When the next attempt starts; `None`: only when asked.
+        retry_in: Option<Duration>,
+    },
+    /// There is nothing to connect to or with; the text says what to do.
+    Unusable(String),
+    /// A message of the hub that could not be read; it was skipped.
+    BadMessage(String),
+    /// A message of ours that could not be queued.
+    NotSent(ViewerMessage),
+    /// Settings or layout could not be written.
+    NotSaved(String),
+}
+
+impl Event {
+    /// Whether the window should show it at once instead of with the next batch of readings.
+    pub const fn is_urgent(&self) -> bool {
+        !matches!(
+            self,
+            Self::Message(HubToViewer::Readings(_) | HubToViewer::Devices(_)) | Self::RoundTrip(_)
+        )
+    }
+}
+
+/// What the model asks the world for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Send this to the hub.
+    Send(ViewerMessage),
+    /// Do not wait for the next try.
+    ReconnectNow,
+    /// Write the settings.
+    SaveSettings,
+    /// Put this on the clipboard.
+    Copy(String),
+}

@@ -1,0 +1,586 @@
+//! All state of the window, and every decision about it: events and actions in, effects out.
+//!
+//! Pure (I-16): no egui, no thread, no socket, no file, no clock. Whoever drives it says what time it is, by this
+//! machine's clock; inside, everything is told in the hub's.
+
+pub mod commands;
+pub mod connection;
+mod counters;
+pub mod devices;
+pub mod event;
+mod subscriptions;
+pub mod toasts;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use protocol::command::CommandState;
+use protocol::viewer::{
+    CancelCommand, CommandEvent, CommandsRequest, ErrorMessage, HubToViewer, LiveReadings, Role, SendCommand,
+    Subscribed, ViewerMessage, ViewerWelcome,
+};
+use protocol::{CommandId, DeviceId, SeriesId, Timestamp, Value};
+
+use crate::action::Action;
+use crate::format;
+use crate::series::SeriesStore;
+use crate::settings::Settings;
+use crate::viewport::Viewport;
+
+pub use commands::{CommandLog, Form, FormStage};
+pub use connection::{Connection, Link};
+pub use counters::Counters;
+pub use devices::{Device, Devices, SeriesInfo, Status};
+pub use event::{Effect, Event};
+use subscriptions::{Subscriptions, Wanted};
+pub use toasts::{Level, Toasts};
+
+/// First id of our own requests. History requests count from 1 in the series store, subscriptions below 1000.
+const FIRST_REQUEST: u64 = 1 << 32;
+/// Commands asked for at the start, of all devices.
+const COMMANDS_AT_START: u32 = 500;
+/// Commands asked for when a device is opened.
+const COMMANDS_OF_DEVICE: u32 = 100;
+/// Readings kept in memory, in bytes. Chosen: 10 M readings, and small beside what a graphics driver takes.
+pub const BUFFER_BYTES: usize = 160 * 1024 * 1024;
+/// Longest text of the hub that is shown in full, in characters.
+const TEXT_MAX: usize = 400;
+
+/// What a request of ours was for.
+#[derive(Debug, Clone, PartialEq)]
+enum Request {
+    Send { device: DeviceId, label: String },
+    Cancel(CommandId),
+    Commands,
+}
+
+/// All state of the window.
+#[derive(Debug)]
+pub struct Model {
+    /// The connection to the hub.
+    pub connection: Connection,
+    /// The devices and what they measure.
+    pub devices: Devices,
+    /// The readings.
+    pub series: SeriesStore,
+    /// Which stretch of time is shown.
+    pub viewport: Viewport,
+    /// The commands.
+    pub commands: CommandLog,
+    /// The device whose panel is open.
+    pub selection: Option<DeviceId>,
+    /// The form that is open.
+    pub form: Option<Form>,
+    /// The time under the pointer.
+    pub cursor: Option<Timestamp>,
+    /// The cursors that were pinned, at most two.
+    pub pins: Vec<Timestamp>,
+    /// Short notices.
+    pub toasts: Toasts,
+    /// Rates and totals.
+    pub counters: Counters,
+    /// What is remembered between runs.
+    pub settings: Settings,
+    /// The zone in which times are shown.
+    pub zone: TimeZone,
+    /// Whether the sheet of shortcuts is shown.
+    pub help: bool,
+    subscriptions: Subscriptions,
+    requests: HashMap<u64, Request>,
+    next_request: u64,
+    next_stale: Option<Timestamp>,
+    /// This machine's clock at the last event or frame.
+    local: Timestamp,
+}
+
+impl Model {
+    /// A model that has heard nothing yet.
+    pub fn new(address: &str, settings: Settings, zone: TimeZone, now: Timestamp) -> Self {
+        let mut viewport = Viewport::default();
+        viewport.set_width(settings.span_micros, now);
+        Self {
+            connection: Connection::new(address),
+            devices: Devices::default(),
+            series: SeriesStore::new(BUFFER_BYTES),
+            viewport,
+            commands: CommandLog::default(),
+            selection: None,
+            form: None,
+            cursor: None,
+            pins: Vec::new(),
+            toasts: Toasts::default(),
+            counters: Counters::default(),
+            settings,
+            zone,
+            help: false,
+            subscriptions: Subscriptions::default(),
+            requests: HashMap::new(),
+            next_request: FIRST_REQUEST,
+            next_stale: None,
+            local: now,
+        }
+    }
+
+    /// The hub's clock, as of the last event or frame.
+    pub fn now(&self) -> Timestamp {
+        self.hub_time(self.local)
+    }
+
+    /// This machine's clock, as of the last event or frame.
+    pub const fn local_now(&self) -> Timestamp {
+        self.local
+    }
+
+    /// The stretch of time that is shown.
+    pub fn range(&self) -> (Timestamp, Timestamp) {
+        self.viewport.range(self.now())
+    }
+
+    /// What a series is, if the hub has told.
+    pub fn series_info(&self, series: SeriesId) -> Option<SeriesInfo<'_>> {
+        self.devices.series(series)
+    }
+
+    /// The device whose panel is open, if it exists.
+    pub fn selected_device(&self) -> Option<&Device> {
+        self.devices.get(self.selection.as_ref()?)
+    }
+
+    /// The series that charts show now.
+    pub fn shown(&self) -> &[SeriesId] {
+        self.subscriptions.shown()
+    }
+
+    fn hub_time(&self, local: Timestamp) -> Timestamp {
+        local.plus_micros(self.connection.clock_offset)
+    }
+
+    /// Takes in what happened, at this time of this machine's clock.
+    pub fn handle_event(&mut self, event: Event, now: Timestamp) -> Vec<Effect> {
+        self.local = now;
+        match event {
+            Event::Connecting { attempt } => self.connection.connecting(attempt),
+            Event::Connected(welcome) => return self.on_connected(&welcome),
+            Event::Message(message) => return self.on_message(message),
+            Event::RoundTrip(time) => {
+                if self.connection.is_connected() {
+                    self.connection.round_trip = Some(time);
+                }
+            }
+            Event::Disconnected { reason, retry_in } => {
+                self.connection.disconnected(format::ellipsis(&reason, TEXT_MAX), retry_in, now);
+            }
+            Event::Unusable(reason) => self.connection.disconnected(reason, None, now),
+            Event::BadMessage(problem) => {
+                self.counters.bad_messages += 1;
+                let detail = Some(format::ellipsis(&problem, TEXT_MAX));
+                self.toast(Level::Warning, "A message of the hub could not be read", detail);
+            }
+            Event::NotSent(message) => self.on_not_sent(&message),
+            Event::NotSaved(problem) => {
+                self.toast(Level::Warning, "Settings could not be saved", Some(problem));
+            }
+        }
+        Vec::new()
+    }
+
+    /// Lets time pass: what must be asked of the hub now, given what is shown in charts of this width.
+    pub fn tick(&mut self, shown: &[SeriesId], width_px: f32, now: Timestamp) -> Vec<Effect> {
+        self.local = now;
+        let hub_now = self.now();
+        self.toasts.expire(now);
+        self.counters.trim(now);
+        if self.devices.is_dirty() || self.next_stale.is_some_and(|at| at <= hub_now) {
+            self.next_stale = self.devices.refresh(hub_now);
+        }
+        let mut effects = Vec::new();
+        self.subscriptions.show(shown);
+        if self.connection.is_connected() {
+            effects.extend(self.subscriptions.changes().into_iter().map(Effect::Send));
+            let wanted = self.series.wanted(&self.viewport, shown, width_px, hub_now);
+            effects.extend(wanted.into_iter().map(|request| Effect::Send(request.into())));
+        }
+        effects
+    }
+
+    /// Time until something changes although nothing arrives: a countdown, a toast, a rate.
+    pub fn wakes_in(&self) -> Option<Duration> {
+        let countdown = match &self.connection.link {
+            Link::Waiting { retry_at, .. } => {
+                let left = retry_at.micros_since(self.local);
+                (left > 0).then(|| self.local.plus_micros((left - 1) % 1_000_000 + 1))
+            }
+            _ => None,
+        };
+        let stale = self.next_stale.map(|at| at.plus_micros(-self.connection.clock_offset));
+        [countdown, self.toasts.next_change(), self.counters.next_change(), stale]
+            .into_iter()
+            .flatten()
+            .map(|at| Duration::from_micros(at.micros_since(self.local).max(1_000) as u64))
+            .min()
+    }
+
+    fn on_connected(&mut self, welcome: &ViewerWelcome) -> Vec<Effect> {
+        let again = self.connection.was_connected();
+        self.connection.connected(welcome, self.local);
+        if welcome.position < self.counters.position {
+            self.forget_database();
+        }
+        self.counters.position = welcome.position;
+        self.devices.begin_snapshot();
+        let mut effects = Vec::new();
+        if again {
+            self.counters.reconnects += 1;
+        } else {
+            self.subscriptions.start();
+            effects.extend(self.subscriptions.changes().into_iter().map(Effect::Send));
+        }
+        effects.push(self.ask_commands(None, None, COMMANDS_AT_START));
+        effects
+    }
+
+    /// A position only ever grows: a smaller one is another database, where the same numbers mean other series.
+    fn forget_database(&mut self) {
+        self.series = SeriesStore::new(BUFFER_BYTES);
+        self.commands = CommandLog::default();
+        self.subscriptions.forget_positions();
+        self.toast(Level::Warning, "The hub has another database now", Some("What was shown before is gone.".into()));
+    }
+
+    fn on_message(&mut self, message: HubToViewer) -> Vec<Effect> {
+        match message {
+            // The link turns the welcome into `Connected`; a second one is not expected and changes nothing.
+            HubToViewer::Welcome(_) => {}
+            HubToViewer::Devices(devices) => {
+                self.devices.update(devices);
+                self.check_form();
+            }
+            HubToViewer::Subscribed(subscribed) => self.on_subscribed(&subscribed),
+            HubToViewer::Readings(readings) => self.on_readings(&readings),
+            HubToViewer::History(history) => self.series.on_history(&history),
+            HubToViewer::Command(event) => self.on_command(event),
+            HubToViewer::Commands(list) => {
+                self.requests.remove(&list.id);
+                for command in list.commands {
+                    self.commands.put(command);
+                }
+            }
+            HubToViewer::Error(error) => self.on_error(&error),
+        }
+        Vec::new()
+    }
+
+    fn on_subscribed(&mut self, subscribed: &Subscribed) {
+        let now = self.now();
+        if let Some((from, to)) = self.subscriptions.on_subscribed(subscribed, now) {
+            self.series.mark_hole(from, to);
+        }
+    }
+
+    fn on_readings(&mut self, readings: &LiveReadings) {
+        let now = self.now();
+        let Some(wanted) = self.subscriptions.wanted(readings.id) else { return };
+        self.subscriptions.on_readings(readings, now);
+        self.counters.position = self.counters.position.max(readings.position);
+        let mut received = 0;
+        for of_series in &readings.series {
+            let series = of_series.series;
+            let Some((at, value)) = of_series.points.last() else { continue };
+            if wanted == Wanted::All && !readings.snapshot {
+                self.series.push_live(series, &of_series.points);
+                received += of_series.points.len() as u64;
+            } else {
+                self.series.set_latest(series, *at, value.clone());
+                if !readings.snapshot && !self.subscriptions.is_shown(series) {
+                    received += of_series.points.len() as u64;
+                }
+            }
+            self.devices.heard(series, value.to_number(), !readings.snapshot, now);
+        }
+        self.counters.received(received, self.local);
+        if let Some(omitted) = &readings.omitted
+            && wanted == Wanted::All
+        {
+            self.counters.omitted += omitted.count;
+            self.series.mark_hole(omitted.from, omitted.to);
+        }
+    }
+
+    fn on_command(&mut self, event: CommandEvent) {
+        let CommandEvent { id, command } = event;
+        let answered = id.and_then(|id| self.requests.remove(&id).map(|request| (id, request)));
+        let command_id = command.id.clone();
+        let mut ended = self.commands.put(command);
+        if let Some((id, Request::Send { .. })) = answered {
+            if let Some(form) = self.form.as_mut().filter(|f| f.stage == FormStage::Sending(id)) {
+                form.stage = FormStage::Editing;
+                form.tried = false;
+            }
+            self.commands.mark_ours(&command_id);
+            // It may have ended before it was known to be ours.
+            ended |= self.commands.get(&command_id).is_some_and(|c| c.state.is_final());
+        }
+        if ended {
+            self.tell_end(&command_id);
+        }
+    }
+
+    fn tell_end(&mut self, id: &CommandId) {
+        let Some(command) = self.commands.get(id) else { return };
+        let label = self.command_label(&command.device, command.name.as_str());
+        let took = commands::changed_at(command).micros_since(commands::issued_at(command));
+        let (level, end) = match command.state {
+            CommandState::Succeeded => (Level::Success, format!("done in {}", format::duration(took))),
+            CommandState::Cancelled => (Level::Info, "cancelled".to_owned()),
+            state => (Level::Error, state.to_string()),
+        };
+        let text = format!("{label} on {}: {end}", command.device);
+        let detail = command.error.as_deref().map(|e| format::ellipsis(e, TEXT_MAX));
+        self.toast(level, &text, detail);
+    }
+
+    /// What a person calls a command of a device.
+    pub fn command_label(&self, device: &DeviceId, name: &str) -> String {
+        self.devices
+            .get(device)
+            .and_then(|d| d.info.commands.iter().find(|c| c.name.as_str() == name))
+            .and_then(|c| c.label.clone())
+            .unwrap_or_else(|| format::humanize(name))
+    }
+
+    fn on_error(&mut self, error: &ErrorMessage) {
+        let message = format::ellipsis(&error.message, TEXT_MAX);
+        let Some(id) = error.id else {
+            self.toast(Level::Error, "The hub reports an error", Some(message));
+            return;
+        };
+        match self.requests.remove(&id) {
+            Some(Request::Send { device, label }) => {
+                match self.form.as_mut().filter(|f| f.stage == FormStage::Sending(id)) {
+                    Some(form) => {
+                        form.stage = FormStage::Editing;
+                        form.refused = Some(message);
+                    }
+                    None => self.toast(Level::Error, &format!("{label} was not sent to {device}"), Some(message)),
+                }
+            }
+            Some(Request::Cancel(_)) => self.toast(Level::Error, "The command could not be cancelled", Some(message)),
+            // Asked again after the next welcome.
+            Some(Request::Commands) if !self.connection.is_connected() => {}
+            Some(Request::Commands) => {
+                self.toast(Level::Warning, "Past commands could not be loaded", Some(message));
+            }
+            None if self.subscriptions.wanted(id).is_some() => {
+                self.toast(Level::Error, "The hub refused a subscription", Some(message));
+            }
+            None => self.series.on_history_error(id),
+        }
+    }
+
+    fn on_not_sent(&mut self, message: &ViewerMessage) {
+        let why = "Too many messages wait for the hub, or the connection is gone. Try again.";
+        let id = match message {
+            ViewerMessage::Subscribe(m) => return self.subscriptions.on_not_sent(m.id),
+            ViewerMessage::Unsubscribe(m) => return self.subscriptions.on_not_sent(m.id),
+            ViewerMessage::History(m) => m.id,
+            ViewerMessage::SendCommand(m) => m.id,
+            ViewerMessage::CancelCommand(m) => m.id,
+            ViewerMessage::Commands(m) => m.id,
+        };
+        self.on_error(&ErrorMessage {
+            id: Some(id),
+            code: protocol::ErrorCode::LimitReached,
+            message: why.to_owned(),
+        });
+    }
+
+    /// Does what a user asked for, at this time of this machine's clock. Actions on the layout do nothing here.
+    pub fn apply(&mut self, action: Action, now: Timestamp) -> Vec<Effect> {
+        self.local = now;
+        let hub_now = self.now();
+        match action {
+            Action::Zoom { at, factor } => self.viewport.zoom(at, factor, hub_now),
+            Action::Pan { micros } => self.viewport.pan(micros, hub_now),
+            Action::ShowRange { from, to } => self.viewport.show(from, to, hub_now),
+            Action::SetWidth { micros } => {
+                self.viewport.set_width(micros, hub_now);
+                self.settings.span_micros = micros;
+                return vec![Effect::SaveSettings];
+            }
+            Action::Follow => self.viewport.follow(hub_now),
+            Action::Pause => self.viewport.pause(hub_now),
+            Action::Back => self.viewport.back(),
+            Action::Forward => self.viewport.forward(),
+            Action::SetCursor(at) => self.cursor = at,
+            Action::Pin(at) => {
+                if self.pins.len() >= 2 {
+                    self.pins.clear();
+                }
+                self.pins.push(at);
+            }
+            Action::ClearPins => self.pins.clear(),
+            Action::Select(device) => return self.select(device),
+            Action::ToggleExpanded(device) => self.devices.toggle_expanded(&device),
+            Action::SetFilter(filter) => self.devices.set_filter(filter, hub_now),
+            Action::OpenForm(name) => self.open_form(name.as_deref()),
+            Action::SetArg { name, value } => self.set_arg(&name, value),
+            Action::Submit => return self.submit(false),
+            Action::Confirm => return self.submit(true),
+            Action::Dismiss => {
+                if let Some(form) = self.form.as_mut().filter(|f| f.stage == FormStage::Confirming) {
+                    form.stage = FormStage::Editing;
+                }
+            }
+            Action::CancelCommand(command) => return self.cancel(command),
+            Action::LoadOlderCommands => {
+                let Some(device) = self.selection.clone() else { return Vec::new() };
+                let before = self.commands.of_device(&device).last().map(commands::issued_at);
+                return vec![self.ask_commands(Some(device), before, COMMANDS_OF_DEVICE)];
+            }
+            Action::ReconnectNow => return vec![Effect::ReconnectNow],
+            Action::SetTheme(theme) => {
+                self.settings.theme = theme;
+                return vec![Effect::SaveSettings];
+            }
+            Action::DismissToast(id) => self.toasts.dismiss(id),
+            Action::Copy(text) => return vec![Effect::Copy(text)],
+            Action::ToggleHelp => self.help = !self.help,
+            Action::AddChart { .. }
+            | Action::AddToChart { .. }
+            | Action::RemoveFromChart { .. }
+            | Action::SplitChart { .. }
+            | Action::SeparateSeries(_)
+            | Action::CloseChart(_)
+            | Action::RenameChart { .. }
+            | Action::ResetLayout => {}
+        }
+        Vec::new()
+    }
+
+    fn select(&mut self, device: Option<DeviceId>) -> Vec<Effect> {
+        if self.selection == device {
+            return Vec::new();
+        }
+        self.form = None;
+        self.selection = device;
+        // A device with a single command shows its form at once.
+        if let Some(selected) = self.selected_device()
+            && let [only] = selected.info.commands.as_slice()
+        {
+            self.form = Some(Form::new(selected.info.id.clone(), only.clone()));
+        }
+        match &self.selection {
+            Some(device) if self.connection.is_connected() => {
+                let device = device.clone();
+                vec![self.ask_commands(Some(device), None, COMMANDS_OF_DEVICE)]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn open_form(&mut self, name: Option<&str>) {
+        self.form = name.and_then(|name| {
+            let device = self.selected_device()?;
+            let declaration = device.info.commands.iter().find(|c| c.name.as_str() == name)?;
+            Some(Form::new(device.info.id.clone(), declaration.clone()))
+        });
+    }
+
+    /// Closes the form if its device does not take the command any more; keeps what was typed if it only changed.
+    fn check_form(&mut self) {
+        let Some(form) = &mut self.form else { return };
+        let declared = self
+            .devices
+            .get(&form.device)
+            .and_then(|d| d.info.commands.iter().find(|c| c.name == form.declaration.name));
+        match declared {
+            Some(now) if *now == form.declaration => {}
+            Some(now) => {
+                let mut fresh = Form::new(form.device.clone(), now.clone());
+                for (name, value) in std::mem::take(&mut form.args) {
+                    if now.params.iter().any(|p| p.name.as_str() == name) {
+                        fresh.args.insert(name, value);
+                    }
+                }
+                fresh.stage = form.stage.clone();
+                *form = fresh;
+            }
+            None => {
+                let name = form.declaration.name.clone();
+                let device = form.device.clone();
+                self.form = None;
+                self.toast(Level::Warning, &format!("{device} does not take {name} any more"), None);
+            }
+        }
+    }
+
+    fn set_arg(&mut self, name: &str, value: Option<serde_json::Value>) {
+        let Some(form) = &mut self.form else { return };
+        form.refused = None;
+        match value {
+            Some(value) => form.args.insert(name.to_owned(), value),
+            None => form.args.remove(name),
+        };
+    }
+
+    fn submit(&mut self, confirmed: bool) -> Vec<Effect> {
+        let may_send = self.connection.may_send();
+        let id = self.next_request;
+        let Some(form) = &mut self.form else { return Vec::new() };
+        form.tried = true;
+        form.refused = None;
+        if matches!(form.stage, FormStage::Sending(_)) || !may_send {
+            return Vec::new();
+        }
+        let Ok(args) = form.check() else {
+            form.stage = FormStage::Editing;
+            return Vec::new();
+        };
+        if form.declaration.confirm && !(confirmed && form.stage == FormStage::Confirming) {
+            form.stage = FormStage::Confirming;
+            return Vec::new();
+        }
+        self.next_request += 1;
+        form.stage = FormStage::Sending(id);
+        let (device, name) = (form.device.clone(), form.declaration.name.clone());
+        let label = self.command_label(&device, name.as_str());
+        self.requests.insert(id, Request::Send { device: device.clone(), label });
+        vec![Effect::Send(SendCommand { id, device, name, args, expires_in_ms: None }.into())]
+    }
+
+    fn cancel(&mut self, command: CommandId) -> Vec<Effect> {
+        if !self.connection.may_send() {
+            return Vec::new();
+        }
+        let id = self.request(Request::Cancel(command.clone()));
+        vec![Effect::Send(CancelCommand { id, command }.into())]
+    }
+
+    fn ask_commands(&mut self, device: Option<DeviceId>, before: Option<Timestamp>, limit: u32) -> Effect {
+        let id = self.request(Request::Commands);
+        Effect::Send(CommandsRequest { id, device, before, limit: Some(limit) }.into())
+    }
+
+    fn request(&mut self, request: Request) -> u64 {
+        let id = self.next_request;
+        self.next_request += 1;
+        self.requests.insert(id, request);
+        id
+    }
+
+    /// Shows a notice.
+    pub fn toast(&mut self, level: Level, text: &str, detail: Option<String>) {
+        self.toasts.push(level, text.to_owned(), detail, self.local);
+    }
+
+    /// The latest value of a series.
+    pub fn latest(&self, series: SeriesId) -> Option<(Timestamp, Value)> {
+        self.series.latest(series)
+    }
+
+    /// Whether this viewer is known to be one who only looks.
+    pub fn only_looks(&self) -> bool {
+        self.connection.role == Some(Role::Viewer)
+    }
+}

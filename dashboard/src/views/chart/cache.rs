@@ -1,0 +1,132 @@
+//! What charts keep from frame to frame: traces, triangles, axis ranges, what the user hid.
+
+use std::collections::{BTreeSet, HashMap};
+
+use egui::{Id, Pos2, Shape, pos2};
+use protocol::{SeriesId, Timestamp};
+
+use super::Scene;
+use super::mesh::{Look, Map};
+use super::scale::Scale;
+use crate::series::Trace;
+
+/// Frames after which a chart that is not drawn any more is forgotten. Chosen: a tab can be flipped there and back.
+const FORGET_AFTER: u64 = 600;
+
+/// The caches of all charts.
+#[derive(Default)]
+pub struct ChartCache {
+    charts: HashMap<Id, PerChart>,
+    round: u64,
+}
+
+impl ChartCache {
+    pub(super) fn of(&mut self, id: Id) -> &mut PerChart {
+        self.round += 1;
+        if self.round.is_multiple_of(FORGET_AFTER) {
+            let oldest = self.round - FORGET_AFTER;
+            self.charts.retain(|_, chart| chart.used > oldest);
+        }
+        let chart = self.charts.entry(id).or_default();
+        chart.used = self.round;
+        chart
+    }
+}
+
+/// The cache of one chart.
+#[derive(Default)]
+pub(super) struct PerChart {
+    used: u64,
+    curves: HashMap<SeriesId, Cached>,
+    /// Axis ranges by unit.
+    pub(super) scales: HashMap<String, Scale>,
+    /// Series that were switched off in the legend.
+    pub(super) hidden: BTreeSet<SeriesId>,
+    /// The series whose name in the legend is under the pointer.
+    pub(super) highlighted: Option<SeriesId>,
+    /// Whether the pointer was over the chart in the last frame.
+    pub(super) was_hovered: bool,
+    /// Where a box was begun with the secondary button.
+    pub(super) box_from: Option<f32>,
+}
+
+/// One curve.
+#[derive(Default)]
+struct Cached {
+    trace: Trace,
+    trace_key: Option<TraceKey>,
+    shapes: Vec<Shape>,
+    shapes_key: Option<(TraceKey, Map, Look)>,
+}
+
+/// Everything that a trace depends on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct TraceKey {
+    stamp: (u64, i64),
+    from: Timestamp,
+    to: Timestamp,
+    micros_per_pixel: f64,
+}
+
+impl PerChart {
+    /// Brings the traces up to date.
+    pub(super) fn update(&mut self, scene: &Scene<'_>) {
+        self.curves.retain(|id, _| scene.curves.iter().any(|curve| curve.id == *id));
+        for curve in &scene.curves {
+            let cached = self.curves.entry(curve.id).or_default();
+            let store = &scene.model.series;
+            let key = TraceKey {
+                stamp: store.stamp(curve.id, scene.from, scene.to),
+                from: scene.from,
+                to: scene.to,
+                micros_per_pixel: scene.micros_per_pixel,
+            };
+            if cached.trace_key.replace(key) != Some(key) {
+                store.trace(curve.id, scene.from, scene.to, scene.micros_per_pixel, &mut cached.trace);
+            }
+        }
+    }
+
+    /// What is known of a series in this view.
+    pub(super) fn trace(&self, series: SeriesId) -> Option<&Trace> {
+        self.curves.get(&series).map(|cached| &cached.trace)
+    }
+
+    /// The triangles of a curve.
+    pub(super) fn shapes(&mut self, series: SeriesId, map: Map, look: Look) -> &[Shape] {
+        let Some(cached) = self.curves.get_mut(&series) else { return &[] };
+        let key = cached.trace_key.map(|key| (key, map, look));
+        if cached.shapes_key != key {
+            cached.shapes = super::mesh::shapes(&cached.trace, &map, &look);
+            cached.shapes_key = key;
+        }
+        &cached.shapes
+    }
+
+    /// Where the curves of numbers are at a time: the index of each in the scene, and its place.
+    pub(super) fn dots<'a>(&'a self, scene: &'a Scene<'_>, at: Timestamp) -> impl Iterator<Item = (usize, Pos2)> + 'a {
+        scene.curves.iter().enumerate().filter_map(move |(i, curve)| {
+            let cached = self.curves.get(&curve.id).filter(|_| !curve.is_hidden && !Scene::is_state(curve))?;
+            let (_, map, _) = cached.shapes_key?;
+            let column = cached.trace.nearest(at)?;
+            Some((i, pos2(map.x(column.at), map.y(column.mean))))
+        })
+    }
+
+    /// Whether there is anything to see.
+    pub(super) fn has_data(&self, scene: &Scene<'_>) -> bool {
+        let (from, to) = (scene.from.0, scene.to.0);
+        scene.curves.iter().any(|curve| {
+            let Some(trace) = self.trace(curve.id) else { return false };
+            let is_state = Scene::is_state(curve) && trace.columns.first().is_some_and(|column| column.at <= to);
+            is_state || trace.columns.iter().any(|column| column.at + trace.width >= from && column.at - trace.width <= to)
+        })
+    }
+
+    /// Whether history is still on its way.
+    pub(super) fn is_partial(&self, scene: &Scene<'_>) -> bool {
+        scene.curves.iter().any(|curve| {
+            self.trace(curve.id).is_some_and(|trace| trace.is_partial) && scene.model.series.is_loading(curve.id)
+        })
+    }
+}

@@ -1,0 +1,197 @@
+//! The title of a chart and its legend: for each series a swatch, its name if there is room, and its value.
+//!
+//! Values are the latest ones, or those under the cursor while there is one. A click hides a series or shows it again,
+//! with Alt it is the only one shown; pointing at one dims the others.
+
+use std::sync::Arc;
+
+use egui::{Align2, Galley, Id, Rect, Response, Role, Sense, Stroke, Ui, WidgetInfo, pos2, vec2};
+
+use super::cache::PerChart;
+use super::{ChartSpec, Curve, Scene};
+use crate::format;
+use crate::theme::fonts;
+
+/// Size of names and values.
+const TEXT_SIZE: f32 = 12.0;
+/// Width of a swatch with the gap behind it.
+const SWATCH: f32 = 16.0;
+/// Gap between a name and its value.
+const NAME_GAP: f32 = 6.0;
+/// Gap between entries.
+const ENTRY_GAP: f32 = 14.0;
+/// The least room a title has.
+const TITLE_MIN: f32 = 90.0;
+
+/// The title of a chart: the given one, what its series have in common, or how many there are.
+pub(super) fn title(scene: &Scene<'_>, spec: &ChartSpec) -> String {
+    if let Some(title) = spec.title.as_deref().filter(|title| !title.trim().is_empty()) {
+        return title.to_owned();
+    }
+    let infos: Vec<_> = spec.series.iter().filter_map(|&id| scene.model.series_info(id)).collect();
+    let Some(first) = infos.first() else { return "Chart".to_owned() };
+    let (label, device) = (first.label(), &first.device.info.id);
+    let is_one_label = infos.iter().all(|info| info.label() == label);
+    let is_one_device = infos.iter().all(|info| info.device.info.id == *device);
+    match (is_one_label, is_one_device) {
+        (true, _) if infos.len() == 1 => format!("{label} · {device}"),
+        (true, _) => label,
+        (false, true) => device.to_string(),
+        (false, false) => format!("{} series", infos.len()),
+    }
+}
+
+struct Entry {
+    name: Arc<Galley>,
+    value: Arc<Galley>,
+    label: String,
+}
+
+impl Entry {
+    fn width(&self, is_named: bool) -> f32 {
+        let name = if is_named { self.name.size().x + NAME_GAP } else { 0.0 };
+        SWATCH + name + self.value.size().x
+    }
+}
+
+/// Draws the row above the plot and returns the response of the title.
+pub(super) fn header(
+    ui: &mut Ui,
+    scene: &Scene<'_>,
+    spec: &ChartSpec,
+    id: Id,
+    rect: Rect,
+    cached: &mut PerChart,
+) -> Response {
+    let tokens = scene.tokens;
+    let title = title(scene, spec);
+    let painter = ui.painter().with_clip_rect(rect.intersect(ui.clip_rect()));
+    let galley = painter.layout_no_wrap(title.clone(), fonts::medium(13.0), tokens.text);
+    let mut title_width = galley.size().x;
+    painter.galley(pos2(rect.left(), rect.center().y - galley.size().y / 2.0), galley, tokens.text);
+    let mut units: Vec<&str> = Vec::new();
+    for unit in scene.curves.iter().filter_map(|curve| curve.unit).map(format::unit).filter(|unit| !unit.is_empty()) {
+        if !units.contains(&unit) {
+            units.push(unit);
+        }
+    }
+    if let [unit] = units[..] {
+        let at = pos2(rect.left() + title_width + 8.0, rect.center().y);
+        title_width += 8.0
+            + painter.text(at, Align2::LEFT_CENTER, unit, fonts::regular(12.5), tokens.text_secondary).width();
+    }
+    // One unit stands beside the title; several must stand at each value.
+    let right = legend(ui, scene, id, rect, title_width, units.len() > 1, cached);
+    let title_rect = Rect::from_min_max(rect.min, pos2((rect.left() + title_width).min(right), rect.bottom()));
+    let response = ui.interact(title_rect, id.with("title"), Sense::click());
+    response.widget_info(|| WidgetInfo::labeled(Role::Label, true, &title));
+    response
+}
+
+/// Returns its left edge.
+fn legend(
+    ui: &mut Ui,
+    scene: &Scene<'_>,
+    id: Id,
+    rect: Rect,
+    title_width: f32,
+    is_unit_shown: bool,
+    cached: &mut PerChart,
+) -> f32 {
+    let tokens = scene.tokens;
+    let painter = ui.painter().with_clip_rect(rect.intersect(ui.clip_rect()));
+    let entries: Vec<Entry> = scene
+        .curves
+        .iter()
+        .map(|curve| {
+            let faint = curve.is_hidden || cached.highlighted.is_some_and(|lit| lit != curve.id);
+            let (name, value) =
+                if faint { (tokens.text_weak, tokens.text_weak) } else { (tokens.text_secondary, tokens.text) };
+            let text = value_text(scene, curve, cached);
+            let label = format!("{} {}", curve.name, format::with_unit(text.clone(), curve.unit));
+            let text = if is_unit_shown { format::with_unit(text, curve.unit) } else { text };
+            Entry {
+                name: painter.layout_no_wrap(curve.name.clone(), fonts::regular(TEXT_SIZE), name),
+                value: painter.layout_no_wrap(text, fonts::mono(TEXT_SIZE), value),
+                label,
+            }
+        })
+        .collect();
+    let room = rect.width() - title_width.max(TITLE_MIN) - ENTRY_GAP;
+    let needed = |is_named: bool| entries.iter().map(|entry| entry.width(is_named) + ENTRY_GAP).sum::<f32>();
+    // A single series is named by the title.
+    let is_named = entries.len() > 1 && needed(true) <= room + ENTRY_GAP;
+    let mut x = rect.right();
+    let mut shown = entries.len();
+    if needed(is_named) > room + ENTRY_GAP {
+        let mut width = 34.0;
+        shown = entries.iter().take_while(|entry| {
+            width += entry.width(is_named) + ENTRY_GAP;
+            width <= room
+        }).count();
+        let more = format!("+{}", entries.len() - shown);
+        let at = pos2(x, rect.center().y);
+        x -= painter.text(at, Align2::RIGHT_CENTER, more, fonts::mono(TEXT_SIZE), tokens.text_weak).width() + ENTRY_GAP;
+    }
+    let mut highlighted = None;
+    for (curve, entry) in scene.curves.iter().zip(&entries).take(shown).rev() {
+        let width = entry.width(is_named);
+        let place = Rect::from_min_max(pos2(x - width, rect.top()), pos2(x, rect.bottom()));
+        let response = ui.interact(place.expand2(vec2(4.0, -4.0)), id.with(("legend", curve.id)), Sense::click());
+        response.widget_info(|| WidgetInfo::selected(Role::CheckBox, true, !curve.is_hidden, &entry.label));
+        if response.hovered() {
+            highlighted = Some(curve.id).filter(|_| !curve.is_hidden);
+            ui.ctx().set_cursor_icon(egui::CursorIcon::PointingHand);
+        }
+        if response.clicked() {
+            let is_alone = ui.input(|i| i.modifiers.alt);
+            toggle(scene, cached, curve, is_alone);
+        }
+        let y = rect.center().y;
+        let color = if curve.is_hidden { tokens.line } else { curve.color };
+        let swatch = [pos2(place.left(), y), pos2(place.left() + 10.0, y)];
+        if curve.is_dashed {
+            painter.extend(egui::Shape::dashed_line(&swatch, Stroke::new(2.5, color), 4.0, 2.0));
+        } else {
+            painter.line_segment(swatch, Stroke::new(2.5, color));
+        }
+        let mut text_x = place.left() + SWATCH;
+        if is_named {
+            painter.galley(pos2(text_x, y - entry.name.size().y / 2.0), Arc::clone(&entry.name), tokens.text);
+            text_x += entry.name.size().x + NAME_GAP;
+        }
+        painter.galley(pos2(text_x, y - entry.value.size().y / 2.0), Arc::clone(&entry.value), tokens.text);
+        x = place.left() - ENTRY_GAP;
+    }
+    cached.highlighted = highlighted;
+    x
+}
+
+fn toggle(scene: &Scene<'_>, cached: &mut PerChart, curve: &Curve<'_>, is_alone: bool) {
+    let others: Vec<_> = scene.curves.iter().map(|c| c.id).filter(|id| *id != curve.id).collect();
+    if is_alone {
+        let was_alone = !curve.is_hidden && others.iter().all(|id| cached.hidden.contains(id));
+        cached.hidden.clear();
+        if !was_alone {
+            cached.hidden.extend(others);
+        }
+    } else if !cached.hidden.remove(&curve.id) {
+        cached.hidden.insert(curve.id);
+    }
+}
+
+/// The value under the cursor, or the latest one; without its unit.
+fn value_text(scene: &Scene<'_>, curve: &Curve<'_>, cached: &PerChart) -> String {
+    let none = || "–".to_owned();
+    match scene.model.cursor {
+        Some(at) if at >= scene.from && at <= scene.to => {
+            let column = cached.trace(curve.id).and_then(|trace| {
+                if Scene::is_state(curve) { trace.holding(at) } else { trace.nearest(at) }
+            });
+            column.map_or_else(none, |column| {
+                if Scene::is_state(curve) { scene.state_text(curve, column) } else { format::number(column.mean) }
+            })
+        }
+        _ => scene.model.series.latest(curve.id).map_or_else(none, |(_, value)| format::value(&value)),
+    }
+}

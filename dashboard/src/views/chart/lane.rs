@@ -1,0 +1,172 @@
+//! A lane: the curves of one unit over a grid, with their value axis at the left.
+
+use egui::{Align2, Color32, Id, Rect, Sense, Shape, Ui, UiBuilder, pos2, vec2};
+use egui_plot::{GridMark, Plot, PlotBounds, PlotGeometry, PlotItem, PlotItemBase, PlotTransform};
+
+use super::cache::PerChart;
+use super::mesh::{Look, Map};
+use super::{Scene, TICK_SIZE};
+use crate::theme::{fonts, tokens};
+use crate::{format, ticks};
+
+/// Share of the colour that curves keep while another one is pointed at.
+const DIMMED: f32 = 0.25;
+/// Strength of the fine grid: the distance between lines, in points, that [`GRID_FADE`] makes about 45 % of.
+const FINE_GRID_PX: f64 = 2.4;
+/// How much fainter closer lines are.
+const GRID_FADE: f32 = 0.2;
+
+/// Draws the grid, the curves and the value axis.
+#[expect(clippy::too_many_arguments, reason = "all of them are what a lane is")]
+pub(super) fn lane(
+    ui: &mut Ui,
+    scene: &Scene<'_>,
+    id: Id,
+    rect: Rect,
+    unit: Option<&str>,
+    members: &[usize],
+    is_unit_shown: bool,
+    cached: &mut PerChart,
+) {
+    let tokens = scene.tokens;
+    let data = members
+        .iter()
+        .filter(|&&i| !scene.curves[i].is_hidden)
+        .filter_map(|&i| cached.trace(scene.curves[i].id))
+        .flat_map(|trace| {
+            let (from, to) = (scene.from.0 - trace.width, scene.to.0 + trace.width);
+            trace.columns.iter().filter(move |column| (from..=to).contains(&column.at))
+        })
+        .fold(None, |range: Option<(f64, f64)>, column| {
+            let (min, max) = range.unwrap_or((column.min, column.max));
+            Some((min.min(column.min), max.max(column.max)))
+        });
+    let scale = cached.scales.entry(unit.unwrap_or_default().to_owned()).or_default();
+    let seconds = ui.input(|i| i.time);
+    let width = scene.to.micros_since(scene.from);
+    let ((low, high), shrinks_in) = scale.fit(data, rect.height(), width, seconds);
+    if let Some(delay) = shrinks_in {
+        ui.ctx().request_repaint_after(std::time::Duration::from_secs_f64(delay.max(0.01)));
+    }
+    let map = Map { rect, from: scene.from.0, to: scene.to.0, low, high };
+
+    let mut shapes = Vec::new();
+    let pixel = 1.0 / ui.pixels_per_point();
+    for &i in members {
+        let curve = &scene.curves[i];
+        if curve.is_hidden {
+            continue;
+        }
+        let is_dimmed = cached.highlighted.is_some_and(|id| id != curve.id);
+        let is_lit = cached.highlighted == Some(curve.id);
+        // The light palette has less contrast to its ground.
+        let line = if is_lit { tokens::LINE * 1.5 } else if tokens.dark { tokens::LINE } else { tokens::LINE + 0.35 };
+        let look = Look {
+            color: if is_dimmed { curve.color.gamma_multiply(DIMMED) } else { curve.color },
+            width: line,
+            is_dashed: curve.is_dashed,
+            pixel,
+        };
+        shapes.extend_from_slice(cached.shapes(curve.id, map, look));
+    }
+    let value_ticks = ticks::value_ticks(low, high, f64::from(rect.height()));
+    plot(ui, scene, id, &map, &value_ticks, shapes);
+
+    let font = fonts::mono(TICK_SIZE);
+    for tick in &value_ticks {
+        let Some(label) = &tick.label else { continue };
+        // The label of a mark at the very top would reach into the header.
+        let y = map.y(tick.at).max(rect.top() + 4.0);
+        let at = pos2(rect.left() - 6.0, y);
+        ui.painter().text(at, Align2::RIGHT_CENTER, label, font.clone(), tokens.text_weak);
+    }
+    if is_unit_shown {
+        let text = unit.map_or("no unit", format::unit);
+        let at = rect.left_top() + vec2(6.0, 4.0);
+        ui.painter().text(at, Align2::LEFT_TOP, text, fonts::medium(11.0), tokens.text_weak);
+    }
+}
+
+/// The grid and the clipped curves; its bounds are ours in every frame and it takes no input.
+fn plot(ui: &mut Ui, scene: &Scene<'_>, id: Id, map: &Map, value_ticks: &[ticks::ValueTick], shapes: Vec<Shape>) {
+    let seconds = (map.to - map.from) as f64 / 1e6;
+    let (width, height) = (f64::from(map.rect.width()), f64::from(map.rect.height()));
+    let fine = |is_fine: bool, per_px: f64| if is_fine { FINE_GRID_PX * per_px } else { 1e3 * per_px };
+    let time_marks: Vec<GridMark> = ticks::time_ticks(scene.from, scene.to, width, &scene.model.zone)
+        .into_iter()
+        .map(|tick| GridMark {
+            value: tick.at.micros_since(scene.from) as f64 / 1e6,
+            step_size: fine(tick.label.is_none(), seconds / width),
+        })
+        .collect();
+    let value_marks: Vec<GridMark> = value_ticks
+        .iter()
+        .map(|tick| GridMark {
+            value: tick.at,
+            step_size: fine(tick.label.is_none(), (map.high - map.low) / height),
+        })
+        .collect();
+    ui.scope_builder(UiBuilder::new().max_rect(map.rect), |ui| {
+        ui.spacing_mut().item_spacing = vec2(0.0, 0.0);
+        Plot::new(id)
+            .id(id)
+            .width(map.rect.width())
+            .height(map.rect.height())
+            .sense(Sense::empty())
+            .auto_bounds(false)
+            .show_axes(false)
+            .show_background(false)
+            .show_x(false)
+            .show_y(false)
+            .allow_zoom(false)
+            .allow_drag(false)
+            .allow_scroll(false)
+            .allow_boxed_zoom(false)
+            .allow_double_click_reset(false)
+            .allow_axis_zoom_drag(false)
+            .grid_spacing(2.0..=100.0)
+            .grid_fade(GRID_FADE)
+            .grid_color(scene.tokens.grid)
+            .x_grid_spacer(move |_| time_marks.clone())
+            .y_grid_spacer(move |_| value_marks.clone())
+            .show(ui, |plot| {
+                plot.set_plot_bounds_x(0.0..=seconds);
+                plot.set_plot_bounds_y(map.low..=map.high);
+                plot.add(Curves { base: PlotItemBase::new("curves".to_owned()), shapes });
+            });
+    });
+}
+
+/// Ready shapes as an item of a plot: no bounds, nothing to hover.
+struct Curves {
+    base: PlotItemBase,
+    shapes: Vec<Shape>,
+}
+
+impl PlotItem for Curves {
+    fn shapes(&self, _ui: &Ui, _transform: &PlotTransform, shapes: &mut Vec<Shape>) {
+        shapes.extend_from_slice(&self.shapes);
+    }
+
+    fn initialize(&mut self, _x_range: std::ops::RangeInclusive<f64>) {}
+
+    fn color(&self) -> Color32 {
+        Color32::TRANSPARENT
+    }
+
+    fn geometry(&self) -> PlotGeometry<'_> {
+        PlotGeometry::None
+    }
+
+    fn bounds(&self) -> PlotBounds {
+        PlotBounds::NOTHING
+    }
+
+    fn base(&self) -> &PlotItemBase {
+        &self.base
+    }
+
+    fn base_mut(&mut self) -> &mut PlotItemBase {
+        &mut self.base
+    }
+}

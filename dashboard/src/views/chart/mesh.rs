@@ -1,0 +1,194 @@
+//! Curves as ready triangles: a translucent band from minimum to maximum, and a line along the mean.
+//!
+//! Made once and kept as long as neither the data nor the view change, so a frame in which only the cursor moves costs
+//! nothing here. Never given anything that is not finite.
+
+use egui::epaint::Mesh;
+use egui::{Color32, Pos2, Rect, Shape, Vec2, pos2, vec2};
+
+use crate::series::{Column, Trace};
+
+/// Share of the colour that a band has.
+const BAND_ALPHA: f32 = 0.25;
+/// From this distance between readings on, in points, each is a dot.
+const DOTS_PX: f32 = 9.0;
+/// Radius of a dot on a line.
+const DOT_RADIUS: f32 = 2.0;
+/// The sharpest corner at which a line keeps its width; sharper ones are cut.
+const CORNER: f32 = 0.3;
+/// A gap at least this wide shows dashes at its beginning.
+const STUB_PX: f32 = 24.0;
+
+/// From time and value to the screen.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Map {
+    /// Where the curves are drawn.
+    pub(super) rect: Rect,
+    /// The time at its left edge, in microseconds.
+    pub(super) from: i64,
+    /// The time at its right edge.
+    pub(super) to: i64,
+    /// The value at its lower edge.
+    pub(super) low: f64,
+    /// The value at its upper edge.
+    pub(super) high: f64,
+}
+
+impl Map {
+    /// The place of a time.
+    pub(super) fn x(&self, at: i64) -> f32 {
+        let share = (at - self.from) as f64 / (self.to - self.from).max(1) as f64;
+        (f64::from(self.rect.left()) + share * f64::from(self.rect.width())) as f32
+    }
+
+    /// The time at a place.
+    pub(super) fn time(&self, x: f32) -> i64 {
+        let share = f64::from(x - self.rect.left()) / f64::from(self.rect.width().max(1.0));
+        self.from.saturating_add((share * (self.to - self.from) as f64) as i64)
+    }
+
+    /// The place of a value. Stays near the rectangle, so that a far outlier does not break triangles.
+    pub(super) fn y(&self, value: f64) -> f32 {
+        let share = ((value - self.low) / (self.high - self.low)).clamp(-8.0, 9.0);
+        (f64::from(self.rect.bottom()) - share * f64::from(self.rect.height())) as f32
+    }
+}
+
+/// How a curve looks.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Look {
+    /// Its colour.
+    pub(super) color: Color32,
+    /// Width of its line, in points.
+    pub(super) width: f32,
+    /// Whether its line is dashed: the ninth series of a chart and on.
+    pub(super) is_dashed: bool,
+    /// Size of a physical pixel, in points.
+    pub(super) pixel: f32,
+}
+
+/// The shapes of one curve.
+pub(super) fn shapes(trace: &Trace, map: &Map, look: &Look) -> Vec<Shape> {
+    let mut shapes = Vec::new();
+    let mut band = Mesh::default();
+    let mut line = Mesh::default();
+    let mut points: Vec<Pos2> = Vec::new();
+    let mut dots: Vec<Pos2> = Vec::new();
+    let mut previous_end: Option<Pos2> = None;
+    for run in trace.runs() {
+        points.clear();
+        points.extend(run.iter().map(|column| pos2(map.x(column.at), map.y(column.mean))));
+        let (Some(first), Some(last)) = (points.first().copied(), points.last().copied()) else { continue };
+        if let Some(end) = previous_end.replace(last) {
+            stub(end, first, look, &mut shapes);
+        }
+        if run.iter().any(|column| column.max > column.min) {
+            add_band(run, map, look, &mut band);
+        }
+        if points.len() == 1 {
+            dots.push(first);
+        } else if look.is_dashed {
+            shapes.extend(Shape::dashed_line(&points, (look.width, look.color), 5.0, 3.0));
+        } else {
+            add_line(&points, look, &mut line);
+        }
+        if trace.width == 0 && (last.x - first.x) / points.len() as f32 >= DOTS_PX {
+            dots.append(&mut points);
+        }
+    }
+    if !band.is_empty() {
+        shapes.insert(0, Shape::mesh(band));
+    }
+    if !line.is_empty() {
+        shapes.push(Shape::mesh(line));
+    }
+    shapes.extend(dots.into_iter().map(|at| Shape::circle_filled(at, DOT_RADIUS, look.color)));
+    shapes
+}
+
+/// Two dashes that fade into a gap: something was measured up to here, and then nothing.
+fn stub(end: Pos2, next: Pos2, look: &Look, shapes: &mut Vec<Shape>) {
+    if next.x - end.x < STUB_PX {
+        return;
+    }
+    for (from, alpha) in [(3.0, 0.5), (8.0, 0.25)] {
+        let at = pos2(end.x + from, end.y);
+        let stroke = (look.width, look.color.gamma_multiply(alpha));
+        shapes.push(Shape::line_segment([at, at + vec2(3.0, 0.0)], stroke));
+    }
+}
+
+/// Four vertices a column: the edges fade over one pixel.
+fn add_band(run: &[Column], map: &Map, look: &Look, mesh: &mut Mesh) {
+    let color = look.color.gamma_multiply(BAND_ALPHA);
+    let half = look.width * 0.5;
+    let fade = look.pixel * 0.5;
+    mesh.reserve_vertices(run.len() * 4);
+    mesh.reserve_triangles(run.len() * 6);
+    let start = mesh.vertices.len() as u32;
+    for (i, column) in run.iter().enumerate() {
+        let x = map.x(column.at);
+        let (top, bottom) = (map.y(column.max) - half, map.y(column.min) + half);
+        mesh.colored_vertex(pos2(x, top - fade), Color32::TRANSPARENT);
+        mesh.colored_vertex(pos2(x, top + fade), color);
+        mesh.colored_vertex(pos2(x, bottom - fade), color);
+        mesh.colored_vertex(pos2(x, bottom + fade), Color32::TRANSPARENT);
+        if i > 0 {
+            join(mesh, start + (i as u32 - 1) * 4, start + i as u32 * 4);
+        }
+    }
+}
+
+/// A line of constant width: four vertices a corner, across its direction.
+fn add_line(points: &[Pos2], look: &Look, mesh: &mut Mesh) {
+    mesh.reserve_vertices(points.len() * 4);
+    mesh.reserve_triangles(points.len() * 6);
+    let inner = (look.width - look.pixel).max(0.0) * 0.5;
+    let outer = inner + look.pixel;
+    let mut before: Option<Vec2> = None;
+    let mut previous: Option<u32> = None;
+    for (i, &point) in points.iter().enumerate() {
+        let after = points.get(i + 1).map(|&next| normal(point, next));
+        let (arriving, leaving) = match (before, after) {
+            (Some(a), Some(b)) => {
+                let cosine = a.dot(b);
+                if cosine > CORNER {
+                    let across = (a + b) / (1.0 + cosine);
+                    (across, across)
+                } else {
+                    (a, b)
+                }
+            }
+            (Some(a), None) => (a, a),
+            (None, Some(b)) => (b, b),
+            (None, None) => return,
+        };
+        let here = across(mesh, point, arriving, inner, outer, look.color);
+        if let Some(previous) = previous {
+            join(mesh, previous, here);
+        }
+        previous =
+            Some(if arriving == leaving { here } else { across(mesh, point, leaving, inner, outer, look.color) });
+        before = after;
+    }
+}
+
+fn normal(from: Pos2, to: Pos2) -> Vec2 {
+    (to - from).normalized().rot90()
+}
+
+fn across(mesh: &mut Mesh, at: Pos2, normal: Vec2, inner: f32, outer: f32, color: Color32) -> u32 {
+    let index = mesh.vertices.len() as u32;
+    mesh.colored_vertex(at - normal * outer, Color32::TRANSPARENT);
+    mesh.colored_vertex(at - normal * inner, color);
+    mesh.colored_vertex(at + normal * inner, color);
+    mesh.colored_vertex(at + normal * outer, Color32::TRANSPARENT);
+    index
+}
+
+fn join(mesh: &mut Mesh, a: u32, b: u32) {
+    for k in 0..3 {
+        mesh.add_triangle(a + k, a + k + 1, b + k);
+        mesh.add_triangle(b + k, a + k + 1, b + k + 1);
+    }
+}

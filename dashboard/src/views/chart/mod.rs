@@ -1,0 +1,273 @@
+//! One chart: curves of some series over the shared stretch of time, and the commands that moved them.
+//!
+//! Numbers of one unit share a lane with its own value axis; states (booleans and texts) are coloured strips below.
+//! [`egui_plot`] draws the grid and clips; curves, axes, legend, cursor and tooltip are ours, because bounds belong to
+//! the model's viewport and single curves of a million readings must cost a frame nothing. A chart never changes the
+//! model: it pushes actions.
+
+mod cache;
+mod colors;
+mod cursor;
+mod header;
+mod input;
+mod lane;
+mod markers;
+mod mesh;
+mod scale;
+mod states;
+
+use egui::emath::GuiRounding as _;
+use egui::{Align2, Color32, CornerRadius, Id, Rect, Role, Sense, Stroke, StrokeKind, Ui, WidgetInfo, pos2, vec2};
+use protocol::{Kind, SeriesId, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::action::Action;
+use crate::format;
+use crate::model::Model;
+use crate::series::Column;
+use crate::theme::{Tokens, fonts, tokens};
+use crate::ticks;
+
+pub use cache::ChartCache;
+use cache::PerChart;
+use mesh::Map;
+
+/// What a chart shows.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChartSpec {
+    /// Its title; made from the series if left out.
+    pub title: Option<String>,
+    /// Its series.
+    pub series: Vec<SeriesId>,
+}
+
+/// Width of the column of value labels. The same in all charts, so that their times line up.
+const AXIS_WIDTH: f32 = 46.0;
+/// Height of the row of time labels.
+const AXIS_HEIGHT: f32 = 22.0;
+/// Height of the title and legend.
+const HEADER_HEIGHT: f32 = 32.0;
+/// Height of a strip of states, and the gap above it.
+const STRIP_HEIGHT: f32 = 18.0;
+const STRIP_GAP: f32 = 5.0;
+/// Gap between lanes.
+const LANE_GAP: f32 = 10.0;
+/// Most lanes; further units share the last one.
+const LANES_MAX: usize = 4;
+/// Room at the right edge.
+const MARGIN_RIGHT: f32 = 8.0;
+/// Size of the labels of both axes.
+const TICK_SIZE: f32 = 10.5;
+
+/// One series of a chart, as it is drawn in this frame.
+struct Curve<'a> {
+    id: SeriesId,
+    /// What tells it from the others of this chart.
+    name: String,
+    unit: Option<&'a str>,
+    kind: Kind,
+    color: Color32,
+    is_dashed: bool,
+    is_hidden: bool,
+}
+
+/// What all parts of a chart need to draw themselves.
+struct Scene<'a> {
+    model: &'a Model,
+    tokens: &'static Tokens,
+    curves: Vec<Curve<'a>>,
+    /// Everything between the axes, over all lanes.
+    area: Rect,
+    from: Timestamp,
+    to: Timestamp,
+    micros_per_pixel: f64,
+}
+
+impl Scene<'_> {
+    /// The map of times; its values mean nothing.
+    const fn times(&self) -> Map {
+        Map { rect: self.area, from: self.from.0, to: self.to.0, low: 0.0, high: 1.0 }
+    }
+
+    fn is_state(curve: &Curve<'_>) -> bool {
+        curve.kind != Kind::Number
+    }
+
+    /// The text of a column of a series.
+    fn value_text(&self, curve: &Curve<'_>, column: &Column) -> String {
+        match curve.kind {
+            Kind::Number => format::with_unit(format::number(column.mean), curve.unit),
+            Kind::Bool | Kind::Text => self.state_text(curve, column),
+        }
+    }
+
+    /// The name of a state; of several in one column the last is not known, so all that differ are said to be mixed.
+    fn state_text(&self, curve: &Curve<'_>, column: &Column) -> String {
+        if column.min < column.max {
+            return "mixed".to_owned();
+        }
+        match curve.kind {
+            Kind::Bool => if column.mean > 0.5 { "on" } else { "off" }.to_owned(),
+            _ => self.model.series.text(curve.id, column.mean).map_or_else(|| "–".to_owned(), |text| text.to_string()),
+        }
+    }
+}
+
+/// Draws a chart into all of the available room and says what the user asked for.
+///
+/// Returns the response of its title, for a menu or for dragging.
+pub fn chart(
+    ui: &mut Ui,
+    model: &Model,
+    spec: &ChartSpec,
+    id: Id,
+    cache: &mut ChartCache,
+    actions: &mut Vec<Action>,
+) -> egui::Response {
+    let rect = ui.available_rect_before_wrap();
+    ui.advance_cursor_after_rect(rect);
+    let tokens = Tokens::of(ui);
+    let radius = CornerRadius::same(tokens::RADIUS_CARD);
+    ui.painter().rect(rect, radius, tokens.panel, Stroke::new(1.0, tokens.line), StrokeKind::Inside);
+    let cached = cache.of(id);
+
+    let header = Rect::from_min_size(rect.min, vec2(rect.width(), HEADER_HEIGHT)).shrink2(vec2(tokens::PADDING, 0.0));
+    let area = Rect::from_min_max(
+        pos2(rect.left() + AXIS_WIDTH, rect.top() + HEADER_HEIGHT),
+        pos2(rect.right() - MARGIN_RIGHT, rect.bottom() - AXIS_HEIGHT),
+    );
+    if area.width() < 40.0 || area.height() < 24.0 {
+        return ui.interact(header, id.with("title"), Sense::click());
+    }
+    let area = area.round_to_pixels(ui.pixels_per_point());
+    let scene = scene(ui, model, spec, cached, tokens, area);
+    cached.update(&scene);
+
+    let title = header::header(ui, &scene, spec, id, header, cached);
+    let response = ui.interact(area, id.with("area"), Sense::click_and_drag());
+    lanes(ui, &scene, id, cached);
+    time_axis(ui, &scene);
+    let hovered_command = markers::markers(ui, &scene, response.hover_pos());
+    input::input(ui, &scene, &response, cached, actions);
+    cursor::cursor(ui, &scene, &response, cached, hovered_command);
+    if !ui.is_rect_visible(rect) {
+        return title;
+    }
+    response.widget_info(|| WidgetInfo::labeled(Role::Image, true, summary(&scene, spec, cached)));
+    title
+}
+
+fn scene<'a>(
+    ui: &Ui,
+    model: &'a Model,
+    spec: &ChartSpec,
+    cached: &PerChart,
+    tokens: &'static Tokens,
+    area: Rect,
+) -> Scene<'a> {
+    let (from, to) = model.range();
+    let span = to.micros_since(from).max(1);
+    let micros_per_pixel = (span as f64 / f64::from(area.width() * ui.pixels_per_point()).max(1.0)).max(1.0);
+    // Whole pixels, so that a view that follows draws the same picture until there is a new column.
+    let pixel = micros_per_pixel as i64;
+    let from = Timestamp(from.0.div_euclid(pixel) * pixel);
+    let to = from.plus_micros(span);
+    let infos: Vec<_> = spec.series.iter().map(|&id| (id, model.series_info(id))).collect();
+    let mut devices = infos.iter().filter_map(|(_, info)| info.map(|i| &i.device.info.id));
+    let first_device = devices.next();
+    let is_one_device = devices.all(|device| Some(device) == first_device);
+    let mut labels = infos.iter().filter_map(|(_, info)| info.map(|i| i.label()));
+    let first_label = labels.next();
+    let is_one_label = labels.all(|label| Some(&label) == first_label.as_ref());
+    let palette = colors::assign(&spec.series, tokens.series.len());
+    let curves = infos
+        .into_iter()
+        .zip(palette)
+        .map(|((id, info), (color, is_dashed))| {
+            let name = match info {
+                None => format!("series {}", id.0),
+                Some(info) if is_one_device => info.label(),
+                Some(info) if is_one_label => info.device.info.id.to_string(),
+                Some(info) => format!("{} {}", info.device.info.id, info.label()),
+            };
+            Curve {
+                id,
+                name,
+                unit: info.and_then(|i| i.declaration.unit.as_deref()).filter(|u| !u.is_empty()),
+                kind: info.map(|i| i.declaration.kind).or_else(|| model.series.kind(id)).unwrap_or_default(),
+                color: tokens.series[color],
+                is_dashed,
+                is_hidden: cached.hidden.contains(&id),
+            }
+        })
+        .collect();
+    Scene { model, tokens, curves, area, from, to, micros_per_pixel }
+}
+
+/// Lanes of numbers above, strips of states below.
+fn lanes(ui: &mut Ui, scene: &Scene<'_>, id: Id, cached: &mut PerChart) {
+    let strips: Vec<usize> =
+        (0..scene.curves.len()).filter(|&i| Scene::is_state(&scene.curves[i]) && !scene.curves[i].is_hidden).collect();
+    let mut units: Vec<Option<&str>> = Vec::new();
+    for curve in scene.curves.iter().filter(|curve| !Scene::is_state(curve) && !curve.is_hidden) {
+        if !units.contains(&curve.unit) && units.len() < LANES_MAX {
+            units.push(curve.unit);
+        }
+    }
+    let strips_height = strips.len() as f32 * (STRIP_HEIGHT + STRIP_GAP);
+    let lanes_height = if units.is_empty() { 0.0 } else { (scene.area.height() - strips_height).max(40.0) };
+    let height = (lanes_height - LANE_GAP * (units.len().max(1) - 1) as f32) / units.len().max(1) as f32;
+    for (i, unit) in units.iter().enumerate() {
+        let top = scene.area.top() + i as f32 * (height + LANE_GAP);
+        let rect = Rect::from_min_size(pos2(scene.area.left(), top), vec2(scene.area.width(), height));
+        let is_last = i + 1 == LANES_MAX;
+        let members: Vec<usize> = (0..scene.curves.len())
+            .filter(|&c| !Scene::is_state(&scene.curves[c]))
+            .filter(|&c| scene.curves[c].unit == *unit || (is_last && !units.contains(&scene.curves[c].unit)))
+            .collect();
+        lane::lane(ui, scene, id.with(("lane", i)), rect, *unit, &members, units.len() > 1, cached);
+    }
+    for (i, &curve) in strips.iter().enumerate() {
+        let top = scene.area.top() + lanes_height + STRIP_GAP + i as f32 * (STRIP_HEIGHT + STRIP_GAP);
+        let rect = Rect::from_min_size(pos2(scene.area.left(), top), vec2(scene.area.width(), STRIP_HEIGHT));
+        states::strip(ui, scene, rect, &scene.curves[curve], cached);
+    }
+    let painter = ui.painter();
+    if scene.curves.is_empty() {
+        let text = "No series in this chart";
+        painter.text(scene.area.center(), Align2::CENTER_CENTER, text, fonts::regular(13.0), scene.tokens.text_weak);
+    } else if !cached.has_data(scene) {
+        let text = if cached.is_partial(scene) { "Loading history…" } else { "No readings in this stretch of time" };
+        painter.text(scene.area.center(), Align2::CENTER_CENTER, text, fonts::regular(13.0), scene.tokens.text_weak);
+    } else if cached.is_partial(scene) {
+        let place = scene.area.left_bottom() + vec2(6.0, -5.0);
+        painter.text(place, Align2::LEFT_BOTTOM, "Loading history…", fonts::regular(11.0), scene.tokens.text_weak);
+    }
+}
+
+fn time_axis(ui: &Ui, scene: &Scene<'_>) {
+    let times = scene.times();
+    let y = scene.area.bottom() + 5.0;
+    let font = fonts::mono(TICK_SIZE);
+    let (left, right) = (scene.area.left() - AXIS_WIDTH + 4.0, scene.area.right() + MARGIN_RIGHT - 3.0);
+    for tick in ticks::time_ticks(scene.from, scene.to, f64::from(scene.area.width()), &scene.model.zone) {
+        let Some(label) = tick.label else { continue };
+        let galley = ui.painter().layout_no_wrap(label, font.clone(), scene.tokens.text_weak);
+        let x = times.x(tick.at.0);
+        let half = galley.size().x / 2.0;
+        if x - half >= left && x + half <= right {
+            ui.painter().galley(pos2(x - half, y), galley, scene.tokens.text_weak);
+        }
+    }
+}
+
+/// What a chart says to those who do not see it.
+fn summary(scene: &Scene<'_>, spec: &ChartSpec, cached: &PerChart) -> String {
+    let mut text = format!("Chart {}", header::title(scene, spec));
+    for curve in &scene.curves {
+        let value = cached.trace(curve.id).and_then(|trace| trace.columns.last());
+        let value = value.map_or_else(|| "no data".to_owned(), |column| scene.value_text(curve, column));
+        text.push_str(&format!(", {} {value}", curve.name));
+    }
+    text
+}

@@ -1,0 +1,14 @@
+//! What is drawn: functions of the model that push what the user asked for.
+
+pub mod banner;
+pub mod chart;
+pub mod charts;
+pub mod device;
+pub mod devices;
+pub mod empty;
+pub mod form;
+pub mod help;
+pub mod status_bar;
+pub mod toasts;
+pub mod top_bar;
+pub mod widgets;

@@ -1,0 +1,183 @@
+//! The top bar: the connection, the fleet in one line, and the stretch of time that all charts show.
+
+use egui::{Align, Color32, Layout, Rect, Role, Sense, Ui, WidgetInfo, pos2, vec2};
+
+use crate::action::Action;
+use crate::format;
+use crate::model::{Link, Model};
+use crate::settings::ThemeChoice;
+use crate::theme::{Tokens, fonts, tokens};
+use crate::views::widgets::{self, Icon};
+
+/// The widths that can be chosen with one click: name and microseconds.
+pub const SPANS: [(&str, i64); 5] = [
+    ("1 min", 60_000_000),
+    ("5 min", 300_000_000),
+    ("15 min", 900_000_000),
+    ("1 h", 3_600_000_000),
+    ("24 h", 86_400_000_000),
+];
+
+/// Draws the top bar.
+pub fn top_bar(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
+    let t = Tokens::of(ui);
+    ui.horizontal_centered(|ui| {
+        ui.spacing_mut().item_spacing.x = 8.0;
+        ui.label(egui::RichText::new("Telemetry").font(fonts::semibold(15.0)).color(t.text));
+        connection_pill(ui, model, actions);
+        ui.add_space(2.0);
+        fleet(ui, model, actions);
+        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+            ui.spacing_mut().item_spacing.x = 4.0;
+            theme_switch(ui, model, actions);
+            if widgets::chip(ui, "?", model.help).on_hover_text("Shortcuts").clicked() {
+                actions.push(Action::ToggleHelp);
+            }
+            ui.add_space(6.0);
+            let width = model.viewport.width();
+            for (name, micros) in SPANS.iter().rev() {
+                if widgets::chip(ui, name, width == *micros).clicked() {
+                    actions.push(Action::SetWidth { micros: *micros });
+                }
+            }
+            ui.add_space(2.0);
+            live_pill(ui, model, actions);
+        });
+    });
+}
+
+fn connection_pill(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
+    let t = Tokens::of(ui);
+    let connection = &model.connection;
+    let (color, state) = match &connection.link {
+        Link::Connected => (t.ok, connection.round_trip.map(format::round_trip).unwrap_or_default()),
+        Link::Connecting { .. } => (t.warn, "connecting…".to_owned()),
+        Link::Waiting { .. } => (t.warn, "reconnecting".to_owned()),
+        Link::Stopped { .. } => (t.error, "not connected".to_owned()),
+    };
+    let font = fonts::mono(12.0);
+    let host = ui.painter().layout_no_wrap(connection.address.clone(), font.clone(), t.text_secondary);
+    let state_text = ui.painter().layout_no_wrap(state.clone(), font, t.text_secondary);
+    let gap = if state.is_empty() { 0.0 } else { 12.0 };
+    // The round trip must not move what stands to its right.
+    let state_width = if connection.is_connected() { state_text.size().x.max(38.0) } else { state_text.size().x };
+    let size = vec2(24.0 + host.size().x + gap + state_width + 10.0, 24.0);
+    let (rect, response) = ui.allocate_exact_size(size, Sense::click());
+    response.widget_info(|| {
+        let label = match &connection.link {
+            Link::Connected => format!("Connected to {} {state}", connection.address),
+            _ => format!("{} {state}", connection.address),
+        };
+        WidgetInfo::labeled(Role::Button, true, label)
+    });
+    ui.painter().rect_filled(rect, f32::from(tokens::RADIUS_PILL), t.control);
+    widgets::focus_ring(ui, &response, rect);
+    let y = rect.center().y;
+    let dot = pos2(rect.left() + 12.0, y);
+    match connection.link {
+        Link::Connected => ui.painter().circle_filled(dot, 3.5, color),
+        Link::Connecting { .. } | Link::Waiting { .. } => {
+            ui.painter().circle_stroke(dot, 3.5, egui::Stroke::new(1.5, color))
+        }
+        Link::Stopped { .. } => {
+            let square = Rect::from_center_size(dot, vec2(7.0, 7.0));
+            ui.painter().rect_filled(square, 1.0, color)
+        }
+    };
+    let host_at = pos2(rect.left() + 24.0, y - host.size().y / 2.0);
+    let state_at = pos2(rect.right() - 10.0 - state_text.size().x, y - state_text.size().y / 2.0);
+    ui.painter().galley(host_at, host, t.text_secondary);
+    ui.painter().galley(state_at, state_text, t.text_secondary);
+    let offset = connection.clock_offset;
+    let response = response.on_hover_ui(|ui| {
+        ui.label(format!("Hub at {}", connection.address));
+        if connection.is_connected() {
+            ui.label(format!("Round trip {}", connection.round_trip.map_or("not known yet".into(), format::round_trip)));
+            let direction = if offset >= 0 { "ahead of" } else { "behind" };
+            ui.label(format!("Its clock is {} {direction} this machine's", format::duration(offset.abs())));
+            if let Some(why) = connection.why_not_send() {
+                ui.label(why);
+            }
+        } else {
+            ui.label("Click to try now");
+        }
+    });
+    if response.clicked() && !connection.is_connected() {
+        actions.push(Action::ReconnectNow);
+    }
+}
+
+fn fleet(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
+    let t = Tokens::of(ui);
+    let tally = model.devices.tally();
+    if tally.total == 0 {
+        return;
+    }
+    let noun = if tally.total == 1 { "device" } else { "devices" };
+    let mut parts = vec![(format!("{} {noun}", format::count(tally.total as u64)), "")];
+    for (n, what, filter) in [
+        (tally.stale, "stale", "status:stale"),
+        (tally.offline, "offline", "status:offline"),
+        (tally.out_of_range, "out of range", "status:out"),
+    ] {
+        if n > 0 {
+            parts.push((format!("{n} {what}"), filter));
+        }
+    }
+    ui.spacing_mut().item_spacing.x = 4.0;
+    for (i, (text, filter)) in parts.into_iter().enumerate() {
+        if i > 0 {
+            ui.label(egui::RichText::new("·").color(t.text_weak));
+        }
+        let text = egui::RichText::new(text).font(fonts::regular(12.5)).color(t.text_secondary);
+        let label = egui::Label::new(text).sense(Sense::click());
+        let response = ui.add(label).on_hover_cursor(egui::CursorIcon::PointingHand);
+        if response.clicked() {
+            actions.push(Action::SetFilter(filter.to_owned()));
+        }
+    }
+}
+
+fn live_pill(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
+    let t = Tokens::of(ui);
+    let live = model.viewport.is_following();
+    let text = if live { "Live" } else { "Paused" };
+    let (fill, color) = if live { (t.accent, t.on_accent) } else { (t.control, t.text) };
+    let galley = ui.painter().layout_no_wrap(text.to_owned(), fonts::medium(12.5), color);
+    let (rect, response) = ui.allocate_exact_size(vec2(galley.size().x + 30.0, 22.0), Sense::click());
+    response.widget_info(|| WidgetInfo::selected(Role::Button, true, live, text));
+    let fill = if response.hovered() { tokens::mix(fill, t.text, 0.12) } else { fill };
+    ui.painter().rect_filled(rect, f32::from(tokens::RADIUS_CONTROL), fill);
+    widgets::focus_ring(ui, &response, rect);
+    let mark = pos2(rect.left() + 13.0, rect.center().y);
+    if live {
+        ui.painter().circle_filled(mark, 4.5, color);
+    } else {
+        bars(ui, mark, color);
+    }
+    ui.painter().galley(pos2(rect.left() + 22.0, rect.center().y - galley.size().y / 2.0), galley, color);
+    let hint = if live { "Pause (space)" } else { "Go back to live (L). Data have gone on arriving." };
+    if response.on_hover_text(hint).clicked() {
+        actions.push(if live { Action::Pause } else { Action::Follow });
+    }
+}
+
+fn bars(ui: &Ui, center: egui::Pos2, color: Color32) {
+    for x in [-2.5, 2.5] {
+        let bar = Rect::from_center_size(center + vec2(x, 0.0), vec2(2.5, 9.0));
+        ui.painter().rect_filled(bar, 0.5, color);
+    }
+}
+
+fn theme_switch(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
+    let choice = model.settings.theme;
+    let picture = match choice {
+        ThemeChoice::Dark => Icon::Moon,
+        ThemeChoice::Light => Icon::Sun,
+        ThemeChoice::System => Icon::HalfMoon,
+    };
+    let name = format!("Theme: {}", choice.label().to_lowercase());
+    if widgets::icon_button(ui, picture, &name).clicked() {
+        actions.push(Action::SetTheme(choice.next()));
+    }
+}

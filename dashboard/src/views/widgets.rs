@@ -1,0 +1,281 @@
+//! Small painted parts that several views share: status shapes, sparklines, chips, icons.
+
+use egui::{
+    Align2, Color32, FontId, Pos2, Rect, Response, Role, Sense, Shape, Stroke, Ui, Vec2, WidgetInfo, pos2, vec2,
+};
+use protocol::command::CommandState;
+
+use crate::model::Status;
+use crate::theme::{Tokens, fonts, tokens};
+
+/// The colour of a status.
+pub const fn status_color(t: &Tokens, status: Status) -> Color32 {
+    match status {
+        Status::Live => t.ok,
+        Status::Stale | Status::Offline => t.text_weak,
+        Status::OutOfRange => t.warn,
+    }
+}
+
+/// Draws a status: a dot is live, a ring is stale, a triangle is out of range, a square is offline.
+pub fn status_shape(ui: &Ui, center: Pos2, status: Status, t: &Tokens) {
+    let painter = ui.painter();
+    let color = status_color(t, status);
+    match status {
+        Status::Live => {
+            painter.circle_filled(center, 3.5, color);
+        }
+        Status::Stale => {
+            painter.circle_stroke(center, 3.5, Stroke::new(1.5, color));
+        }
+        Status::OutOfRange => {
+            painter.add(triangle(center, 4.5, color));
+        }
+        Status::Offline => {
+            let square = Rect::from_center_size(center, Vec2::splat(7.0));
+            painter.rect_stroke(square, 1.0, Stroke::new(1.5, color), egui::StrokeKind::Inside);
+        }
+    }
+}
+
+fn triangle(center: Pos2, r: f32, color: Color32) -> Shape {
+    Shape::convex_polygon(
+        vec![center + vec2(0.0, -r), center + vec2(r, r * 0.8), center + vec2(-r, r * 0.8)],
+        color,
+        Stroke::NONE,
+    )
+}
+
+/// The colour of a command's state.
+pub const fn command_color(t: &Tokens, state: CommandState) -> Color32 {
+    match state {
+        CommandState::Succeeded => t.ok,
+        CommandState::Failed | CommandState::Rejected => t.error,
+        CommandState::Expired | CommandState::Unknown => t.warn,
+        CommandState::Cancelled => t.text_weak,
+        CommandState::Queued | CommandState::Sent | CommandState::Received | CommandState::Running => t.accent,
+    }
+}
+
+/// Draws a command's state: a ring waits, a half-filled ring runs, a tick is done, a cross went wrong.
+pub fn command_shape(ui: &Ui, center: Pos2, state: CommandState, t: &Tokens) {
+    let painter = ui.painter();
+    let color = command_color(t, state);
+    let line = Stroke::new(1.75, color);
+    match state {
+        CommandState::Queued | CommandState::Sent => {
+            painter.circle_stroke(center, 4.0, Stroke::new(1.5, color));
+        }
+        CommandState::Received | CommandState::Running => {
+            painter.circle_stroke(center, 4.0, Stroke::new(1.5, color));
+            painter.circle_filled(center, 2.0, color);
+        }
+        CommandState::Succeeded => {
+            painter.line(vec![center + vec2(-4.0, 0.5), center + vec2(-1.0, 3.5), center + vec2(4.5, -3.0)], line);
+        }
+        CommandState::Failed | CommandState::Rejected => {
+            painter.line_segment([center + vec2(-3.5, -3.5), center + vec2(3.5, 3.5)], line);
+            painter.line_segment([center + vec2(3.5, -3.5), center + vec2(-3.5, 3.5)], line);
+        }
+        CommandState::Expired | CommandState::Unknown => {
+            painter.add(triangle(center, 4.5, color));
+        }
+        CommandState::Cancelled => {
+            painter.line_segment([center + vec2(-4.0, 0.0), center + vec2(4.0, 0.0)], line);
+        }
+    }
+}
+
+/// Draws a curve without axes, with a dot at its end. Fewer than two values draw nothing.
+pub fn sparkline(ui: &Ui, rect: Rect, values: &[f32], line: Color32, dot: Color32) {
+    let finite = values.iter().copied().filter(|v| v.is_finite());
+    let (low, high) = finite.clone().fold((f32::MAX, f32::MIN), |(l, h), v| (l.min(v), h.max(v)));
+    let count = finite.clone().count();
+    if count < 2 {
+        return;
+    }
+    // A curve that barely moves is drawn in the middle, not blown up to noise.
+    let span = (high - low).max(high.abs().max(low.abs()) * 1e-3).max(f32::MIN_POSITIVE);
+    let middle = f32::midpoint(low, high);
+    let step = rect.width() / (count - 1) as f32;
+    let points: Vec<Pos2> = finite
+        .enumerate()
+        .map(|(i, v)| pos2(rect.left() + i as f32 * step, rect.center().y - (v - middle) / span * rect.height()))
+        .collect();
+    let end = points[points.len() - 1];
+    let painter = ui.painter();
+    painter.line(points, Stroke::new(tokens::SPARKLINE, line));
+    painter.circle_filled(end, 2.0, dot);
+}
+
+/// A caption in small capitals.
+pub fn caption(ui: &mut Ui, text: &str) {
+    let t = Tokens::of(ui);
+    ui.label(egui::RichText::new(text.to_uppercase()).font(fonts::semibold(11.0)).color(t.text_weak));
+}
+
+/// A flat button that is filled while it is chosen.
+pub fn chip(ui: &mut Ui, text: &str, chosen: bool) -> Response {
+    let t = Tokens::of(ui);
+    let (fill, color) = if chosen { (t.control, t.text) } else { (Color32::TRANSPARENT, t.text_secondary) };
+    flat(ui, text, fill, color, fonts::regular(12.0), chosen)
+}
+
+/// A button in the colour of the accent.
+pub fn accent_button(ui: &mut Ui, text: &str) -> Response {
+    let t = Tokens::of(ui);
+    flat(ui, text, t.accent, t.on_accent, fonts::medium(12.5), true)
+}
+
+/// A button in the colour of danger.
+pub fn danger_button(ui: &mut Ui, text: &str) -> Response {
+    let t = Tokens::of(ui);
+    flat(ui, text, t.error, t.on_accent, fonts::medium(12.5), true)
+}
+
+/// A button like any other.
+pub fn plain_button(ui: &mut Ui, text: &str) -> Response {
+    let t = Tokens::of(ui);
+    flat(ui, text, t.control, t.text, fonts::regular(12.5), false)
+}
+
+fn flat(ui: &mut Ui, text: &str, fill: Color32, color: Color32, font: FontId, selected: bool) -> Response {
+    let t = Tokens::of(ui);
+    let galley = ui.painter().layout_no_wrap(text.to_owned(), font, color);
+    let size = vec2(galley.size().x + 2.0 * ui.spacing().button_padding.x, 22.0);
+    let (rect, response) = ui.allocate_exact_size(size, Sense::click());
+    response.widget_info(|| WidgetInfo::selected(Role::Button, ui.is_enabled(), selected, text));
+    if ui.is_rect_visible(rect) {
+        let fill = match (response.hovered(), fill == Color32::TRANSPARENT) {
+            (true, true) => t.hovered(),
+            (true, false) => tokens::mix(fill, t.text, 0.12),
+            (false, _) => fill,
+        };
+        ui.painter().rect_filled(rect, f32::from(tokens::RADIUS_CONTROL), fill);
+        focus_ring(ui, &response, rect);
+        let at = Align2::CENTER_CENTER.align_size_within_rect(galley.size(), rect).min;
+        ui.painter().galley(at, galley, color);
+    }
+    response.on_hover_cursor(egui::CursorIcon::PointingHand)
+}
+
+/// Shows which widget the keyboard acts on.
+pub fn focus_ring(ui: &Ui, response: &Response, rect: Rect) {
+    if response.has_focus() {
+        let t = Tokens::of(ui);
+        let stroke = Stroke::new(2.0, t.accent);
+        ui.painter().rect_stroke(rect, f32::from(tokens::RADIUS_CONTROL), stroke, egui::StrokeKind::Inside);
+    }
+}
+
+/// The pictures on small buttons.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Icon {
+    /// Close.
+    Cross,
+    /// Add.
+    Plus,
+    /// Unfold.
+    Right,
+    /// Unfolded.
+    Down,
+    /// More.
+    Dots,
+    /// Dark palette.
+    Moon,
+    /// Light palette.
+    Sun,
+    /// The desktop's palette.
+    HalfMoon,
+}
+
+/// Draws an icon.
+pub fn icon(ui: &Ui, center: Pos2, icon: Icon, color: Color32) {
+    let painter = ui.painter();
+    let line = Stroke::new(1.5, color);
+    let at = |x: f32, y: f32| center + vec2(x, y);
+    match icon {
+        Icon::Cross => {
+            painter.line_segment([at(-3.5, -3.5), at(3.5, 3.5)], line);
+            painter.line_segment([at(3.5, -3.5), at(-3.5, 3.5)], line);
+        }
+        Icon::Plus => {
+            painter.line_segment([at(-4.5, 0.0), at(4.5, 0.0)], line);
+            painter.line_segment([at(0.0, -4.5), at(0.0, 4.5)], line);
+        }
+        Icon::Right => {
+            painter.line(vec![at(-1.5, -3.0), at(1.5, 0.0), at(-1.5, 3.0)], line);
+        }
+        Icon::Down => {
+            painter.line(vec![at(-3.0, -1.5), at(0.0, 1.5), at(3.0, -1.5)], line);
+        }
+        Icon::Dots => {
+            for x in [-4.5, 0.0, 4.5] {
+                painter.circle_filled(at(x, 0.0), 1.4, color);
+            }
+        }
+        Icon::Sun => {
+            painter.circle_filled(center, 3.2, color);
+            for i in 0..8 {
+                let direction = Vec2::angled(std::f32::consts::TAU * i as f32 / 8.0);
+                painter.line_segment([center + direction * 4.8, center + direction * 6.6], Stroke::new(1.3, color));
+            }
+        }
+        Icon::Moon => {
+            let outer = arc(center, 5.5, 40.0, 320.0);
+            let inner: Vec<Pos2> = arc(at(2.6, 0.0), 4.6, 62.0, 298.0).into_iter().rev().collect();
+            painter.add(Shape::closed_line(outer.into_iter().chain(inner).collect(), Stroke::new(1.4, color)));
+        }
+        Icon::HalfMoon => {
+            painter.circle_stroke(center, 5.0, Stroke::new(1.4, color));
+            let half = arc(center, 5.0, 90.0, 270.0);
+            painter.add(Shape::convex_polygon(half, color, Stroke::NONE));
+        }
+    }
+}
+
+fn arc(center: Pos2, radius: f32, from_degrees: f32, to_degrees: f32) -> Vec<Pos2> {
+    (0..=20)
+        .map(|i| {
+            let degrees = from_degrees + (to_degrees - from_degrees) * i as f32 / 20.0;
+            center + Vec2::angled(degrees.to_radians()) * radius
+        })
+        .collect()
+}
+
+/// A small button with a picture; `name` is what it is called, and its tooltip.
+pub fn icon_button(ui: &mut Ui, picture: Icon, name: &str) -> Response {
+    let (rect, response) = ui.allocate_exact_size(Vec2::splat(22.0), Sense::click());
+    paint_icon_button(ui, rect, &response, picture, name);
+    response.on_hover_text(name)
+}
+
+/// The same at a place of its own.
+pub fn icon_button_at(ui: &Ui, rect: Rect, id: egui::Id, picture: Icon, name: &str) -> Response {
+    let response = ui.interact(rect, id, Sense::click());
+    paint_icon_button(ui, rect, &response, picture, name);
+    response.on_hover_text(name)
+}
+
+fn paint_icon_button(ui: &Ui, rect: Rect, response: &Response, picture: Icon, name: &str) {
+    let t = Tokens::of(ui);
+    response.widget_info(|| WidgetInfo::labeled(Role::Button, ui.is_enabled(), name));
+    let color = if response.hovered() {
+        ui.painter().rect_filled(rect, f32::from(tokens::RADIUS_CONTROL), t.control);
+        t.text
+    } else {
+        t.text_weak
+    };
+    focus_ring(ui, response, rect);
+    icon(ui, rect.center(), picture, color);
+}
+
+/// Draws a line of text that ends in `…` where it does not fit; returns its width.
+pub fn text_in(ui: &Ui, left_center: Pos2, width: f32, text: &str, font: FontId, color: Color32) -> f32 {
+    let mut job = egui::text::LayoutJob::simple_singleline(text.to_owned(), font, color);
+    job.wrap = egui::text::TextWrapping::truncate_at_width(width.max(0.0));
+    let galley = ui.painter().layout_job(job);
+    let size = galley.size();
+    ui.painter().galley(pos2(left_center.x, left_center.y - size.y / 2.0), galley, color);
+    size.x
+}

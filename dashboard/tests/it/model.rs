@@ -1,0 +1,336 @@
+//! The model: events in, state and effects out.
+
+use dashboard::action::Action;
+use dashboard::model::{Effect, Event, FormStage, Link, Model, Status};
+use protocol::command::CommandState;
+use protocol::viewer::{Detail, HubToViewer, SendCommand, Subscribe, ViewerMessage};
+use protocol::{DeviceId, Position, SeriesId, Value};
+use serde_json::json;
+
+use crate::fixtures::*;
+
+fn sends(effects: Vec<Effect>) -> Vec<ViewerMessage> {
+    effects
+        .into_iter()
+        .filter_map(|e| match e {
+            Effect::Send(message) => Some(message),
+            _ => None,
+        })
+        .collect()
+}
+
+fn subscriptions(messages: &[ViewerMessage]) -> Vec<&Subscribe> {
+    messages
+        .iter()
+        .filter_map(|m| match m {
+            ViewerMessage::Subscribe(s) => Some(s),
+            _ => None,
+        })
+        .collect()
+}
+
+fn select(model: &mut Model, device: &str) {
+    model.apply(Action::Select(Some(DeviceId::new(device).unwrap())), NOW);
+}
+
+fn open(model: &mut Model, command: &str) {
+    select(model, "greenhouse-01");
+    model.apply(Action::OpenForm(Some(command.into())), NOW);
+}
+
+fn submit(model: &mut Model) -> Option<SendCommand> {
+    sends(model.apply(Action::Submit, NOW)).into_iter().find_map(|m| match m {
+        ViewerMessage::SendCommand(send) => Some(send),
+        _ => None,
+    })
+}
+
+#[test]
+fn after_the_welcome_the_list_is_subscribed_once() {
+    let mut model = model();
+    let messages = sends(model.handle_event(welcome(100), NOW));
+    let list = subscriptions(&messages);
+    assert_eq!(list.len(), 1);
+    assert_eq!((list[0].id, list[0].detail, list[0].max_hz), (1, Detail::Latest, Some(2.0)));
+    model.handle_event(Event::Disconnected { reason: "gone".into(), retry_in: None }, NOW);
+    // The link asks for subscriptions again by itself.
+    assert_eq!(subscriptions(&sends(model.handle_event(welcome(120), NOW))).len(), 0);
+}
+
+#[test]
+fn what_charts_show_is_subscribed_in_full_and_changes_with_them() {
+    let mut model = connected_model(2);
+    let messages = sends(model.tick(&[SeriesId(11)], 800.0, NOW));
+    let first = subscriptions(&messages)[0].clone();
+    assert_eq!((first.detail, first.select.series.as_slice(), first.since), (Detail::All, &[SeriesId(11)][..], None));
+    assert!(messages.iter().any(|m| matches!(m, ViewerMessage::History(h) if h.series == SeriesId(11))));
+
+    model.handle_event(subscribed(first.id, 100, false), NOW);
+    model.handle_event(readings(first.id, 130, 11, &[(NOW, 21.0)]), NOW);
+    assert!(subscriptions(&sends(model.tick(&[SeriesId(11)], 800.0, NOW))).is_empty());
+
+    let messages = sends(model.tick(&[SeriesId(11), SeriesId(21)], 800.0, NOW));
+    let second = subscriptions(&messages)[0];
+    assert_eq!((second.id, second.since), (first.id, Some(Position(130))));
+
+    let messages = sends(model.tick(&[], 800.0, NOW));
+    assert!(matches!(messages.as_slice(), [ViewerMessage::Unsubscribe(u)] if u.id == first.id));
+}
+
+#[test]
+fn a_subscription_that_could_not_be_queued_is_said_again() {
+    let mut model = connected_model(1);
+    let messages = sends(model.tick(&[SeriesId(11)], 800.0, NOW));
+    let lost = subscriptions(&messages)[0].clone();
+    model.handle_event(Event::NotSent(lost.clone().into()), NOW);
+    let again = sends(model.tick(&[SeriesId(11)], 800.0, NOW));
+    assert_eq!(subscriptions(&again), [&lost]);
+}
+
+#[test]
+fn live_readings_reach_the_store_and_the_list() {
+    let mut model = connected_model(2);
+    let messages = sends(model.tick(&[SeriesId(11)], 800.0, NOW));
+    let id = subscriptions(&messages)[0].id;
+    model.handle_event(readings(id, 101, 11, &[(later(0), 20.0), (later(1), 21.5)]), later(1));
+    model.handle_event(readings(1, 102, 21, &[(later(1), 19.0)]), later(1));
+    assert_eq!(model.latest(SeriesId(11)), Some((later(1), Value::Number(21.5))));
+    assert_eq!(model.latest(SeriesId(21)), Some((later(1), Value::Number(19.0))));
+    assert_eq!(model.counters.readings, 3);
+    assert_eq!(model.counters.position, Position(102));
+}
+
+#[test]
+fn i_4_what_the_hub_left_out_is_counted_and_fetched() {
+    let mut model = connected_model(1);
+    let id = subscriptions(&sends(model.tick(&[SeriesId(11)], 800.0, NOW)))[0].id;
+    let readings = json!({"type": "readings", "id": id, "position": 200, "series": [],
+        "omitted": {"count": 70, "from": later(-20).0, "to": later(-10).0}});
+    model.handle_event(Event::Message(message(readings)), later(1));
+    assert_eq!(model.counters.omitted, 70);
+    let history = sends(model.tick(&[SeriesId(11)], 800.0, later(2)));
+    assert!(history.iter().all(|m| matches!(m, ViewerMessage::History(_))), "{history:?}");
+}
+
+#[test]
+fn a_lost_connection_counts_down_and_keeps_what_it_knows() {
+    let mut model = connected_model(3);
+    let retry_in = Some(std::time::Duration::from_secs(5));
+    model.handle_event(Event::Disconnected { reason: "refused".into(), retry_in }, NOW);
+    assert_eq!(model.connection.link, Link::Waiting { reason: "refused".into(), retry_at: later(5) });
+    assert_eq!(model.devices.len(), 3);
+    assert!(model.wakes_in().is_some_and(|wait| wait <= std::time::Duration::from_secs(1)));
+    assert!(!model.connection.may_send());
+}
+
+#[test]
+fn a_restarted_hub_that_goes_on_leaves_no_hole_and_another_database_is_noticed() {
+    let mut model = connected_model(1);
+    let id = subscriptions(&sends(model.tick(&[SeriesId(11)], 800.0, NOW)))[0].id;
+    model.handle_event(subscribed(id, 100, false), NOW);
+    model.handle_event(readings(id, 150, 11, &[(NOW, 20.0)]), NOW);
+    model.handle_event(Event::Disconnected { reason: "hub stopped".into(), retry_in: None }, later(1));
+    model.handle_event(welcome(150), later(3));
+    model.handle_event(subscribed(id, 150, true), later(3));
+    assert_eq!(model.latest(SeriesId(11)), Some((NOW, Value::Number(20.0))));
+    assert_eq!(model.counters.reconnects, 1);
+
+    model.handle_event(Event::Disconnected { reason: "hub stopped".into(), retry_in: None }, later(4));
+    model.handle_event(welcome(3), later(5));
+    assert_eq!(model.latest(SeriesId(11)), None);
+    assert!(model.toasts.iter().any(|t| t.text.contains("another database")));
+}
+
+#[test]
+fn a_device_that_is_not_in_the_new_snapshot_is_gone() {
+    let mut model = connected_model(3);
+    model.handle_event(welcome(100), NOW);
+    let part = json!({"type": "devices", "devices": [greenhouse(1, true)], "snapshot": true, "more": true});
+    model.handle_event(Event::Message(message(part)), NOW);
+    assert_eq!(model.devices.len(), 3);
+    model.handle_event(devices(&[greenhouse(2, true)]), NOW);
+    assert_eq!(model.devices.len(), 2);
+    assert!(model.series_info(SeriesId(31)).is_none());
+}
+
+#[test]
+fn a_silent_device_becomes_stale_and_one_that_leaves_is_offline() {
+    let mut model = connected_model(2);
+    model.handle_event(readings(1, 101, 11, &[(NOW, 20.0)]), NOW);
+    model.tick(&[], 800.0, NOW);
+    let status = |model: &Model, n: usize| model.devices.iter().nth(n).unwrap().status(model.now());
+    assert_eq!(status(&model, 0), Status::Live);
+    model.tick(&[], 800.0, later(11));
+    assert_eq!(status(&model, 0), Status::Stale);
+    assert_eq!(model.devices.tally().stale, 2);
+    model.handle_event(changed(greenhouse(1, false)), later(12));
+    assert_eq!(status(&model, 0), Status::Offline);
+    model.handle_event(readings(1, 103, 21, &[(later(12), 99.0)]), later(12));
+    assert_eq!(status(&model, 1), Status::OutOfRange);
+}
+
+#[test]
+fn the_filter_takes_words_and_states() {
+    let mut model = connected_model(12);
+    model.handle_event(changed(greenhouse(7, false)), NOW);
+    let listed = |model: &mut Model, filter: &str| {
+        model.apply(Action::SetFilter(filter.into()), NOW);
+        model.devices.listed().iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(listed(&mut model, "house-1").len(), 3);
+    assert_eq!(listed(&mut model, "STATUS:offline"), ["greenhouse-07"]);
+    assert_eq!(listed(&mut model, "humid 03"), ["greenhouse-03"]);
+    assert_eq!(listed(&mut model, "nothing like it").len(), 0);
+    assert_eq!(listed(&mut model, "").len(), 12);
+}
+
+#[test]
+fn a_form_begins_with_the_defaults_and_sends_what_it_shows() {
+    let mut model = connected_model(1);
+    open(&mut model, "set_target");
+    model.apply(Action::SetArg { name: "target".into(), value: Some(json!(24.5)) }, NOW);
+    let send = submit(&mut model).unwrap();
+    assert_eq!(send.name.as_str(), "set_target");
+    assert_eq!(json!(send.args), json!({"target": 24.5, "mode": "eco"}));
+    assert_eq!(model.form.as_ref().unwrap().stage, FormStage::Sending(send.id));
+    assert!(submit(&mut model).is_none(), "a second click must not send twice");
+}
+
+#[test]
+fn a_wrong_argument_is_not_sent_and_named_in_the_units_of_the_screen() {
+    let mut model = connected_model(1);
+    open(&mut model, "set_target");
+    model.apply(Action::SetArg { name: "target".into(), value: Some(json!(31)) }, NOW);
+    assert!(submit(&mut model).is_none());
+    let problem = model.form.as_ref().unwrap().check().unwrap_err();
+    assert_eq!(problem.param.as_deref(), Some("target"));
+    assert_eq!(problem.text, "31 is above the maximum of 30 °C");
+}
+
+#[test]
+fn a_dangerous_command_is_asked_for_first() {
+    let mut model = connected_model(1);
+    open(&mut model, "reboot");
+    assert!(submit(&mut model).is_none());
+    assert_eq!(model.form.as_ref().unwrap().stage, FormStage::Confirming);
+    model.apply(Action::Dismiss, NOW);
+    assert_eq!(model.form.as_ref().unwrap().stage, FormStage::Editing);
+    assert!(model.apply(Action::Confirm, NOW).is_empty(), "a confirmation nobody was asked for sends nothing");
+    assert_eq!(model.form.as_ref().unwrap().stage, FormStage::Confirming);
+    assert_eq!(sends(model.apply(Action::Confirm, NOW)).len(), 1);
+}
+
+#[test]
+fn a_viewer_without_the_right_and_a_lost_connection_send_nothing() {
+    let mut model = connected_model(1);
+    open(&mut model, "set_target");
+    model.handle_event(Event::Disconnected { reason: "gone".into(), retry_in: None }, NOW);
+    assert!(submit(&mut model).is_none());
+    assert!(model.connection.why_not_send().is_some());
+}
+
+#[test]
+fn a_refused_command_says_why_in_its_form() {
+    let mut model = connected_model(1);
+    open(&mut model, "set_target");
+    let send = submit(&mut model).unwrap();
+    let error = json!({"type": "error", "id": send.id, "code": "limit_reached", "message": "256 commands are open"});
+    model.handle_event(Event::Message(message(error)), NOW);
+    let form = model.form.as_ref().unwrap();
+    assert_eq!((form.stage.clone(), form.refused.as_deref()), (FormStage::Editing, Some("256 commands are open")));
+    assert!(submit(&mut model).is_some(), "it can be tried again");
+}
+
+#[test]
+fn the_life_of_a_command_is_followed_and_its_end_is_told() {
+    let mut model = connected_model(1);
+    open(&mut model, "set_target");
+    let id = submit(&mut model).unwrap().id;
+    model.handle_event(command(Some(id), &[("queued", 0)], json!({})), NOW);
+    assert_eq!(model.form.as_ref().unwrap().stage, FormStage::Editing);
+    model.handle_event(command(None, &[("queued", 0), ("sent", 1), ("running", 2)], json!({"progress": 0.4})), later(2));
+    let device = DeviceId::new("greenhouse-01").unwrap();
+    let newest = |model: &Model| model.commands.of_device(&device).next().unwrap().clone();
+    assert_eq!((newest(&model).state, newest(&model).progress), (CommandState::Running, Some(0.4)));
+    assert!(model.toasts.iter().next().is_none());
+    let states = [("queued", 0), ("sent", 1), ("running", 2), ("failed", 5)];
+    model.handle_event(command(None, &states, json!({"error": "vent stuck"})), later(5));
+    let toast = model.toasts.iter().next().unwrap();
+    assert_eq!(toast.text, "Set target on greenhouse-01: failed");
+    assert_eq!(toast.detail.as_deref(), Some("vent stuck"));
+}
+
+#[test]
+fn i_14_an_older_state_that_comes_late_changes_nothing() {
+    let mut model = connected_model(1);
+    let done = [("queued", 0), ("sent", 1), ("succeeded", 3)];
+    model.handle_event(command(None, &done, json!({})), later(3));
+    model.handle_event(command(None, &done[..2], json!({})), later(4));
+    let device = DeviceId::new("greenhouse-01").unwrap();
+    assert_eq!(model.commands.of_device(&device).next().unwrap().state, CommandState::Succeeded);
+    assert_eq!(model.commands.len(), 1);
+}
+
+#[test]
+fn a_form_survives_a_changed_declaration_and_closes_with_a_withdrawn_one() {
+    let mut model = connected_model(1);
+    open(&mut model, "set_target");
+    model.apply(Action::SetArg { name: "target".into(), value: Some(json!(25)) }, NOW);
+    let mut device = greenhouse(1, true);
+    device["commands"][0]["params"][0]["max"] = json!(40);
+    model.handle_event(changed(device.clone()), NOW);
+    assert_eq!(model.form.as_ref().unwrap().args["target"], json!(25));
+    device["commands"] = json!([]);
+    model.handle_event(changed(device), NOW);
+    assert!(model.form.is_none());
+    assert!(model.toasts.iter().next().is_some());
+}
+
+#[test]
+fn i_7_no_message_that_decodes_can_panic_the_model() {
+    let mut model = connected_model(1);
+    model.tick(&[SeriesId(11), SeriesId(999)], 800.0, NOW);
+    open(&mut model, "set_target");
+    let extremes = [i64::MIN, -1, 0, 1, i64::MAX];
+    for at in extremes {
+        for series in [11, 999, i64::MAX, i64::MIN] {
+            for subscription in [1, 10, 77, u64::MAX] {
+                let point = json!([at, 1e308]);
+                let readings = json!({"type": "readings", "id": subscription, "position": at,
+                    "series": [{"series": series, "points": [point, [at, "text"], [at, true]]}, {"series": series, "points": []}],
+                    "omitted": {"count": u64::MAX / 4, "from": at, "to": -1}});
+                model.handle_event(Event::Message(message(readings)), NOW);
+                let history = json!({"type": "history", "id": subscription, "series": series, "step": "raw",
+                    "points": [point], "position": at});
+                model.handle_event(Event::Message(message(history)), NOW);
+            }
+        }
+        let command = json!({"type": "command", "id": u64::MAX, "command": {"id": "x", "device": "nobody", "name": "n",
+            "state": "running", "issued_by": "", "expires_at": at, "attempt": u32::MAX, "progress": -7.5, "transitions": []}});
+        model.handle_event(Event::Message(message(command)), NOW);
+        model.handle_event(Event::Message(message(json!({"type": "subscribed", "id": 10, "series": u64::MAX,
+            "position": at, "resumed": false}))), NOW);
+        model.handle_event(Event::Message(message(json!({"type": "error", "id": u64::MAX, "code": "internal",
+            "message": "x".repeat(10_000)}))), NOW);
+        model.handle_event(Event::RoundTrip(std::time::Duration::MAX), protocol::Timestamp(at));
+        model.handle_event(
+            Event::Disconnected { reason: String::new(), retry_in: Some(std::time::Duration::MAX) },
+            protocol::Timestamp(at),
+        );
+        model.handle_event(welcome(at), protocol::Timestamp(at));
+        model.tick(&[SeriesId(11), SeriesId(999)], f32::NAN, protocol::Timestamp(at));
+        let _wait = model.wakes_in();
+    }
+    let text = HubToViewer::decode("{\"type\":\"welcome\"}").unwrap_err().to_string();
+    model.handle_event(Event::BadMessage(text), NOW);
+    assert_eq!(model.counters.bad_messages, 1);
+}
+
+#[test]
+fn two_pins_are_kept_and_a_third_begins_anew() {
+    let mut model = connected_model(1);
+    for seconds in 0..3 {
+        model.apply(Action::Pin(later(seconds)), NOW);
+    }
+    assert_eq!(model.pins, [later(2)]);
+}

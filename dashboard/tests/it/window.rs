@@ -1,0 +1,184 @@
+//! The window, found by what it says to a screen reader.
+
+use std::time::Duration;
+
+use dashboard::model::Event;
+use dashboard::settings::ThemeChoice;
+use egui::Key;
+use egui_kittest::kittest::Queryable;
+use protocol::viewer::ViewerMessage;
+use serde_json::json;
+
+use crate::fixtures::*;
+
+#[test]
+fn a_device_appears_in_the_list_with_its_value() {
+    let mut window = Window::open();
+    window.connect(2);
+    window.tell(readings(1, 101, 11, &[(NOW, 21.6)]));
+    window.harness.get_by_label("greenhouse-01 live 21.6 °C");
+    window.harness.get_by_label_contains("greenhouse-02");
+    window.harness.get_by_label("2 devices");
+}
+
+#[test]
+fn the_filter_hides_what_does_not_fit() {
+    let mut window = Window::open();
+    window.connect(3);
+    window.harness.key_press(Key::Slash);
+    window.run();
+    window.harness.get_by_role(egui::accesskit::Role::TextInput).type_text("house-02");
+    window.run();
+    assert!(window.harness.query_by_label_contains("greenhouse-02 ").is_some());
+    assert!(window.harness.query_by_label_contains("greenhouse-01 ").is_none());
+    window.harness.get_by_label("Clear the filter").click();
+    window.run();
+    assert!(window.harness.query_by_label_contains("greenhouse-01 ").is_some());
+}
+
+#[test]
+fn a_device_unfolds_to_its_metrics() {
+    let mut window = Window::open();
+    window.connect(1);
+    window.tell(readings(1, 101, 12, &[(NOW, 55.0)]));
+    window.harness.get_by_label("Show metrics of greenhouse-01").click();
+    window.run();
+    window.harness.get_by_label("greenhouse-01 Humidity 55.0 %");
+}
+
+#[test]
+fn a_command_is_sent_with_what_the_form_shows() {
+    let mut window = Window::open();
+    window.connect(1);
+    window.harness.get_by_label_contains("greenhouse-01 live").click();
+    window.run();
+    window.harness.get_by_label("Set target").click();
+    window.run();
+    window.harness.get_by_label("boost").click();
+    window.run();
+    window.sent();
+    window.harness.get_by_label("Send").click();
+    window.run();
+    let sent = window.sent();
+    let send = sent.iter().find_map(|m| if let ViewerMessage::SendCommand(s) = m { Some(s) } else { None }).unwrap();
+    assert_eq!((send.device.as_str(), send.name.as_str()), ("greenhouse-01", "set_target"));
+    assert_eq!(json!(send.args), json!({"target": 21, "mode": "boost"}));
+    let id = send.id;
+    window.tell(command(Some(id), &[("queued", 0), ("sent", 0), ("running", 1)], json!({"progress": 0.5})));
+    window.harness.get_by_label("running, 50 %");
+    window.harness.get_by_label("Progress of Set target");
+    window.sent();
+    window.harness.get_by_label("Cancel").click();
+    window.run();
+    assert!(window.sent().iter().any(|m| matches!(m, ViewerMessage::CancelCommand(c) if c.command.as_str() == "c-1")));
+}
+
+#[test]
+fn a_dangerous_command_is_confirmed_in_a_dialog() {
+    let mut window = Window::open();
+    window.connect(1);
+    window.harness.get_by_label_contains("greenhouse-01 live").click();
+    window.run();
+    window.harness.get_by_label("Reboot").click();
+    window.run();
+    window.sent();
+    window.harness.get_by_label("Send…").click();
+    window.run();
+    window.harness.get_by_label("Reboot greenhouse-01?");
+    assert!(window.sent().is_empty());
+    window.harness.get_by_label("Do not send").click();
+    window.run();
+    assert!(window.harness.query_by_label("Reboot greenhouse-01?").is_none());
+    window.harness.get_by_label("Send…").click();
+    window.run();
+    window.harness.get_by_label("Send now").click();
+    window.run();
+    assert!(matches!(window.sent().as_slice(), [ViewerMessage::SendCommand(s)] if s.name.as_str() == "reboot"));
+}
+
+#[test]
+fn a_lost_connection_shows_a_banner_with_the_next_try() {
+    let mut window = Window::open();
+    window.connect(2);
+    let retry_in = Some(Duration::from_secs(5));
+    window.tell(Event::Disconnected { reason: "connection reset".into(), retry_in });
+    window.harness.get_by_label("Connection to the hub lost: connection reset");
+    window.harness.get_by_label("next try in 5 s");
+    window.advance(2);
+    window.harness.get_by_label("next try in 3 s");
+    window.harness.get_by_label("Try now").click();
+    window.run();
+    assert!(matches!(window.hub.outbox.try_recv(), Ok(_)), "the link is asked to try");
+    window.tell(welcome(100));
+    assert!(window.harness.query_by_label("Try now").is_none());
+}
+
+#[test]
+fn an_unreachable_hub_says_what_to_do() {
+    let mut window = Window::open();
+    window.harness.get_by_label("Connecting to 127.0.0.1:7878");
+    let retry_in = Some(Duration::from_secs(2));
+    window.tell(Event::Disconnected { reason: "connection refused".into(), retry_in });
+    window.harness.get_by_label("No hub at 127.0.0.1:7878");
+    window.harness.get_by_label("Copy").click();
+    window.run();
+    window.tell(Event::Unusable("No token: x does not exist.".into()));
+    window.harness.get_by_label("Cannot connect to 127.0.0.1:7878");
+}
+
+#[test]
+fn a_hub_without_devices_says_how_to_get_some() {
+    let mut window = Window::open();
+    window.tell(welcome(0));
+    window.tell(devices(&[]));
+    window.harness.get_by_label("Waiting for the first device");
+}
+
+#[test]
+fn an_idle_window_asks_for_no_frame() {
+    let mut window = Window::open();
+    window.connect(3);
+    window.tell(readings(1, 101, 11, &[(NOW, 20.0)]));
+    // All devices have gone quiet: stale long ago, so that even their ages stand still for a while.
+    window.advance(3_000);
+    window.advance(10);
+    window.harness.run_steps(3);
+    let delay = window.harness.output().viewport_output[&egui::ViewportId::ROOT].repaint_delay;
+    assert!(delay >= Duration::from_secs(1), "{delay:?}: {:?}", window.harness.ctx.repaint_causes());
+}
+
+#[test]
+fn a_click_on_a_span_shows_it_and_dragging_into_the_past_pauses() {
+    let mut window = Window::open();
+    window.connect(1);
+    window.harness.get_by_label("1 h").click();
+    window.run();
+    assert_eq!(window.harness.state().model().viewport.width(), 3_600 * SECOND);
+    window.harness.get_by_label("Live").click();
+    window.run();
+    window.harness.get_by_label("Paused");
+    window.harness.key_press(Key::L);
+    window.run();
+    window.harness.get_by_label("Live");
+}
+
+#[test]
+fn the_theme_switch_goes_round() {
+    let mut window = Window::open();
+    assert_eq!(window.harness.ctx.theme(), egui::Theme::Dark);
+    window.harness.get_by_label("Theme: dark").click();
+    window.run();
+    window.harness.get_by_label("Theme: light");
+    assert_eq!(window.harness.state().model().settings.theme, ThemeChoice::Light);
+    assert_eq!(window.harness.ctx.theme(), egui::Theme::Light);
+}
+
+#[test]
+fn ten_thousand_devices_cost_what_fits_on_the_screen() {
+    let mut window = Window::open();
+    window.tell(welcome(100));
+    let list: Vec<_> = (1..=10_000).map(|n| greenhouse(n, true)).collect();
+    window.tell(devices(&list));
+    window.harness.get_by_label("10 000 devices");
+    assert!(window.harness.query_all_by_label_contains("Show metrics of").count() < 60);
+}
