@@ -1,2 +1,62 @@
-//! Placeholder.
-fn main() {}
+//! `cargo xtask`: everything a contributor runs.
+
+mod bench;
+mod ci;
+mod demo;
+mod packages;
+mod process;
+mod screenshot;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Everything a contributor runs.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a hub, a fleet of 12 devices and the dashboard; Ctrl-C ends all of it
+    Demo(demo::Args),
+    /// Install what the tests need, then format check, lints, all tests, docs
+    Ci,
+    /// Make the picture of the README: the real dashboard on a real hub and fleet
+    Screenshot(screenshot::Args),
+    /// Measure the hub beside bare SQLite and bare WebSockets in one run
+    Bench(bench::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Demo(args) => demo::run(&args),
+        Command::Ci => ci::gate(),
+        Command::Screenshot(args) => screenshot::run(&args),
+        Command::Bench(args) => bench::run(&args),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            say(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Tells the contributor what is being done.
+fn say(text: &str) {
+    use std::io::Write as _;
+    // Nobody reads it any more: what is being done is done all the same.
+    drop(writeln!(std::io::stderr().lock(), "xtask: {text}"));
+}
+
+/// The folder of the workspace.
+fn root() -> PathBuf {
+    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    here.parent().map_or(here.clone(), std::path::Path::to_path_buf)
+}

@@ -1,0 +1,82 @@
+//! `cargo xtask ci`: the one gate. Cheap checks first.
+
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+use anyhow::Result;
+
+use crate::packages::{self, Need};
+use crate::process::{cargo, run};
+use crate::{root, say};
+
+/// What the tests need beside Rust: Python, for the device that was written from the protocol's document alone.
+const NEEDS: &[Need] = &[Need { thing: "python3", package: "python3" }];
+
+/// The WebSocket library of the Python device. Fixed, so that a release of it does not turn the gate red.
+const WEBSOCKETS: &str = "websockets==17.4";
+
+fn run_step(name: &str, command: &mut Command) -> Result<()> {
+    let start = Instant::now();
+    say(name);
+    run(command)?;
+    say(&format!("{name}: {:.0} s", start.elapsed().as_secs_f64()));
+    Ok(())
+}
+
+/// Runs the gate.
+pub(crate) fn gate() -> Result<ExitCode> {
+    packages::ensure("the test of the Python device", NEEDS)?;
+    python()?;
+    for component in ["rustfmt", "clippy"] {
+        if !cargo(&[if component == "rustfmt" { "fmt" } else { component }, "--version"])
+            .output()
+            .is_ok_and(|output| output.status.success())
+        {
+            run_step("rustup component add", Command::new("rustup").args(["component", "add", component]))?;
+        }
+    }
+    run_step("format", &mut cargo(&["fmt", "--all", "--check"]))?;
+    run_step(
+        "lints",
+        &mut cargo(&[
+            "clippy",
+            "--locked",
+            "--workspace",
+            "--all-targets",
+            "--all-features",
+            "--",
+            "-D",
+            "warnings",
+        ]),
+    )?;
+    run_step("tests", &mut cargo(&["test", "--locked", "--workspace", "--all-features"]))?;
+    run_step(
+        "docs",
+        cargo(&["doc", "--locked", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"),
+    )?;
+    say("all passed");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Makes a Python environment of our own in `target/venv`, with the WebSocket library in it.
+fn python() -> Result<()> {
+    let venv = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| root().join("target"), PathBuf::from)
+        .join("venv");
+    let python = venv.join("bin/python");
+    let check = format!(
+        "import websockets; assert websockets.__version__ == '{}'",
+        WEBSOCKETS.trim_start_matches("websockets==")
+    );
+    if Command::new(&python).args(["-c", &check]).output().is_ok_and(|output| output.status.success()) {
+        return Ok(());
+    }
+    let make = || Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv).output();
+    if !make().is_ok_and(|output| output.status.success()) {
+        // Debian's python3 comes without what makes environments.
+        packages::ensure("a Python environment", &[Need { thing: "python3-venv", package: "python3-venv" }])?;
+        run_step("python environment", Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv))?;
+    }
+    run_step("python packages", Command::new(&python).args(["-m", "pip", "install", "--quiet", WEBSOCKETS]))
+}
