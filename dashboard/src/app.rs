@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use egui::{Key, Margin, Panel, Stroke, Ui};
+use egui::{Key, Margin, Panel, Ui};
 use jiff::tz::TimeZone;
 use protocol::Timestamp;
 
@@ -354,7 +354,6 @@ impl eframe::App for App {
         let held = self.count_readings();
         let Self { model, layout, cache, actions, chart_width, frame_time, .. } = self;
         let t = Tokens::of(ui);
-        let line = Stroke::new(1.0, t.line);
         let panel = egui::Frame::new().fill(t.panel);
 
         let side = |left, right| panel.inner_margin(Margin { left, right, top: 0, bottom: 0 });
@@ -388,7 +387,6 @@ impl eframe::App for App {
                     *chart_width = width;
                 }
             }
-            ui.painter().vline(rect.left() - tokens::GAP, rect.expand(tokens::GAP).y_range(), line);
         });
         charts::dragged(ui, model);
         toasts::toasts(ui, model, actions);

@@ -45,6 +45,8 @@ pub struct Device {
     pub expanded: bool,
     /// When readings of it last arrived here, by the hub's clock.
     pub heard_at: Option<Timestamp>,
+    /// When this window began to listen for it, by the hub's clock.
+    listening_since: Timestamp,
     /// The usual time between two arrivals, in microseconds.
     interval: f64,
     /// Series whose latest value is outside the declared range.
@@ -52,8 +54,9 @@ pub struct Device {
 }
 
 impl Device {
-    fn new(info: DeviceInfo) -> Self {
-        Self { info, expanded: false, heard_at: None, interval: 0.0, outside: HashSet::new() }
+    fn new(info: DeviceInfo, now: Timestamp) -> Self {
+        let outside = HashSet::new();
+        Self { info, expanded: false, heard_at: None, listening_since: now, interval: 0.0, outside }
     }
 
     /// How it is doing at this time of the hub's clock.
@@ -73,7 +76,7 @@ impl Device {
     /// When it will count as stale unless something arrives; `None` if it cannot.
     fn stale_at(&self) -> Option<Timestamp> {
         let patience = STALE_MIN_MICROS.max((self.interval * 3.0) as i64);
-        let since = self.heard_at.or(self.info.since).or(self.info.last_seen)?;
+        let since = self.heard_at.max(self.info.since).unwrap_or_default().max(self.listening_since);
         self.info.connected.then(|| since.plus_micros(patience))
     }
 
@@ -227,12 +230,15 @@ impl Devices {
         }
     }
 
-    /// Begins to take a snapshot: what is not in it is gone.
-    pub(super) fn begin_snapshot(&mut self) {
+    /// Begins to take a snapshot: what is not in it is gone. What was not heard meanwhile is not called silent.
+    pub(super) fn begin_snapshot(&mut self, now: Timestamp) {
         self.snapshot = Some(HashSet::new());
+        for device in self.by_id.values_mut() {
+            device.listening_since = now;
+        }
     }
 
-    pub(super) fn update(&mut self, message: DevicesMessage) {
+    pub(super) fn update(&mut self, message: DevicesMessage, now: Timestamp) {
         for info in message.devices {
             if let Some(seen) = &mut self.snapshot {
                 seen.insert(info.id.clone());
@@ -240,7 +246,7 @@ impl Devices {
             if self.by_id.len() >= DEVICES_MAX && !self.by_id.contains_key(&info.id) {
                 continue;
             }
-            self.upsert(info);
+            self.upsert(info, now);
         }
         if message.snapshot && !message.more {
             if let Some(seen) = self.snapshot.take() {
@@ -256,7 +262,7 @@ impl Devices {
         self.dirty = true;
     }
 
-    fn upsert(&mut self, info: DeviceInfo) {
+    fn upsert(&mut self, info: DeviceInfo, now: Timestamp) {
         let known = self.by_id.get(&info.id);
         let changed =
             known.is_none_or(|k| k.info.metrics != info.metrics || k.info.commands != info.commands);
@@ -280,7 +286,7 @@ impl Devices {
                 device.info = info;
             }
             None => {
-                self.by_id.insert(info.id.clone(), Device::new(info));
+                self.by_id.insert(info.id.clone(), Device::new(info, now));
             }
         }
     }

@@ -228,7 +228,8 @@ impl Model {
             self.forget_database();
         }
         self.counters.position = welcome.position;
-        self.devices.begin_snapshot();
+        let now = self.now();
+        self.devices.begin_snapshot(now);
         let mut effects = Vec::new();
         if again {
             self.counters.reconnects += 1;
@@ -253,7 +254,8 @@ impl Model {
             // The link turns the welcome into `Connected`; a second one is not expected and changes nothing.
             HubToViewer::Welcome(_) => {}
             HubToViewer::Devices(devices) => {
-                self.devices.update(devices);
+                let now = self.now();
+                self.devices.update(devices, now);
                 self.check_form();
             }
             HubToViewer::Subscribed(subscribed) => self.on_subscribed(&subscribed),
@@ -274,7 +276,7 @@ impl Model {
     fn on_subscribed(&mut self, subscribed: &Subscribed) {
         let now = self.now();
         if let Some((from, to)) = self.subscriptions.on_subscribed(subscribed, now) {
-            self.series.mark_hole(from, to);
+            self.series.mark_hole(possible(from), possible(to));
         }
     }
 
@@ -287,6 +289,10 @@ impl Model {
         for of_series in &readings.series {
             let series = of_series.series;
             let Some((at, value)) = of_series.points.last() else { continue };
+            if of_series.points.iter().any(|(at, _)| !at.is_valid_for_reading()) {
+                self.counters.bad_messages += 1;
+                continue;
+            }
             if wanted == Wanted::All && !readings.snapshot {
                 self.series.push_live(series, &of_series.points);
                 received += of_series.points.len() as u64;
@@ -302,8 +308,9 @@ impl Model {
         if let Some(omitted) = &readings.omitted
             && wanted == Wanted::All
         {
-            self.counters.omitted += omitted.count;
-            self.series.mark_hole(omitted.from, omitted.to);
+            self.counters.omitted = self.counters.omitted.saturating_add(omitted.count);
+            let (from, to) = (possible(omitted.from), possible(omitted.to));
+            self.series.mark_hole(from, to);
         }
     }
 
@@ -583,4 +590,9 @@ impl Model {
     pub fn only_looks(&self) -> bool {
         self.connection.role == Some(Role::Viewer)
     }
+}
+
+/// The nearest time that a reading may claim.
+fn possible(at: Timestamp) -> Timestamp {
+    at.clamp(Timestamp::MIN_READING, Timestamp::END_READING)
 }

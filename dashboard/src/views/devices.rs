@@ -17,9 +17,9 @@ use crate::views::widgets::{self, Icon};
 /// Values in a sparkline.
 const SPARKLINE: usize = 60;
 /// Width of the value at the right end.
-const VALUE_WIDTH: f32 = 78.0;
+const VALUE_WIDTH: f32 = 64.0;
 /// Width of the sparkline.
-const SPARKLINE_WIDTH: f32 = 76.0;
+const SPARKLINE_WIDTH: f32 = 68.0;
 
 /// A row that is being dragged: the series it stands for.
 #[derive(Debug, Clone)]
@@ -281,9 +281,9 @@ pub fn paint_value(ui: &Ui, row: Rect, value: Option<&Value>, unit: Option<&str>
     job.append(&text, 0.0, egui::TextFormat::simple(fonts::mono(12.5), color));
     if let Some(unit) = unit {
         let gap = if unit == "°" { 0.0 } else { 4.0 };
-        job.append(unit, gap, egui::TextFormat::simple(fonts::mono(11.0), t.text_weak));
+        job.append(unit, gap, egui::TextFormat::simple(fonts::regular(11.0), t.text_weak));
     }
-    job.wrap = egui::text::TextWrapping::truncate_at_width(VALUE_WIDTH + 20.0);
+    job.wrap = egui::text::TextWrapping::truncate_at_width(VALUE_WIDTH + 34.0);
     let galley = ui.painter().layout_job(job);
     let at = pos2(row.right() - 12.0 - galley.size().x, row.center().y - galley.size().y / 2.0);
     ui.painter().galley(at, galley, color);

@@ -168,6 +168,7 @@ fn number(
                     ui.spacing_mut().slider_width = (ui.available_width() - 104.0).max(60.0);
                     let span = high - low;
                     let step = 10f64.powf((span / 200.0).log10().ceil());
+                    slider_look(ui);
                     let slider = egui::Slider::new(&mut n, low..=high)
                         .clamping(egui::SliderClamping::Never)
                         .step_by(step)
@@ -190,6 +191,15 @@ fn number(
         let t = Tokens::of(ui);
         ui.label(RichText::new("not set").font(fonts::regular(11.5)).color(t.text_weak));
     }
+}
+
+/// A filled rail and a round handle in the colour of the accent.
+fn slider_look(ui: &mut Ui) {
+    let t = Tokens::of(ui);
+    let visuals = ui.visuals_mut();
+    visuals.handle_shape = egui::style::HandleShape::Circle;
+    visuals.selection.bg_fill = t.accent;
+    ui.spacing_mut().slider_rail_height = 4.0;
 }
 
 fn choices(

@@ -52,7 +52,8 @@ fn connection_pill(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
     let (color, state) = match &connection.link {
         Link::Connected => (t.ok, connection.round_trip.map(format::round_trip).unwrap_or_default()),
         Link::Connecting { .. } => (t.warn, "connecting…".to_owned()),
-        Link::Waiting { .. } => (t.warn, "reconnecting".to_owned()),
+        Link::Waiting { .. } if connection.was_connected() => (t.warn, "reconnecting".to_owned()),
+        Link::Waiting { .. } => (t.warn, "no hub".to_owned()),
         Link::Stopped { .. } => (t.error, "not connected".to_owned()),
     };
     let font = fonts::mono(12.0);

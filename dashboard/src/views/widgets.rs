@@ -189,8 +189,12 @@ pub enum Icon {
     HalfMoon,
 }
 
-/// Draws an icon.
+/// Draws an icon on a panel.
 pub fn icon(ui: &Ui, center: Pos2, icon: Icon, color: Color32) {
+    icon_on(ui, center, icon, color, Tokens::of(ui).panel);
+}
+
+fn icon_on(ui: &Ui, center: Pos2, icon: Icon, color: Color32, ground: Color32) {
     let painter = ui.painter();
     let line = Stroke::new(1.5, color);
     let at = |x: f32, y: f32| center + vec2(x, y);
@@ -222,9 +226,8 @@ pub fn icon(ui: &Ui, center: Pos2, icon: Icon, color: Color32) {
             }
         }
         Icon::Moon => {
-            let outer = arc(center, 5.5, 40.0, 320.0);
-            let inner: Vec<Pos2> = arc(at(2.6, 0.0), 4.6, 62.0, 298.0).into_iter().rev().collect();
-            painter.add(Shape::closed_line(outer.into_iter().chain(inner).collect(), Stroke::new(1.4, color)));
+            painter.circle_filled(center, 5.2, color);
+            painter.circle_filled(at(2.6, -1.8), 4.4, ground);
         }
         Icon::HalfMoon => {
             painter.circle_stroke(center, 5.0, Stroke::new(1.4, color));
@@ -260,14 +263,14 @@ pub fn icon_button_at(ui: &Ui, rect: Rect, id: egui::Id, picture: Icon, name: &s
 fn paint_icon_button(ui: &Ui, rect: Rect, response: &Response, picture: Icon, name: &str) {
     let t = Tokens::of(ui);
     response.widget_info(|| WidgetInfo::labeled(Role::Button, ui.is_enabled(), name));
-    let color = if response.hovered() {
+    let (color, ground) = if response.hovered() {
         ui.painter().rect_filled(rect, f32::from(tokens::RADIUS_CONTROL), t.control);
-        t.text
+        (t.text, t.control)
     } else {
-        t.text_weak
+        (t.text_weak, t.panel)
     };
     focus_ring(ui, response, rect);
-    icon(ui, rect.center(), picture, color);
+    icon_on(ui, rect.center(), picture, color, ground);
 }
 
 /// Draws a line of text that ends in `…` where it does not fit; returns its width.

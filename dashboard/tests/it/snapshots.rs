@@ -56,7 +56,7 @@ fn a_device_with_its_commands() {
         &[("queued", -20), ("sent", -20), ("running", -19)],
         json!({"id": "c-2", "progress": 0.6, "args": {"target": 26}}),
     ));
-    window.harness.get_by_label_contains("greenhouse-01 ").click();
+    window.harness.get_by_label_contains("greenhouse-01 live").click();
     window.run();
     window.harness.get_by_label("Set target").click();
     window.run();

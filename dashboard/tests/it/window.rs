@@ -17,7 +17,7 @@ fn a_device_appears_in_the_list_with_its_value() {
     window.connect(2);
     window.tell(readings(1, 101, 11, &[(NOW, 21.6)]));
     window.harness.get_by_label("greenhouse-01 live 21.6 °C");
-    window.harness.get_by_label_contains("greenhouse-02");
+    window.harness.get_by_label_contains("greenhouse-02 live");
     window.harness.get_by_label("2 devices");
 }
 
@@ -29,11 +29,11 @@ fn the_filter_hides_what_does_not_fit() {
     window.run();
     window.harness.get_by_role(egui::accesskit::Role::TextInput).type_text("house-02");
     window.run();
-    assert!(window.harness.query_by_label_contains("greenhouse-02 ").is_some());
-    assert!(window.harness.query_by_label_contains("greenhouse-01 ").is_none());
+    assert!(window.harness.query_by_label_contains("greenhouse-02 live").is_some());
+    assert!(window.harness.query_by_label_contains("greenhouse-01 live").is_none());
     window.harness.get_by_label("Clear the filter").click();
     window.run();
-    assert!(window.harness.query_by_label_contains("greenhouse-01 ").is_some());
+    assert!(window.harness.query_by_label_contains("greenhouse-01 live").is_some());
 }
 
 #[test]
