@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -74,6 +74,16 @@ impl Running {
             .spawn()
             .with_context(|| format!("{name} cannot be started: {command:?}"))?;
         Ok(Self { name, child })
+    }
+
+    /// The same, with a way to read what it prints.
+    pub(crate) fn start_piped(
+        name: &'static str,
+        command: &mut Command,
+    ) -> Result<(Self, BufReader<ChildStdout>)> {
+        let mut running = Self::start(name, command.stdout(Stdio::piped()))?;
+        let lines = running.child.stdout.take().context("no output")?;
+        Ok((running, BufReader::new(lines)))
     }
 
     /// The number of the process.
