@@ -46,6 +46,8 @@ CREATE TABLE series (
     max          REAL,
     place        INTEGER,                -- place in the device's declaration; NULL once it is declared no more
     created_at   INTEGER NOT NULL,
+    latest_at    INTEGER,                -- time of its latest sealed reading; a hot one may be later
+    latest       ANY,                    -- and its value
     conflicts    INTEGER NOT NULL DEFAULT 0, -- readings left out on sealing: their microsecond was taken (see `block`)
     UNIQUE (device_key, metric)
 ) STRICT;
@@ -90,7 +92,8 @@ CREATE TABLE reading (
 -- How far readings have been sealed. One row.
 CREATE TABLE sealed (
     one          INTEGER PRIMARY KEY CHECK (one = 1),
-    through      INTEGER NOT NULL        -- the highest position that is in a block
+    through      INTEGER NOT NULL,       -- the highest position that is in a block
+    target       INTEGER                 -- while blocks for more of them are being written: where `through` will go
 ) STRICT;
 INSERT INTO sealed (one, through) VALUES (1, 0);
 
@@ -109,10 +112,12 @@ CREATE TABLE block (
     first        ANY NOT NULL,           -- value of the earliest reading
     last         ANY NOT NULL,           -- value of the latest reading
     position     INTEGER NOT NULL,       -- every reading in it was committed at or before this position
+    piece        INTEGER NOT NULL CHECK (piece IN (0, 1)), -- 1: small, to be merged with its neighbours
     PRIMARY KEY (series_id, first_at, block_id)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX block_piece ON block (series_id, first_at, position) WHERE piece = 1;
 
--- The readings of a block, compressed; decision 0003 and the store's codec describe the bytes.
+-- The readings of a block, compressed. The bytes are described in store/src/block/codec.rs.
 CREATE TABLE block_data (
     block_id     INTEGER PRIMARY KEY,
     buckets      BLOB,                   -- statistics of finer stretches of time, so that wide queries need not decode

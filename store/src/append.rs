@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension};
 use crate::error::StoreError;
 use crate::row;
 use crate::types::{Appended, Batch, BatchContent, Outcome, Row, StreamKey};
-use crate::writer::{Memory, Writer};
+use crate::writer::{Commit, Memory, Writer};
 
 /// What the batches of one call change in the account of one stream.
 #[derive(Debug, Clone, Copy, Default)]
@@ -63,7 +63,7 @@ impl Writer {
         let mut accounts = HashMap::new();
         let mut outcomes = Vec::with_capacity(batches.len());
         let memory = &self.memory;
-        let result = self.link.transact(|connection| {
+        let result = self.link.transact(Commit::Synced, |connection| {
             for batch in batches {
                 let account = find_account(connection, memory, &mut accounts, batch.stream)?;
                 let outcome = account.settle(batch);

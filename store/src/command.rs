@@ -11,7 +11,7 @@ use crate::error::StoreError;
 use crate::reader::Reader;
 use crate::row;
 use crate::types::CommandChange;
-use crate::writer::Writer;
+use crate::writer::{Commit, Writer};
 
 const SELECT: &str =
     "SELECT command_key, command.id, device.id, name, args, state, issued_by, expires_at, attempt,
@@ -27,7 +27,7 @@ impl Writer {
     pub fn create_command(&mut self, command: &CommandInfo) -> Result<(), StoreError> {
         check_life(command)?;
         let issued_at = command.transitions[0].at;
-        self.link.transact(|connection| {
+        self.link.transact(Commit::Synced, |connection| {
             let device = device::find_device(connection, &command.device)?.ok_or(StoreError::NotFound("device"))?;
             if find(connection, &command.id)?.is_some() {
                 return Err(StoreError::Exists("command"));
@@ -65,7 +65,7 @@ impl Writer {
     /// A state that may not follow is [`StoreError::WrongState`]. Naming the state that it is in changes no state: news
     /// of a command that is running. A command whose life has ended takes no news.
     pub fn update_command(&mut self, change: &CommandChange) -> Result<CommandInfo, StoreError> {
-        self.link.transact(|connection| {
+        self.link.transact(Commit::Synced, |connection| {
             let (key, mut command) = find(connection, &change.id)?.ok_or(StoreError::NotFound("command"))?;
             let to = change.state.unwrap_or(command.state);
             if to != command.state {

@@ -9,7 +9,7 @@ use crate::error::StoreError;
 use crate::reader::Reader;
 use crate::row;
 use crate::types::{Credential, CredentialKey, CredentialRole, NewCredential};
-use crate::writer::Writer;
+use crate::writer::{Commit, Writer};
 
 const SELECT: &str = "SELECT credential_key, role, device.id, label, credential.created_at, revoked_at
                       FROM credential LEFT JOIN device USING (device_key)";
@@ -19,7 +19,7 @@ impl Writer {
     ///
     /// A hash that is stored already, revoked or not, is [`StoreError::Exists`].
     pub fn add_credential(&mut self, credential: &NewCredential) -> Result<CredentialKey, StoreError> {
-        self.link.transact(|connection| {
+        self.link.transact(Commit::Synced, |connection| {
             let taken = connection
                 .prepare_cached("SELECT 1 FROM credential WHERE hash = ?1")?
                 .exists([credential.hash.as_slice()])?;
@@ -49,7 +49,7 @@ impl Writer {
         key: CredentialKey,
         now: Timestamp,
     ) -> Result<Credential, StoreError> {
-        self.link.transact(|connection| {
+        self.link.transact(Commit::Synced, |connection| {
             connection
                 .prepare_cached(
                     "UPDATE credential SET revoked_at = ?2 WHERE credential_key = ?1 AND revoked_at IS NULL",

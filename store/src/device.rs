@@ -14,7 +14,7 @@ use crate::error::StoreError;
 use crate::reader::Reader;
 use crate::row;
 use crate::types::{DeviceKey, DeviceRecord, Registered, StreamKey, StreamLedger};
-use crate::writer::Writer;
+use crate::writer::{Commit, Writer};
 
 impl Writer {
     /// Takes in what a device says of itself: makes or updates the device, its series and its stream.
@@ -25,7 +25,7 @@ impl Writer {
         self.link.check()?;
         let registered = match find_registered(&self.link.connection, hello)? {
             Some(registered) => registered,
-            None => self.link.transact(|connection| store_hello(connection, hello, now))?,
+            None => self.link.transact(Commit::Synced, |connection| store_hello(connection, hello, now))?,
         };
         for (metric, series) in hello.metrics.iter().zip(&registered.series) {
             self.memory.learn_kind(*series, metric.kind)?;
@@ -40,7 +40,7 @@ impl Writer {
         if let Some(key) = find_device(&self.link.connection, id)? {
             return Ok(key);
         }
-        self.link.transact(|connection| make_device(connection, id, now))
+        self.link.transact(Commit::Synced, |connection| make_device(connection, id, now))
     }
 }
 

@@ -1,21 +1,19 @@
 //! What was measured between two times: the readings themselves, or buckets of them.
 //!
-//! Readings of a series come in [`Part`]s, blocks and the hot rows, that may overlap in time. Where two hold the same
-//! microsecond the one stored first counts, so overlapping parts are put in the order in which they were stored.
+//! The blocks of a series are walked in the order of time, in groups that overlap, with the hot readings between and
+//! among them. A block that overlaps nothing is answered as cheaply as the question allows: by its statistics, by its
+//! finer buckets, or by decoding it. Where several hold the same time they are decoded and put together, first stored
+//! first, so that of two readings at the same microsecond the first counts.
 
-use protocol::{Bucket, Kind, SeriesId, Step, Timestamp, Value};
+use protocol::{Bucket, Kind, Position, SeriesId, Step, Timestamp, Value};
 use rusqlite::{Connection, OptionalExtension};
 
+use crate::block::Meta;
 use crate::error::StoreError;
+use crate::points::{self, Points};
 use crate::reader::Reader;
 use crate::types::{BucketHistory, RawHistory};
 use crate::{block, row, writer};
-
-/// Readings that were stored together: ascending in time, each time once.
-#[derive(Debug)]
-pub(crate) struct Part {
-    pub(crate) points: Vec<(Timestamp, Value)>,
-}
 
 impl Reader {
     /// The readings of a series from `from` (inclusive) to `to` (exclusive), the first `limit` of them.
@@ -29,12 +27,16 @@ impl Reader {
         limit: usize,
     ) -> Result<RawHistory, StoreError> {
         self.snapshot(|connection| {
-            kind_of(connection, series)?;
-            let position = writer::last_position(connection)?;
-            let mut points = read(connection, series, from, to)?;
+            let walk = Walk::begin(connection, series, from, to)?;
+            let mut points: Vec<(Timestamp, Value)> = Vec::new();
+            walk.parts(|part| {
+                let part = part.open(connection, walk.kind)?;
+                points.extend(part.iter(part.range(from, to)));
+                Ok(points.len() <= limit)
+            })?;
             let complete = points.len() <= limit;
             points.truncate(limit);
-            Ok(RawHistory { points, complete, position })
+            Ok(RawHistory { points, complete, position: walk.position })
         })
     }
 
@@ -50,27 +52,59 @@ impl Reader {
         to: Timestamp,
         limit: usize,
     ) -> Result<BucketHistory, StoreError> {
+        // From here on the two times are borders of buckets.
+        let (from, to) = if from < to {
+            (step.floor(from), step.floor(to.plus_micros(-1)).plus_micros(step.micros()))
+        } else {
+            (from, from)
+        };
         self.snapshot(|connection| {
-            if kind_of(connection, series)? == Kind::Text {
+            let walk = Walk::begin(connection, series, from, to)?;
+            if walk.kind == Kind::Text {
                 return Err(StoreError::Invalid("a series of texts has no buckets: read it raw".into()));
             }
-            let position = writer::last_position(connection)?;
-            if from >= to {
-                return Ok(BucketHistory { buckets: Vec::new(), complete: true, position });
-            }
-            let end = step.floor(to.plus_micros(-1)).plus_micros(step.micros());
             let mut buckets: Vec<Bucket> = Vec::new();
-            for (at, value) in read(connection, series, step.floor(from), end)? {
-                let one = Bucket::of(step.floor(at), value.to_number().unwrap_or_default());
-                match buckets.last_mut() {
-                    Some(bucket) if bucket.at == one.at => bucket.merge(&one),
-                    _ => buckets.push(one),
+            walk.parts(|part| {
+                if let Part::Block(meta) = &part
+                    && sum_up_closed(connection, meta, step, from, to, &mut buckets)?
+                {
+                    return Ok(buckets.len() <= limit);
                 }
-            }
+                let part = part.open(connection, walk.kind)?;
+                part.sum_up(part.range(from, to), step, &mut buckets);
+                Ok(buckets.len() <= limit)
+            })?;
             let complete = buckets.len() <= limit;
             buckets.truncate(limit);
-            Ok(BucketHistory { buckets, complete, position })
+            Ok(BucketHistory { buckets, complete, position: walk.position })
         })
+    }
+}
+
+/// Adds a block to buckets without decoding it, if its statistics are fine enough.
+fn sum_up_closed(
+    connection: &Connection,
+    meta: &Meta,
+    step: Step,
+    from: Timestamp,
+    to: Timestamp,
+    buckets: &mut Vec<Bucket>,
+) -> Result<bool, StoreError> {
+    let Some(summary) = meta.summary else { return Ok(false) };
+    let at = step.floor(meta.first_at);
+    if at == step.floor(meta.last_at) {
+        // It lies in one bucket, so it lies between the two times as a whole.
+        points::add(buckets, &Bucket { at, ..summary });
+        return Ok(true);
+    }
+    match block::read_buckets(connection, meta)? {
+        Some((fine, finer)) if fine <= step => {
+            for bucket in finer.iter().filter(|bucket| (from..to).contains(&bucket.at)) {
+                points::add(buckets, &Bucket { at: step.floor(bucket.at), ..*bucket });
+            }
+            Ok(true)
+        }
+        _ => Ok(false),
     }
 }
 
@@ -83,27 +117,104 @@ fn kind_of(connection: &Connection, series: SeriesId) -> Result<Kind, StoreError
     row::kind(&kind)
 }
 
-fn read(
-    connection: &Connection,
-    series: SeriesId,
-    from: Timestamp,
-    to: Timestamp,
-) -> Result<Vec<(Timestamp, Value)>, StoreError> {
-    let through = block::sealed_through(connection)?;
-    let mut points = Vec::new();
-    for part in block::parts(connection, series, from, to, through)? {
-        points.extend(part.points);
+/// All that is stored of one series between two times.
+struct Walk {
+    kind: Kind,
+    position: Position,
+    blocks: Vec<Meta>,
+    hot: Points,
+}
+
+/// A stretch of time in which nothing else lies.
+enum Part<'a> {
+    /// One block alone.
+    Block(&'a Meta),
+    /// Blocks that overlap, and the hot readings among them.
+    Mixed(&'a [Meta], Points),
+}
+
+impl Part<'_> {
+    fn open(&self, connection: &Connection, kind: Kind) -> Result<Points, StoreError> {
+        match self {
+            Self::Block(meta) => block::read(connection, meta, kind),
+            Self::Mixed(blocks, hot) => {
+                let mut ordered: Vec<&Meta> = blocks.iter().collect();
+                ordered.sort_by_key(|meta| meta.position);
+                let mut points = Points::new(kind);
+                for meta in ordered {
+                    points.append(block::read(connection, meta, kind)?)?;
+                }
+                points.append(hot.clone())?;
+                points.tidy();
+                Ok(points)
+            }
+        }
     }
-    let mut statement = connection.prepare_cached(
-        "SELECT observed_at, value FROM reading
-         WHERE position > ?1 AND series_id = ?2 AND observed_at >= ?3 AND observed_at < ?4 ORDER BY position",
-    )?;
-    let mut rows = statement.query((through.0, series.0, from.0, to.0))?;
-    while let Some(row) = rows.next()? {
-        points.push((Timestamp(row.get(0)?), row::value(row.get_ref(1)?)?));
+}
+
+impl Walk {
+    fn begin(
+        connection: &Connection,
+        series: SeriesId,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Self, StoreError> {
+        let kind = kind_of(connection, series)?;
+        let position = writer::last_position(connection)?;
+        let mut hot = Points::new(kind);
+        if from >= to {
+            return Ok(Self { kind, position, blocks: Vec::new(), hot });
+        }
+        let through = block::sealed_through(connection)?;
+        let blocks = block::find(connection, series, from, to, through)?;
+        let mut statement = connection.prepare_cached(
+            "SELECT observed_at, value FROM reading
+             WHERE position > ?1 AND series_id = ?2 AND observed_at >= ?3 AND observed_at < ?4 ORDER BY position",
+        )?;
+        let mut rows = statement.query((through.0, series.0, from.0, to.0))?;
+        while let Some(row) = rows.next()? {
+            hot.push(row.get(0)?, row::value(row.get_ref(1)?)?)?;
+        }
+        hot.tidy();
+        Ok(Self { kind, position, blocks, hot })
     }
-    // Stable: of equal times the first stored stays first, and is the one that is kept.
-    points.sort_by_key(|(at, _)| *at);
-    points.dedup_by_key(|(at, _)| *at);
-    Ok(points)
+
+    /// Goes through all parts in the order of time until `visit` has enough.
+    fn parts(&self, mut visit: impl FnMut(Part<'_>) -> Result<bool, StoreError>) -> Result<(), StoreError> {
+        let mut blocks = &self.blocks[..];
+        let mut hot = 0;
+        while let Some(first) = blocks.first() {
+            let (overlapping, last_at) = overlapping(blocks);
+            let before = self.hot.range(Timestamp(i64::MIN), first.first_at).end;
+            if before > hot && !visit(Part::Mixed(&[], self.hot.slice(hot..before)))? {
+                return Ok(());
+            }
+            let among = self.hot.range(Timestamp(i64::MIN), last_at.plus_micros(1)).end;
+            let part = match (overlapping, among > before) {
+                ([meta], false) => Part::Block(meta),
+                _ => Part::Mixed(overlapping, self.hot.slice(before..among)),
+            };
+            if !visit(part)? {
+                return Ok(());
+            }
+            hot = among;
+            blocks = &blocks[overlapping.len()..];
+        }
+        if hot < self.hot.len() {
+            visit(Part::Mixed(&[], self.hot.slice(hot..self.hot.len())))?;
+        }
+        Ok(())
+    }
+}
+
+/// The first blocks, by their first time, that overlap each other, and the last time in them.
+fn overlapping(blocks: &[Meta]) -> (&[Meta], Timestamp) {
+    let mut last_at = Timestamp(i64::MIN);
+    for (place, meta) in blocks.iter().enumerate() {
+        if place > 0 && meta.first_at > last_at {
+            return (&blocks[..place], last_at);
+        }
+        last_at = last_at.max(meta.last_at);
+    }
+    (blocks, last_at)
 }

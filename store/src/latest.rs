@@ -1,4 +1,6 @@
 //! The newest reading of each series, by the time at which it was observed.
+//!
+//! The latest sealed one stands with the series; the hot rows may hold a later one.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -17,6 +19,14 @@ impl Reader {
             let through = block::sealed_through(connection)?;
             let position = writer::last_position(connection)?;
             let mut newest: BTreeMap<SeriesId, Row> = BTreeMap::new();
+            let mut statement = connection.prepare_cached(
+                "SELECT series_id, latest_at, latest FROM series WHERE latest_at IS NOT NULL",
+            )?;
+            let mut rows = statement.query([])?;
+            while let Some(found) = rows.next()? {
+                let (series, at) = (SeriesId(found.get(0)?), Timestamp(found.get(1)?));
+                newest.insert(series, Row { series, at, value: row::value(found.get_ref(2)?)? });
+            }
             let mut statement = connection.prepare_cached(
                 "SELECT series_id, observed_at, value FROM reading WHERE position > ?1 ORDER BY position",
             )?;

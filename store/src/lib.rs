@@ -19,6 +19,7 @@ mod device;
 mod error;
 mod history;
 mod latest;
+mod points;
 mod reader;
 mod row;
 mod schema;
@@ -30,7 +31,7 @@ pub use reader::Reader;
 pub use schema::SCHEMA;
 pub use types::{
     Appended, Batch, BatchContent, BucketHistory, CommandChange, Credential, CredentialKey, CredentialRole,
-    DeviceKey, DeviceRecord, Latest, NewCredential, Outcome, RawHistory, Registered, Row, Since, Stats,
-    StreamKey, StreamLedger,
+    DeviceKey, DeviceRecord, Latest, Merged, NewCredential, Outcome, RawHistory, Registered, Row, SealPolicy,
+    Sealed, Since, Stats, StreamKey, StreamLedger,
 };
 pub use writer::Writer;

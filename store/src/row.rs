@@ -19,6 +19,11 @@ pub(crate) fn value(stored: ValueRef<'_>) -> Result<Value, StoreError> {
     }
 }
 
+/// Reads a number or a boolean as a number, for arithmetic.
+pub(crate) fn number(stored: ValueRef<'_>) -> Result<f64, StoreError> {
+    value(stored)?.to_number().ok_or_else(|| StoreError::corrupt("a text in a series of numbers"))
+}
+
 /// The form in which a value is stored. A number is bound as REAL, so that SQLite changes nothing about it.
 pub(crate) fn bind(value: &Value) -> ToSqlOutput<'_> {
     match value {

@@ -14,8 +14,9 @@ use std::path::{Path, PathBuf};
 use protocol::{Kind, Position, SeriesId, Timestamp};
 use rusqlite::Connection;
 
+use crate::block::{self, Merging, Sealing};
 use crate::error::StoreError;
-use crate::types::{DeviceKey, StreamKey};
+use crate::types::{DeviceKey, SealPolicy, StreamKey};
 use crate::{row, schema};
 
 /// Pages that the write-ahead log may grow by before they are copied into the file: 16 MiB.
@@ -33,6 +34,9 @@ pub struct Writer {
     /// The position that the next reading gets.
     pub(crate) next: i64,
     pub(crate) memory: Memory,
+    pub(crate) seal_policy: SealPolicy,
+    pub(crate) sealing: Sealing,
+    pub(crate) merging: Merging,
     _lock: File,
 }
 
@@ -45,8 +49,17 @@ impl Writer {
         let connection = schema::open_writer(path)?;
         let next = last_position(&connection)?.0 + 1;
         let memory = Memory { streams: HashMap::new(), kinds: read_kinds(&connection)? };
-        crate::block::recover(&connection)?;
-        Ok(Self { link: Link { connection, poison: None, log_pages: 0 }, next, memory, _lock: lock })
+        let mut link = Link { connection, poison: None, log_pages: 0 };
+        link.transact(Commit::Synced, block::recover)?;
+        Ok(Self {
+            link,
+            next,
+            memory,
+            seal_policy: SealPolicy::default(),
+            sealing: Sealing::default(),
+            merging: Merging::default(),
+            _lock: lock,
+        })
     }
 
     /// The position of the last committed reading.
@@ -59,7 +72,7 @@ impl Writer {
         if seen.is_empty() {
             return Ok(());
         }
-        self.link.transact(|connection| {
+        self.link.transact(Commit::Synced, |connection| {
             let mut update =
                 connection.prepare_cached("UPDATE device SET last_seen = ?2 WHERE device_key = ?1")?;
             for (device, at) in seen {
@@ -106,6 +119,11 @@ impl Memory {
     /// Remembers the kind of a series.
     pub(crate) fn learn_kind(&mut self, series: SeriesId, kind: Kind) -> Result<(), StoreError> {
         learn_kind(&mut self.kinds, series.0, kind)
+    }
+
+    /// How many series there are.
+    pub(crate) fn series_count(&self) -> usize {
+        self.kinds.iter().flatten().count()
     }
 
     /// Remembers the last settled batch of a stream.
@@ -155,6 +173,16 @@ pub(crate) fn last_position(connection: &Connection) -> Result<Position, StoreEr
     }
 }
 
+/// What a commit promises when it returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Commit {
+    /// It is on disk.
+    Synced,
+    /// It is on disk once a later synced commit is; a power cut may take it back, and all that follows it. For work of
+    /// the store's own that nobody is told of.
+    Lazy,
+}
+
 /// The connection with the rules of its transactions.
 #[derive(Debug)]
 pub(crate) struct Link {
@@ -173,16 +201,31 @@ impl Link {
         }
     }
 
-    /// Runs `work` in one transaction. `Ok` means committed and synced; `Err` means that nothing of it is in the file.
+    /// Runs `work` in one transaction. `Ok` means committed; `Err` means that nothing of it is in the file.
     pub(crate) fn transact<T>(
         &mut self,
+        commit: Commit,
         work: impl FnOnce(&Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         self.check()?;
+        if commit == Commit::Lazy {
+            // NORMAL: commits are not synced, checkpoints still are.
+            self.connection.pragma_update(None, "synchronous", "NORMAL")?;
+        }
         let result = self.attempt(work);
-        match &result {
-            Ok(_) => self.checkpoint_if_due(),
-            Err(error) => self.roll_back(error),
+        if let Err(error) = &result {
+            self.roll_back(error);
+        }
+        if commit == Commit::Lazy
+            && let Err(error) = self.connection.pragma_update(None, "synchronous", "FULL")
+        {
+            // Without it the next acknowledgement would lie.
+            let error = StoreError::Fatal(error.to_string());
+            self.poison(&error);
+            return Err(error);
+        }
+        if result.is_ok() {
+            self.checkpoint_if_due();
         }
         result
     }

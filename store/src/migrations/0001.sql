@@ -20,6 +20,8 @@ CREATE TABLE series (
     max          REAL,
     place        INTEGER,
     created_at   INTEGER NOT NULL,
+    latest_at    INTEGER,
+    latest       ANY,
     conflicts    INTEGER NOT NULL DEFAULT 0,
     UNIQUE (device_key, metric)
 ) STRICT;
@@ -46,7 +48,8 @@ CREATE TABLE reading (
 ) STRICT;
 CREATE TABLE sealed (
     one          INTEGER PRIMARY KEY CHECK (one = 1),
-    through      INTEGER NOT NULL
+    through      INTEGER NOT NULL,
+    target       INTEGER
 ) STRICT;
 INSERT INTO sealed (one, through) VALUES (1, 0);
 CREATE TABLE block (
@@ -61,8 +64,10 @@ CREATE TABLE block (
     first        ANY NOT NULL,
     last         ANY NOT NULL,
     position     INTEGER NOT NULL,
+    piece        INTEGER NOT NULL CHECK (piece IN (0, 1)),
     PRIMARY KEY (series_id, first_at, block_id)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX block_piece ON block (series_id, first_at, position) WHERE piece = 1;
 CREATE TABLE block_data (
     block_id     INTEGER PRIMARY KEY,
     buckets      BLOB,

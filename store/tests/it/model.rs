@@ -5,19 +5,24 @@
 use std::collections::{BTreeMap, HashMap};
 
 use protocol::{Bucket, Position, Seq, SeriesId, Step, Timestamp, Value};
-use store::{Batch, BatchContent, Outcome, Reader, Registered, Row, Since, StoreError, Writer};
+use store::{Batch, BatchContent, Outcome, Reader, Registered, Row, SealPolicy, Since, StoreError, Writer};
 
 use crate::support::{Base, Chance, NOW, hello, suffixed};
 
-/// Seals part of what is there; for tests that want blocks.
+/// Seals whatever is there, and merges it.
 pub(crate) fn seal_some(writer: &mut Writer) {
     try_seal(writer).unwrap();
 }
 
-/// Seals part of what is there, or says why not.
-#[expect(clippy::unnecessary_wraps, reason = "sealing comes next")]
-pub(crate) fn try_seal(_writer: &mut Writer) -> Result<(), StoreError> {
-    Ok(())
+/// Seals whatever is there but the newest few, and merges it, or says why not.
+pub(crate) fn try_seal(writer: &mut Writer) -> Result<(), StoreError> {
+    writer.set_seal_policy(SealPolicy { keep: 100, run_min: 1, run_max: 1_000, pieces: 3, quiet: 2_000 });
+    for _ in 0..1_000 {
+        if !writer.seal(500)?.more && !writer.merge(500)?.more {
+            return Ok(());
+        }
+    }
+    panic!("sealing does not end")
 }
 
 const DAY: i64 = 86_400_000_000;
@@ -177,6 +182,31 @@ impl Run {
         assert_eq!(appended.last, Position(self.model.rows.len() as i64));
     }
 
+    /// Does some slices of sealing and merging, not always to their end.
+    fn seal(&mut self) {
+        let policy = SealPolicy {
+            keep: [0, 20, 300][self.chance.below(3) as usize],
+            run_min: [1, 100][self.chance.below(2) as usize],
+            run_max: [50, 1_000, 100_000][self.chance.below(3) as usize],
+            pieces: [2, 3, 12][self.chance.below(3) as usize],
+            quiet: [1, 1_000, 4_000_000][self.chance.below(3) as usize],
+        };
+        let slices = [1, 3, 100][self.chance.below(3) as usize];
+        let rows = [7, 100, 10_000][self.chance.below(3) as usize];
+        let merge = self.chance.one_in(2);
+        let writer = self.writer();
+        writer.set_seal_policy(policy);
+        for _ in 0..slices {
+            let more = writer.seal(rows).unwrap().more;
+            if merge {
+                writer.merge(rows).unwrap();
+            }
+            if !more {
+                break;
+            }
+        }
+    }
+
     /// Closes and opens again: in order, or as after a kill.
     fn reopen(&mut self) {
         if self.chance.one_in(2) {
@@ -257,7 +287,10 @@ impl Run {
                 assert!(rows.iter().map(|(_, row)| row).eq(expected));
                 assert!(rows.iter().map(|(position, _)| position.0 - 1).eq(after as i64..last.0));
             }
-            Since::Gone => panic!("position {after} of {position:?} is gone"),
+            Since::Gone => {
+                let through = self.writer().sealed_through().unwrap();
+                assert!((after as i64) < through.0, "position {after} of {position:?} is gone");
+            }
         }
     }
 
@@ -280,6 +313,7 @@ fn run(seed: u64, steps: u64) {
         match run.chance.below(20) {
             0 => run.reopen(),
             1..=2 => run.compare(),
+            3..=6 => run.seal(),
             _ => run.append(),
         }
     }
@@ -287,9 +321,10 @@ fn run(seed: u64, steps: u64) {
 }
 
 #[test]
-fn i_2_whatever_is_appended_comes_back_exactly_once_in_every_query() {
-    for seed in 0..30 {
-        if let Err(panic) = std::panic::catch_unwind(|| run(seed, 60)) {
+fn i_2_whatever_is_appended_sealed_and_merged_comes_back_exactly_once_in_every_query() {
+    for seed in 0..40 {
+        let steps = if seed % 8 == 0 { 300 } else { 80 };
+        if let Err(panic) = std::panic::catch_unwind(|| run(seed, steps)) {
             panic!("seed {seed}: {}", panic.downcast_ref::<String>().map_or("see above", |text| text));
         }
     }

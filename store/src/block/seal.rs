@@ -1,0 +1,232 @@
+//! Sealing: the oldest hot rows become blocks, in slices that ingest hardly notices.
+//!
+//! One run goes through three phases, of many slices each:
+//!
+//! 1. *read*: the rows up to a target are gathered by series. Nothing is written.
+//! 2. *write*: the blocks of some series are stored, with the target as their position; no query sees them yet. The last
+//!    slice moves `sealed.through` to the target: from one moment to the next the blocks count and the rows do not.
+//! 3. *delete*: the rows below the line go.
+//!
+//! The commits of slices are not synced on their own: nobody is told of them, and the next commit of readings syncs all
+//! that lies before it in the log. A power cut that takes some of them back leaves an earlier phase.
+
+use std::collections::BTreeMap;
+
+use protocol::{Position, SeriesId};
+use rusqlite::Connection;
+
+use super::{SMALL, cut};
+use crate::error::StoreError;
+use crate::points::Points;
+use crate::row;
+use crate::types::{SealPolicy, Sealed};
+use crate::writer::{Commit, Memory, Writer};
+
+/// Readings for each series that a run should gather, so that its pieces are worth a block. Chosen: a piece of 64
+/// readings costs two rows, as much as the readings themselves; more would keep more rows hot.
+const RUN_PER_SERIES: u64 = 64;
+
+/// How far a run of sealing has come.
+#[derive(Debug, Default)]
+pub(crate) enum Sealing {
+    /// None is under way, but rows below the line may be left to delete.
+    #[default]
+    Idle,
+    /// Rows after `done` up to `target` are being gathered.
+    Reading { done: i64, target: i64, gathered: BTreeMap<SeriesId, Points> },
+    /// Blocks are being written.
+    Writing { target: i64, gathered: BTreeMap<SeriesId, Points>, conflicts: Vec<(SeriesId, usize)> },
+    /// Rows below the line are being deleted.
+    Deleting,
+    /// A slice failed while blocks were being written; they must be cleared away first.
+    Failed,
+}
+
+impl Writer {
+    /// Says when sealing begins and how much it leaves.
+    pub const fn set_seal_policy(&mut self, policy: SealPolicy) {
+        self.seal_policy = policy;
+    }
+
+    /// Does one slice of sealing, of about `max_rows` readings; call it between commits while it says that there is more.
+    ///
+    /// With 10 000 rows a slice takes a few milliseconds. Every reading stays visible in every query throughout.
+    pub fn seal(&mut self, max_rows: usize) -> Result<Sealed, StoreError> {
+        let max_rows = max_rows.max(1);
+        self.link.check()?;
+        let state = std::mem::take(&mut self.sealing);
+        let writing = matches!(state, Sealing::Writing { .. } | Sealing::Failed);
+        let result = self.step(state, max_rows);
+        if result.is_err() && writing {
+            self.sealing = Sealing::Failed;
+        }
+        let sealed_readings = result?;
+        let through = super::sealed_through(&self.link.connection)?.0;
+        Ok(Sealed {
+            readings: sealed_readings,
+            hot: (self.next - 1 - through).max(0) as u64,
+            more: !matches!(self.sealing, Sealing::Idle),
+        })
+    }
+
+    /// Goes one step from `state`; `self.sealing` is `Idle` meanwhile, and stays so if reading fails.
+    fn step(&mut self, state: Sealing, max_rows: usize) -> Result<u64, StoreError> {
+        match state {
+            Sealing::Failed => {
+                self.link.transact(Commit::Lazy, super::recover)?;
+                Ok(0)
+            }
+            Sealing::Idle => {
+                self.sealing = self.begin()?;
+                match std::mem::take(&mut self.sealing) {
+                    Sealing::Idle => Ok(0),
+                    state => self.step(state, max_rows),
+                }
+            }
+            Sealing::Reading { mut done, target, mut gathered } => {
+                done = gather(&self.link.connection, &self.memory, done, target, max_rows, &mut gathered)?;
+                self.sealing = if done < target {
+                    Sealing::Reading { done, target, gathered }
+                } else {
+                    Sealing::Writing { target, gathered, conflicts: Vec::new() }
+                };
+                Ok(0)
+            }
+            Sealing::Writing { target, gathered, conflicts } => {
+                self.write(target, gathered, conflicts, max_rows)
+            }
+            Sealing::Deleting => {
+                let left = self.link.transact(Commit::Lazy, |connection| delete(connection, max_rows))?;
+                self.sealing = if left { Sealing::Deleting } else { Sealing::Idle };
+                Ok(0)
+            }
+        }
+    }
+
+    /// Decides whether there is anything to do.
+    fn begin(&self) -> Result<Sealing, StoreError> {
+        let connection = &self.link.connection;
+        let through = super::sealed_through(connection)?.0;
+        let first: Option<i64> = connection
+            .prepare_cached("SELECT min(position) FROM reading")?
+            .query_row([], |row| row.get(0))?;
+        if first.is_some_and(|first| first <= through) {
+            return Ok(Sealing::Deleting);
+        }
+        let hot = (self.next - 1 - through).max(0) as u64;
+        let policy = &self.seal_policy;
+        let run_max = policy.run_max.max(1);
+        let wanted = (self.memory.series_count() as u64 * RUN_PER_SERIES).max(policy.run_min).min(run_max);
+        if hot < policy.keep.saturating_add(wanted) || hot == policy.keep {
+            return Ok(Sealing::Idle);
+        }
+        let run = (hot - policy.keep).min(run_max) as i64;
+        Ok(Sealing::Reading { done: through, target: through + run, gathered: BTreeMap::new() })
+    }
+
+    fn write(
+        &mut self,
+        target: i64,
+        mut gathered: BTreeMap<SeriesId, Points>,
+        mut conflicts: Vec<(SeriesId, usize)>,
+        max_rows: usize,
+    ) -> Result<u64, StoreError> {
+        let mut written = 0;
+        let finished = self.link.transact(Commit::Lazy, |connection| {
+            connection.prepare_cached("UPDATE sealed SET target = ?1")?.execute([target])?;
+            while written < max_rows as u64 {
+                let Some((series, points)) = gathered.pop_first() else { break };
+                written += points.len() as u64;
+                let lost = store(connection, series, points, target)?;
+                if lost > 0 {
+                    conflicts.push((series, lost));
+                }
+            }
+            if !gathered.is_empty() {
+                return Ok(false);
+            }
+            for (series, lost) in &conflicts {
+                super::count_conflicts(connection, *series, *lost)?;
+            }
+            connection.prepare_cached("UPDATE sealed SET through = ?1, target = NULL")?.execute([target])?;
+            Ok(true)
+        })?;
+        self.sealing = if finished {
+            self.merging.wake();
+            Sealing::Deleting
+        } else {
+            Sealing::Writing { target, gathered, conflicts }
+        };
+        Ok(written)
+    }
+
+    /// The last sealed position, for those who need a number and not a query.
+    pub fn sealed_through(&self) -> Result<Position, StoreError> {
+        super::sealed_through(&self.link.connection)
+    }
+}
+
+/// Gathers rows after `done`, and returns how far it came.
+fn gather(
+    connection: &Connection,
+    memory: &Memory,
+    done: i64,
+    target: i64,
+    max_rows: usize,
+    gathered: &mut BTreeMap<SeriesId, Points>,
+) -> Result<i64, StoreError> {
+    let end = target.min(done.saturating_add(i64::try_from(max_rows).unwrap_or(i64::MAX)));
+    let mut statement = connection.prepare_cached(
+        "SELECT series_id, observed_at, value FROM reading WHERE position > ?1 AND position <= ?2 ORDER BY position",
+    )?;
+    let mut rows = statement.query((done, end))?;
+    let mut count = 0;
+    while let Some(row) = rows.next()? {
+        let series = SeriesId(row.get(0)?);
+        let at: i64 = row.get(1)?;
+        let value = row::value(row.get_ref(2)?)?;
+        let kind = memory.kind(series).ok_or_else(|| {
+            StoreError::corrupt(format!("a reading of series {}, which is not there", series.0))
+        })?;
+        row::check(protocol::Timestamp(at), &value, kind)
+            .map_err(|error| StoreError::corrupt(error.to_string()))?;
+        gathered.entry(series).or_insert_with(|| Points::new(kind)).push(at, value)?;
+        count += 1;
+    }
+    if count == end - done {
+        Ok(end)
+    } else {
+        Err(StoreError::corrupt(format!("{count} readings where {} were committed", end - done)))
+    }
+}
+
+/// Writes the pieces of one series. Returns how many readings were left out because their microsecond was taken.
+fn store(
+    connection: &Connection,
+    series: SeriesId,
+    mut points: Points,
+    position: i64,
+) -> Result<usize, StoreError> {
+    let lost = points.tidy();
+    for range in cut::pieces(points.times()) {
+        let piece = range.len() < SMALL;
+        if range.len() == points.len() {
+            super::insert(connection, series, &points, position, piece)?;
+        } else {
+            super::insert(connection, series, &points.slice(range), position, piece)?;
+        }
+    }
+    super::note_latest(connection, series, &points)?;
+    Ok(lost)
+}
+
+/// Deletes rows below the line; returns whether there are more.
+fn delete(connection: &Connection, max_rows: usize) -> Result<bool, StoreError> {
+    let through = super::sealed_through(connection)?.0;
+    let first: Option<i64> =
+        connection.prepare_cached("SELECT min(position) FROM reading")?.query_row([], |row| row.get(0))?;
+    let Some(first) = first.filter(|first| *first <= through) else { return Ok(false) };
+    let end = through.min(first.saturating_add(i64::try_from(max_rows).unwrap_or(i64::MAX) - 1));
+    connection.prepare_cached("DELETE FROM reading WHERE position <= ?1")?.execute([end])?;
+    Ok(end < through)
+}
