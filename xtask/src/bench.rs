@@ -83,8 +83,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             m.what, m.in_flight, m.readings_per_second, m.cpu_per_million, m.p50_ms, m.p99_ms, m.rss_mib
         )?;
     }
-    writeln!(out, "\n```\n{}```\n", rates)?;
-    writeln!(out, "{} idle connections: {:.1} KiB of hub memory each", args.idle, idle)?;
+    writeln!(out, "\n```\n{rates}```\n")?;
+    writeln!(out, "{} idle connections: {idle:.1} KiB of hub memory each", args.idle)?;
     Ok(ExitCode::SUCCESS)
 }
 

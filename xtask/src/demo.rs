@@ -40,7 +40,7 @@ pub(crate) struct Args {
 
 /// Runs the demo.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let window = window_is_possible(args)?;
+    let window = window_is_possible(args);
     build(window)?;
     let interrupt = Interrupt::watch()?;
     let data = args.data.clone().unwrap_or_else(|| root().join("demo-data"));
@@ -93,21 +93,21 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 }
 
 /// Whether a window can be opened here; if not, says why. Installs what it loads, where that is allowed.
-fn window_is_possible(args: &Args) -> Result<bool> {
+fn window_is_possible(args: &Args) -> bool {
     if args.headless {
-        return Ok(false);
+        return false;
     }
     let display = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     if !display("DISPLAY") && !display("WAYLAND_DISPLAY") {
         say("no display here (neither DISPLAY nor WAYLAND_DISPLAY is set): the demo runs without its window");
-        return Ok(false);
+        return false;
     }
     if let Err(error) = packages::ensure("the window", packages::WINDOW) {
         say(&format!("{error:#}"));
         say("the demo runs without its window");
-        return Ok(false);
+        return false;
     }
-    Ok(true)
+    true
 }
 
 fn build(window: bool) -> Result<()> {
