@@ -4,11 +4,14 @@
 //! for little more than one fsync. After a commit, in this order: viewers are told, then sessions are woken, once each.
 //! Everything else that writes (hello, commands, credentials) goes through the same queue, in order.
 //!
+//! Between commits it seals and merges, a slice of some milliseconds at a time; when it is idle, slice after slice.
+//!
 //! Limits: [`QUEUE`] requests and [`ROWS_QUEUED`] readings wait at most; a session that wants to add more waits itself,
 //! and so its device is not read. A disk that is full refuses for now; a disk that fails stops the hub.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use protocol::device::Hello;
 use protocol::inbox::Ticket;
@@ -17,6 +20,7 @@ use protocol::{DeviceId, Timestamp};
 use store::{
     Batch, BatchContent, CommandChange, DeviceKey, Outcome, Registered, StoreError, StreamKey, Writer,
 };
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -30,6 +34,11 @@ const QUEUE: usize = 4_096;
 const ROWS_QUEUED: usize = 262_144;
 /// Readings in one commit at most. Chosen: larger ones gain nothing and make everyone wait.
 pub const ROWS_PER_COMMIT: usize = 16_384;
+
+/// Readings in one slice of sealing or merging. Chosen: a slice takes a few milliseconds.
+const ROWS_PER_SLICE: usize = 10_000;
+/// How often it is looked whether there is something to seal or to merge.
+const CARE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What became of a batch that a session handed in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,6 +94,8 @@ enum Request {
     CreateCommand(Box<CommandInfo>, Reply<()>),
     UpdateCommand(Box<CommandChange>, Reply<CommandInfo>),
     AddDevice(DeviceId, Timestamp, oneshot::Sender<Result<(DeviceKey, Token), AuthError>>),
+    /// Look whether there is something to seal or to merge.
+    Care,
 }
 
 /// The way to the writing thread. Cheap to clone.
@@ -108,9 +119,19 @@ impl Ingest {
         failed: CancellationToken,
     ) -> std::io::Result<(Self, thread::JoinHandle<()>)> {
         let (requests, queue) = mpsc::channel(QUEUE);
-        let thread = thread::Builder::new()
-            .name("ingest".into())
-            .spawn(move || Worker { writer, live, failed, pending: None, waiting: Vec::new() }.run(queue))?;
+        let thread = thread::Builder::new().name("ingest".into()).spawn(move || {
+            Worker { writer, live, failed, pending: None, waiting: Vec::new(), caring: true }.run(queue);
+        })?;
+        let weak = requests.downgrade();
+        tokio::spawn(async move {
+            let mut timer = tokio::time::interval(CARE_INTERVAL);
+            loop {
+                timer.tick().await;
+                let Some(requests) = weak.upgrade() else { return };
+                // Full: the thread is busy, and is asked again in a moment.
+                drop(requests.try_send(Request::Care));
+            }
+        });
         Ok((Self { requests, rows: Arc::new(Semaphore::new(ROWS_QUEUED)) }, thread))
     }
 
@@ -178,13 +199,35 @@ struct Worker {
     pending: Option<Request>,
     /// The requests of the commit that is being made.
     waiting: Vec<(Ticket, Arc<Completions>)>,
+    /// Whether there may be something to seal or to merge.
+    caring: bool,
 }
 
 impl Worker {
     fn run(mut self, mut queue: mpsc::Receiver<Request>) {
-        while let Some(request) = self.pending.take().or_else(|| queue.blocking_recv()) {
+        loop {
+            let request = match self.pending.take() {
+                Some(request) => request,
+                None if self.caring => match queue.try_recv() {
+                    Ok(request) => request,
+                    Err(TryRecvError::Empty) => {
+                        self.care();
+                        continue;
+                    }
+                    Err(TryRecvError::Disconnected) => break,
+                },
+                None => match queue.blocking_recv() {
+                    Some(request) => request,
+                    None => break,
+                },
+            };
             match request {
-                Request::Batch(first) => self.commit(first, &mut queue),
+                Request::Batch(first) => {
+                    self.commit(first, &mut queue);
+                    if self.caring {
+                        self.care();
+                    }
+                }
                 other => self.serve(other),
             }
         }
@@ -256,6 +299,20 @@ impl Worker {
         }
     }
 
+    /// One slice of sealing, and where there is nothing to seal, one of merging.
+    fn care(&mut self) {
+        let more = match self.writer.seal(ROWS_PER_SLICE) {
+            Ok(sealed) if sealed.more => Ok(true),
+            Ok(_) => self.writer.merge(ROWS_PER_SLICE).map(|merged| merged.more),
+            Err(error) => Err(error),
+        };
+        self.caring = more.unwrap_or_else(|error| {
+            tracing::error!(%error, "sealing stops for now: the readings stay where they are");
+            self.note_failure(&error);
+            false
+        });
+    }
+
     fn note_failure(&self, error: &StoreError) {
         if error.is_fatal() {
             self.failed.cancel();
@@ -267,6 +324,7 @@ impl Worker {
         let now = clock::now();
         match request {
             Request::Batch(_) => {}
+            Request::Care => self.caring = true,
             Request::Register(hello, now, reply) => {
                 let answer = self.writer.register(&hello, now);
                 self.answer(reply, answer);
