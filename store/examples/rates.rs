@@ -7,9 +7,9 @@
 use std::path::Path;
 use std::time::Instant;
 
-use protocol::{Seq, SeriesId, Timestamp};
+use protocol::{Seq, SeriesId, Step, Timestamp};
 use serde_json::json;
-use store::{Batch, BatchContent, Registered, Row, Writer};
+use store::{Batch, BatchContent, Reader, Registered, Row, Writer};
 
 const DEVICES: usize = 1_000;
 const METRICS: usize = 10;
@@ -26,6 +26,113 @@ fn main() {
             store / bare
         );
     }
+    let fleet = tempfile::tempdir_in(&folder).unwrap();
+    sustained(&fleet.path().join("fleet.db"));
+    let year = tempfile::tempdir_in(&folder).unwrap();
+    history(&year.path().join("year.db"));
+}
+
+/// Appends while sealing and merging go on beside it, as the hub does.
+fn sustained(path: &Path) {
+    let mut writer = Writer::open(path).unwrap();
+    let devices: Vec<Registered> = (0..DEVICES).map(|device| register(&mut writer, device)).collect();
+    let (rows, commit) = (10_000_000, 10_000);
+    let mut seqs = vec![0_u64; DEVICES];
+    let (mut i, mut appending, mut sealing, mut merging, mut worst) = (0, 0.0, 0.0, 0.0, [0.0_f64; 2]);
+    let mut hot_most = 0;
+    while i < rows {
+        let batches = batches(&devices, &mut seqs, &mut i, commit);
+        let start = Instant::now();
+        writer.append(&batches, at(i)).unwrap();
+        appending += start.elapsed().as_secs_f64();
+        for _ in 0..4 {
+            let start = Instant::now();
+            let sealed = writer.seal(10_000).unwrap();
+            let took = start.elapsed().as_secs_f64();
+            sealing += took;
+            worst[0] = worst[0].max(took);
+            hot_most = sealed.hot.max(hot_most);
+            if !sealed.more {
+                break;
+            }
+        }
+        for _ in 0..2 {
+            let start = Instant::now();
+            let more = writer.merge(10_000).unwrap().more;
+            let took = start.elapsed().as_secs_f64();
+            merging += took;
+            worst[1] = worst[1].max(took);
+            if !more {
+                break;
+            }
+        }
+    }
+    println!(
+        "{DEVICES} devices, {} series, {rows} rows: {:.0} rows/s; append {appending:.1} s, seal {sealing:.1} s \
+         (longest slice {:.0} ms), merge {merging:.1} s (longest {:.0} ms), most hot {hot_most}",
+        DEVICES * METRICS,
+        rows as f64 / (appending + sealing + merging),
+        worst[0] * 1e3,
+        worst[1] * 1e3,
+    );
+    while writer.seal(10_000).unwrap().more || writer.merge(10_000).unwrap().more {}
+    writer.checkpoint().unwrap();
+    let stats = Reader::open(path).unwrap().stats().unwrap();
+    println!("  {stats:?}: {:.2} bytes a reading", stats.file_bytes as f64 / stats.readings as f64);
+}
+
+/// A year of one series at 1 Hz, and what a dashboard asks of it.
+fn history(path: &Path) {
+    const SECONDS: i64 = 365 * 86_400;
+    let mut writer = Writer::open(path).unwrap();
+    let device = register(&mut writer, 0);
+    let (series, mut seq, mut level, mut state) = (device.series[0], 0, 20.0_f64, 1_u64);
+    let start = Instant::now();
+    for first in (0..SECONDS).step_by(40_000) {
+        let rows = (first..(first + 40_000).min(SECONDS)).map(|second| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            level += (20.0 - level) * 0.001 + ((state >> 33) % 100) as f64 / 500.0 - 0.099;
+            let jitter = (state >> 40) as i64 % 2_000;
+            let value = ((level * 100.0).round() / 100.0).into();
+            Row { series, at: Timestamp(1_735_689_600_000_000 + second * 1_000_000 + jitter), value }
+        });
+        let content = BatchContent::Readings(rows.collect());
+        let batch = Batch { stream: device.stream, after: Seq(seq), seq: Seq(seq + 1), content };
+        seq += 1;
+        writer.append(&[batch], Timestamp(0)).unwrap();
+        while writer.seal(10_000).unwrap().more || writer.merge(10_000).unwrap().more {}
+    }
+    let took = start.elapsed().as_secs_f64();
+    writer.checkpoint().unwrap();
+    let reader = Reader::open(path).unwrap();
+    let stats = reader.stats().unwrap();
+    println!("a year at 1 Hz in {took:.0} s: {stats:?}");
+    println!("  {:.2} bytes a reading", stats.file_bytes as f64 / stats.readings as f64);
+    let end = 1_735_689_600 + SECONDS;
+    let from = |days: i64| Timestamp::from_seconds(end - days * 86_400);
+    let to = Timestamp::from_seconds(end);
+    let earlier = Timestamp::from_seconds(end - 86_400 * 10);
+    measure("a week in 5 minutes", || {
+        reader.buckets(series, Step::M5, from(7), to, 1_000_000).unwrap().buckets.len()
+    });
+    measure("a year in 6 hours", || {
+        reader.buckets(series, Step::H6, from(365), to, 1_000_000).unwrap().buckets.len()
+    });
+    measure("a day in minutes", || {
+        reader.buckets(series, Step::M1, from(1), to, 1_000_000).unwrap().buckets.len()
+    });
+    measure("a day raw", || reader.raw(series, from(1), to, 1_000_000).unwrap().points.len());
+    measure("an old day raw", || reader.raw(series, from(11), earlier, 1_000_000).unwrap().points.len());
+    measure("latest", || reader.latest().unwrap().readings.len());
+}
+
+fn measure(what: &str, ask: impl Fn() -> usize) {
+    let found = ask();
+    let start = Instant::now();
+    for _ in 0..10 {
+        ask();
+    }
+    println!("  {what}: {found} in {:.2} ms", start.elapsed().as_secs_f64() * 100.0);
 }
 
 fn value(i: usize) -> f64 {
@@ -72,29 +179,32 @@ fn append(path: &Path, commit: usize) -> f64 {
     let devices: Vec<Registered> = (0..DEVICES).map(|device| register(&mut writer, device)).collect();
     let rows = ROWS.min(commit * 400);
     let mut seqs = vec![0_u64; DEVICES];
-    let mut spent = 0.0;
-    let mut i = 0;
+    let (mut spent, mut i) = (0.0, 0);
     while i < rows {
-        let batches: Vec<Batch> = (0..commit / METRICS)
-            .map(|_| {
-                let device = i / METRICS % DEVICES;
-                let content = devices[device].series.iter().map(|series| {
-                    i += 1;
-                    row(*series, i)
-                });
-                let content = BatchContent::Readings(content.collect());
-                seqs[device] += 1;
-                let seq = seqs[device];
-                Batch { stream: devices[device].stream, after: Seq(seq - 1), seq: Seq(seq), content }
-            })
-            .collect();
+        let batches = batches(&devices, &mut seqs, &mut i, commit);
         let start = Instant::now();
-        writer.append(&batches, Timestamp(1_767_225_600_000_000 + i as i64)).unwrap();
+        writer.append(&batches, at(i)).unwrap();
         spent += start.elapsed().as_secs_f64();
     }
     rows as f64 / spent
 }
 
-fn row(series: SeriesId, i: usize) -> Row {
-    Row { series, at: Timestamp(1_767_225_600_000_000 + i as i64), value: value(i).into() }
+/// The next readings, ten of one device in each batch; one round of all devices is a second.
+fn batches(devices: &[Registered], seqs: &mut [u64], i: &mut usize, commit: usize) -> Vec<Batch> {
+    let mut next = || {
+        let device = *i / METRICS % DEVICES;
+        let rows = devices[device].series.iter().map(|series| {
+            *i += 1;
+            Row { series: *series, at: at(*i), value: value(*i).into() }
+        });
+        let content = BatchContent::Readings(rows.collect());
+        seqs[device] += 1;
+        let seq = seqs[device];
+        Batch { stream: devices[device].stream, after: Seq(seq - 1), seq: Seq(seq), content }
+    };
+    (0..commit / METRICS).map(|_| next()).collect()
+}
+
+const fn at(i: usize) -> Timestamp {
+    Timestamp(1_767_225_600_000_000 + i as i64 * 100)
 }

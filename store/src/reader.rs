@@ -73,6 +73,7 @@ impl Reader {
             };
             let devices = count("SELECT count(*) FROM device")?;
             let series = count("SELECT count(*) FROM series")?;
+            let conflicts = count("SELECT coalesce(sum(conflicts), 0) FROM series")?;
             let file_bytes = count("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")?;
             let (hot, hot_first, hot_last): (i64, Option<i64>, Option<i64>) = connection
                 .prepare_cached(
@@ -93,6 +94,7 @@ impl Reader {
                 readings: row::count(sealed)? + hot,
                 hot,
                 blocks: row::count(blocks)?,
+                conflicts,
                 file_bytes,
                 oldest: hot_first.into_iter().chain(sealed_first).min().map(Timestamp),
                 newest: hot_last.into_iter().chain(sealed_last).max().map(Timestamp),

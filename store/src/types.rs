@@ -253,6 +253,8 @@ pub struct Stats {
     pub hot: u64,
     /// Blocks.
     pub blocks: u64,
+    /// Readings left out of blocks because their series had one at the same microsecond, stored before.
+    pub conflicts: u64,
     /// Size of the database file without its write-ahead log, in bytes.
     pub file_bytes: u64,
     /// Time of the earliest reading.

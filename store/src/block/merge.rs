@@ -225,3 +225,42 @@ fn merge_run(
     merged.into_blocks += ranges.len() as u64;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_do_not_overlap_each_other_and_leave_nothing_out() {
+        let mut state = 1_u64;
+        let mut chance = |end: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % end
+        };
+        for _ in 0..2_000 {
+            let mut blocks: Vec<Meta> = (0..chance(30))
+                .map(|id| {
+                    let first = chance(1_000) as i64;
+                    let count = [3, 500, 3_000, 9_000][chance(4) as usize];
+                    Meta {
+                        id: id as i64,
+                        first_at: Timestamp(first),
+                        last_at: Timestamp(first + chance(80) as i64),
+                        count,
+                        position: id as i64,
+                        piece: count < SMALL && chance(3) > 0,
+                        summary: None,
+                    }
+                })
+                .collect();
+            blocks.sort_by_key(|block| block.first_at);
+            let runs = runs(&blocks);
+            let ids = |blocks: &[Meta]| blocks.iter().map(|block| block.id).collect::<Vec<_>>();
+            assert_eq!(runs.iter().flat_map(|run| ids(run)).collect::<Vec<_>>(), ids(&blocks));
+            for pair in runs.windows(2) {
+                let last_at = pair[0].iter().map(|block| block.last_at).max().unwrap();
+                assert!(pair[1].iter().all(|block| block.first_at > last_at));
+            }
+        }
+    }
+}

@@ -278,6 +278,9 @@ impl Run {
         assert_eq!(found.position, position);
         assert_eq!(found.readings, latest);
 
+        let stats = self.reader.stats().unwrap();
+        assert_eq!(stats.readings + stats.conflicts, self.model.rows.len() as u64);
+
         let after = self.chance.below(position.0 as u64 + 1);
         let limit = [usize::MAX, 3][self.chance.below(2) as usize];
         match self.reader.since(Position(after as i64), limit).unwrap() {
