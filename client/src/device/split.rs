@@ -7,15 +7,26 @@ use protocol::limits::{DEVICE_MESSAGE_MAX_BYTES, READINGS_PER_BATCH_MAX};
 /// Bytes of JSON that a batch may have by our estimate; the estimate errs upward.
 const BATCH_BYTES: usize = DEVICE_MESSAGE_MAX_BYTES - 4 * 1024;
 
+/// Readings for one message.
+#[derive(Debug)]
+pub(super) struct Batch {
+    pub(super) points: Vec<Point>,
+    /// At least the length of its message.
+    pub(super) bytes: usize,
+}
+
+/// {"type":"readings","seq":9007199254740991,"points":[]}
+const ENVELOPE_BYTES: usize = 60;
+
 /// The points in as many batches as the limits demand, in order. Usually one.
-pub(super) fn split(points: Vec<Point>) -> Vec<Vec<Point>> {
+pub(super) fn split(points: Vec<Point>) -> Vec<Batch> {
     let mut batches = Vec::with_capacity(1);
     let (mut batch, mut readings, mut bytes) = (Vec::new(), 0, 0);
     for point in points {
         let (more_readings, more_bytes) = (point.values.len(), estimate(&point));
         let full = readings + more_readings > READINGS_PER_BATCH_MAX || bytes + more_bytes > BATCH_BYTES;
         if full && !batch.is_empty() {
-            batches.push(std::mem::take(&mut batch));
+            batches.push(Batch { points: std::mem::take(&mut batch), bytes: bytes + ENVELOPE_BYTES });
             (readings, bytes) = (0, 0);
         }
         readings += more_readings;
@@ -23,7 +34,7 @@ pub(super) fn split(points: Vec<Point>) -> Vec<Vec<Point>> {
         batch.push(point);
     }
     if !batch.is_empty() {
-        batches.push(batch);
+        batches.push(Batch { points: batch, bytes: bytes + ENVELOPE_BYTES });
     }
     batches
 }
@@ -61,12 +72,18 @@ mod tests {
     fn check(points: Vec<Point>) -> usize {
         let batches = split(points.clone());
         for batch in &batches {
-            assert!(batch.iter().map(|p| p.values.len()).sum::<usize>() <= READINGS_PER_BATCH_MAX);
-            let text = DeviceMessage::Readings(Readings { seq: Seq::MAX, points: batch.clone() }).encode();
-            assert!(text.len() <= DEVICE_MESSAGE_MAX_BYTES, "{} bytes", text.len());
+            assert!(batch.points.iter().map(|p| p.values.len()).sum::<usize>() <= READINGS_PER_BATCH_MAX);
+            let text =
+                DeviceMessage::Readings(Readings { seq: Seq::MAX, points: batch.points.clone() }).encode();
+            assert!(
+                text.len() <= batch.bytes && batch.bytes <= DEVICE_MESSAGE_MAX_BYTES,
+                "{} bytes",
+                text.len()
+            );
         }
-        assert_eq!(batches.concat(), points);
-        batches.len()
+        let count = batches.len();
+        assert_eq!(batches.into_iter().flat_map(|b| b.points).collect::<Vec<_>>(), points);
+        count
     }
 
     #[test]

@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tokio_util::task::TaskTracker;
 
 use super::answers::{Answers, Arrival, update};
-use super::split::split;
+use super::split::{Batch, split};
 use super::{DeviceConfig, DeviceEvent, DeviceStatus, Fault, Order, WhenFull};
 use crate::backoff::{Backoff, LASTED};
 use crate::connect::connect;
@@ -25,8 +25,6 @@ use crate::link::{Link, LinkEvent, WELCOME_DEADLINE};
 
 /// Pushes taken at once, so that many small ones cost one round of the loop.
 const PUSHES_AT_ONCE: usize = 32;
-/// With [`WhenFull::Wait`], a push is taken only when the outbox has room for this much more. Chosen: any one batch.
-const ROOM_BYTES: usize = protocol::limits::DEVICE_MESSAGE_MAX_BYTES;
 
 /// Most events that wait for room. One message of the hub makes one, and none is read while any waits.
 const PENDING_MAX: usize = 64;
@@ -48,6 +46,8 @@ pub(super) struct Task {
     link: Link,
     backoff: Backoff,
     outbox: Outbox,
+    /// Taken from `push` and waiting for room in the outbox; nothing more is taken while there are any.
+    held: VecDeque<Batch>,
     answers: Answers,
     /// Batches written to this connection and not settled, with the time of writing.
     written: VecDeque<(Seq, Instant)>,
@@ -77,6 +77,7 @@ impl Task {
         Self {
             backoff: Backoff::new(&config.backoff),
             outbox: Outbox::new(config.outbox_bytes),
+            held: VecDeque::new(),
             config,
             pushes,
             orders,
@@ -103,6 +104,7 @@ impl Task {
         loop {
             let now = Instant::now();
             self.on_time(now);
+            self.fill();
             self.write(now);
             self.publish();
             if self.is_done(now) {
@@ -111,22 +113,14 @@ impl Task {
             let wake_at = self.wake_at();
             let listening =
                 self.silent_until.is_none() && (self.pending.is_empty() || self.closing.is_some());
-            let has_room = self.config.when_full == WhenFull::DropOldest
-                || self.outbox.bytes() == 0
-                || self.outbox.has_room(ROOM_BYTES);
             tokio::select! {
-                event = self.link.next(), if listening => self.on_link(event),
-                count = self.pushes.recv_many(&mut taken, PUSHES_AT_ONCE), if has_room && !self.pushes.is_closed() => {
-                    if count == 0 {
-                        // Every handle is gone: nobody will push, order or close any more.
-                        break;
-                    }
-                    self.take(&mut taken);
-                }
+                // In the order written: what the handle was told before a push holds for that push.
+                biased;
                 order = self.orders.recv(), if self.closing.is_none() => match order {
                     Some(order) => self.on_order(order),
                     None => break,
                 },
+                event = self.link.next(), if listening => self.on_link(event),
                 permit = events.reserve(), if !self.pending.is_empty() => match permit {
                     Ok(permit) => {
                         if let Some(event) = self.pending.pop_front() {
@@ -136,15 +130,40 @@ impl Task {
                     // Nobody wants events any more; readings go on.
                     Err(_) => self.pending.clear(),
                 },
+                count = self.pushes.recv_many(&mut taken, PUSHES_AT_ONCE),
+                    if self.held.is_empty() && self.closing.is_none() =>
+                {
+                    if count == 0 {
+                        // Every handle is gone: nobody will push, order or close any more.
+                        break;
+                    }
+                    self.held.extend(taken.drain(..).flat_map(split));
+                }
                 () = tokio::time::sleep_until(wake_at) => {}
             }
         }
         self.stop().await;
     }
 
-    fn take(&mut self, taken: &mut Vec<Vec<Point>>) {
-        for batch in taken.drain(..).flat_map(split) {
-            self.outbox.push(batch);
+    /// Moves held batches to the outbox; with [`WhenFull::Wait`] only as many as fit.
+    fn fill(&mut self) {
+        while let Some(batch) = self.held.front() {
+            let waits = self.config.when_full == WhenFull::Wait
+                && self.outbox.bytes() > 0
+                && !self.outbox.has_room(batch.bytes);
+            if waits {
+                break;
+            }
+            if let Some(batch) = self.held.pop_front() {
+                self.outbox.push(batch.points);
+            }
+        }
+    }
+
+    /// Takes everything that was pushed before now.
+    fn take_all(&mut self) {
+        while let Ok(points) = self.pushes.try_recv() {
+            self.held.extend(split(points));
         }
     }
 
@@ -360,9 +379,7 @@ impl Task {
             Order::Fault(fault) => self.play(fault),
             Order::Close { deadline, done } => {
                 self.pushes.close();
-                while let Ok(points) = self.pushes.try_recv() {
-                    self.take(&mut vec![points]);
-                }
+                self.take_all();
                 self.silent_until = None;
                 self.closing = Some(Closing { deadline: Instant::now() + deadline, done });
             }
@@ -384,8 +401,9 @@ impl Task {
             Fault::Silence(time) => self.silent_until = Some(now + time),
             Fault::Duplicate(count) => self.duplicates_wanted = self.duplicates_wanted.saturating_add(count),
             Fault::Reboot(epoch) => {
-                while let Ok(points) = self.pushes.try_recv() {
-                    self.take(&mut vec![points]);
+                self.take_all();
+                while let Some(batch) = self.held.pop_front() {
+                    self.outbox.push(batch.points);
                 }
                 self.disconnect(&Ending::Asked("rebooted on purpose"));
                 self.totals.lost_in_reboots += self.outbox.waiting_readings();
@@ -473,7 +491,7 @@ impl Task {
     /// Whether an ordered close has got all it waits for, or will not get it.
     fn is_done(&self, now: Instant) -> bool {
         let Some(closing) = &self.closing else { return false };
-        let drained = self.outbox.waiting() == 0 && self.answers.is_drained();
+        let drained = self.held.is_empty() && self.outbox.waiting() == 0 && self.answers.is_drained();
         drained || self.link.is_over() || closing.deadline <= now
     }
 
