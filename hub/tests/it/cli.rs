@@ -1,0 +1,150 @@
+//! The command line, with a hub that runs and without.
+
+use std::process::Stdio;
+
+use protocol::DEVICE_PATH;
+use serde_json::{Value as Json, json};
+use tokio::task::JoinHandle;
+
+use crate::harness::{Role, TestHub, program, stderr, stdout, within};
+use crate::wire::{Peer, counted, hello};
+
+/// A device that answers each command by its name.
+async fn obedient(hub: &TestHub) -> JoinHandle<()> {
+    let mut device = hub.device().await;
+    let commands = json!([{"name": "work", "params": [{"name": "speed"}, {"name": "how", "kind": "text"}]}, {"name": "fail"}, {"name": "refuse"}]);
+    let mut hello = hello("pump");
+    hello["commands"] = commands;
+    device.say(hello).await;
+    device.next_of("welcome").await;
+    tokio::spawn(async move {
+        loop {
+            let command = device.next_of("command").await;
+            let id = &command["id"];
+            let answer = match command["name"].as_str().unwrap() {
+                "work" => json!({"state": "succeeded", "result": command["args"]}),
+                "fail" => json!({"state": "failed", "error": "no pressure"}),
+                _ => json!({"state": "rejected", "error": "locked out"}),
+            };
+            let mut update = json!({"type": "command_update", "id": id});
+            update.as_object_mut().unwrap().extend(answer.as_object().unwrap().clone());
+            device.say(update).await;
+        }
+    })
+}
+
+async fn connects(hub: &TestHub, token: &str, device: &str) {
+    let mut peer: Peer = hub.dial(DEVICE_PATH, token).await;
+    peer.say(hello(device)).await;
+    peer.next_of("welcome").await;
+}
+
+#[tokio::test]
+async fn devices_are_added_and_listed_whether_the_hub_runs_or_not() {
+    let mut hub = TestHub::nowhere(&[]);
+    let before = hub.cli(&["device", "add", "pump-1"]).await;
+    assert!(before.status.success(), "{}", stderr(&before));
+    let listed = hub.cli(&["device", "list"]).await;
+    assert!(listed.status.success() && stdout(&listed).contains("pump-1"), "{}", stderr(&listed));
+    hub.launch().await;
+    let running = hub.cli(&["device", "add", "pump-2"]).await;
+    assert!(running.status.success(), "{}", stderr(&running));
+    let again = hub.cli(&["device", "add", "pump-1"]).await;
+    let tokens = [&before, &running, &again].map(|output| stdout(output).trim().to_owned());
+    assert!(tokens.iter().all(|token| token.starts_with("device_") && !token.contains('\n')));
+    // A second token for a device does not take the first away.
+    for (token, device) in tokens.iter().zip(["pump-1", "pump-2", "pump-1"]) {
+        connects(&hub, token, device).await;
+    }
+    let listed = hub.cli(&["device", "list", "--json"]).await;
+    let devices: Vec<Json> =
+        stdout(&listed).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(devices.iter().map(|d| d["id"].as_str().unwrap()).collect::<Vec<_>>(), ["pump-1", "pump-2"]);
+    hub.stop().await;
+    let listed = stdout(&hub.cli(&["device", "list"]).await);
+    assert!(listed.contains("pump-1") && listed.contains("pump-2"), "{listed}");
+
+    let bad = hub.cli(&["device", "add", "a b"]).await;
+    assert_eq!(bad.status.code(), Some(2));
+    assert!(stderr(&bad).contains("a b"), "{}", stderr(&bad));
+}
+
+#[tokio::test]
+async fn a_command_is_sent_and_the_exit_code_says_how_it_ended() {
+    let hub = TestHub::process(&[]).await;
+    let device = obedient(&hub).await;
+    for (arguments, code, place) in [
+        (&["work", "speed=42.5", "how=soft", "--wait"][..], 0, "succeeded by device"),
+        (&["work"], 0, "queued by operator"),
+        (&["fail", "--wait"], 3, "failed by device: no pressure"),
+        (&["refuse", "--wait"], 3, "rejected by device: locked out"),
+        (&["work", "sped=1", "--wait"], 1, "args.sped"),
+        (&["explode"], 1, "explode"),
+        (&["work", "speed"], 1, "KEY=VALUE"),
+    ] {
+        let output = hub.cli(&[&["command", "send", "pump"], arguments].concat()).await;
+        let said = stdout(&output) + &stderr(&output);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+        assert!(said.contains(place), "{arguments:?}: {said}");
+    }
+    let output = hub.cli(&["command", "send", "pump", "work", "speed=1", "how=hard", "--wait", "--json"]).await;
+    let last: Json = serde_json::from_str(stdout(&output).lines().last().unwrap()).unwrap();
+    assert_eq!(last["result"], json!({"speed": 1, "how": "hard"}), "a value that is JSON is taken as such");
+    let output = hub.cli(&["command", "send", "kettle", "work"]).await;
+    assert!(output.status.code() == Some(1) && stderr(&output).contains("kettle"));
+    device.abort();
+    drop(device.await);
+    let output = hub.cli(&["command", "send", "pump", "work", "--wait", "--expires-in", "0.2"]).await;
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    assert!(stdout(&output).contains("expired by hub"), "{}", stdout(&output));
+}
+
+#[tokio::test]
+async fn tail_prints_as_many_readings_as_asked_for() {
+    let hub = TestHub::process(&[]).await;
+    let mut device = hub.welcomed("pump").await;
+    let mut tail = program(hub.data());
+    tail.args(["tail", "--device", "pu*", "--metric", "count", "--count", "25", "--json", "--hub", &hub.url()]);
+    let tail = tail.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let output = tail.wait_with_output();
+    tokio::pin!(output);
+    let mut seq = 0;
+    let output = within("tail to end", async {
+        loop {
+            seq += 1;
+            device.say(counted(seq, seq as i64, seq as i64)).await;
+            tokio::select! {
+                output = &mut output => return output.unwrap(),
+                () = device.acked(seq) => {}
+            }
+        }
+    })
+    .await;
+    assert!(output.status.success(), "{}", stderr(&output));
+    let values: Vec<Json> = stdout(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(values.len(), 25);
+    for (value, next) in values.iter().zip(&values[1..]) {
+        assert_eq!((&value["device"], &value["metric"]), (&json!("pump"), &json!("count")));
+        assert_eq!(value["value"].as_f64().unwrap() + 1.0, next["value"].as_f64().unwrap());
+    }
+}
+
+#[tokio::test]
+async fn without_a_hub_or_a_token_the_error_says_what_to_do() {
+    let hub = TestHub::nowhere(&[]);
+    std::fs::write(hub.data().join("operator.token"), "operator_0").unwrap();
+    for arguments in [&["tail"][..], &["command", "send", "pump", "work"]] {
+        let output = hub.cli(arguments).await;
+        assert_eq!(output.status.code(), Some(1));
+        assert!(stderr(&output).contains("no hub answers at ws://"), "{}", stderr(&output));
+    }
+    let hub = TestHub::process(&[]).await;
+    let url = hub.url();
+    let output = hub.run(&["tail", "--hub", &url, "--token", "unknown"]).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("401") && stderr(&output).contains("unknown or revoked token"), "{}", stderr(&output));
+    let output = hub.run(&["tail", "--hub", &url, "--token", &hub.token(Role::Fleet)]).await;
+    assert!(stderr(&output).contains("403"), "{}", stderr(&output));
+    let output = hub.run(&["tail", "--hub", "wss://127.0.0.1:1"]).await;
+    assert!(stderr(&output).contains("ws://"), "{}", stderr(&output));
+}

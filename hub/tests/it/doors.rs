@@ -1,0 +1,182 @@
+//! Who comes in (I-12): credentials before the 101, every refusal a status with a reason, and no secret anywhere else.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use protocol::{DEVICE_PATH, SUBPROTOCOL, VIEWER_PATH};
+use serde_json::{Value as Json, json};
+
+use crate::harness::{Role, TestHub, stdout};
+use crate::wire::{Bystander, Raw, hello, http, upgrade_request};
+
+#[tokio::test]
+async fn i_12_each_door_opens_to_its_own_tokens_only() {
+    let hub = TestHub::process(&[]).await;
+    let mut bystander = Bystander::join(&hub).await;
+    let added = hub.cli(&["device", "add", "pump"]).await;
+    let device_token = stdout(&added).trim().to_owned();
+    let tokens = [
+        ("device", device_token.as_str(), 101, 403),
+        ("fleet", &hub.token(Role::Fleet), 101, 403),
+        ("viewer", &hub.token(Role::Viewer), 403, 101),
+        ("operator", &hub.token(Role::Operator), 403, 101),
+        ("unknown", &format!("operator_{}", "0".repeat(64)), 401, 401),
+        ("half", &hub.token(Role::Fleet)[..20], 401, 401),
+        ("long", &"x".repeat(4_000), 401, 401),
+    ];
+    for (whose, token, at_device, at_viewer) in tokens {
+        for (path, status) in [(DEVICE_PATH, at_device), (VIEWER_PATH, at_viewer)] {
+            let answer = http(hub.address, upgrade_request(path, token).as_bytes()).await;
+            assert_eq!(answer.status, status, "{whose} at {path}: {answer:?}");
+            if status != 101 {
+                let body: Json = serde_json::from_str(&answer.body).unwrap();
+                assert!(body["error"].as_str().unwrap().contains("token"), "{answer:?}");
+                assert!(!answer.body.contains("bystander"), "nothing of the hub's is told: {answer:?}");
+            }
+            assert_eq!(answer.head.contains("www-authenticate: bearer"), status == 401, "{answer:?}");
+        }
+    }
+    bystander.is_undisturbed().await;
+}
+
+#[tokio::test]
+async fn i_12_an_upgrade_without_a_credential_is_refused_whatever_form_it_has() {
+    let hub = TestHub::start().await;
+    let good = upgrade_request(DEVICE_PATH, "TOKEN");
+    let token = hub.token(Role::Fleet);
+    for authorization in [
+        String::new(),
+        "Authorization: Bearer\r\n".into(),
+        "Authorization: Bearer \r\n".into(),
+        format!("Authorization: Basic {token}\r\n"),
+        format!("Authorization: {token}\r\n"),
+        "Authorization: Bearer \u{ff}\r\n".into(),
+    ] {
+        let request = good.replace("Authorization: Bearer TOKEN\r\n", &authorization);
+        let answer = http(hub.address, request.as_bytes()).await;
+        assert_eq!(answer.status, 401, "{authorization}: {answer:?}");
+    }
+    // A token in the URL is no credential.
+    let request = good
+        .replace("Authorization: Bearer TOKEN\r\n", "")
+        .replace("/v1/device", &format!("/v1/device?token={token}"));
+    assert_eq!(http(hub.address, request.as_bytes()).await.status, 401);
+}
+
+#[tokio::test]
+async fn a_request_that_is_no_upgrade_of_ours_is_refused_with_the_right_status_and_a_reason() {
+    let hub = TestHub::process(&[]).await;
+    let mut bystander = Bystander::join(&hub).await;
+    let good = upgrade_request(DEVICE_PATH, &hub.token(Role::Fleet));
+    let with = |from: &str, to: &str| {
+        assert!(good.contains(from));
+        good.replace(from, to).into_bytes()
+    };
+    let subprotocol = format!("Sec-WebSocket-Protocol: {SUBPROTOCOL}\r\n");
+    let key = "Sec-WebSocket-Key: dGVsZW1ldHJ5LWh1Yi12MQ==\r\n";
+    let many_headers: String = (0..200).map(|n| format!("X-{n}: 1\r\n")).collect();
+    let huge = format!("Host: hub\r\nX-Huge: {}\r\n", "x".repeat(1 << 20));
+    for (what, request, status, place) in [
+        ("another subprotocol", with(&subprotocol, "Sec-WebSocket-Protocol: mqtt\r\n"), 400, SUBPROTOCOL),
+        ("no subprotocol", with(&subprotocol, ""), 400, SUBPROTOCOL),
+        ("no key", with(key, ""), 400, "Sec-WebSocket-Key"),
+        ("a short key", with(key, "Sec-WebSocket-Key: dGVsZW1ldHJ5\r\n"), 400, "Sec-WebSocket-Key"),
+        ("a key that is not base64", with("dGVsZW1ldHJ5LWh1Yi12MQ==", "!GVsZW1ldHJ5LWh1Yi12MQ=="), 400, "Sec-WebSocket-Key"),
+        ("version 8", with("Version: 13", "Version: 8"), 426, "13"),
+        ("no version", with("Sec-WebSocket-Version: 13\r\n", ""), 426, "13"),
+        ("no Upgrade", with("Upgrade: websocket\r\n", ""), 426, "WebSocket"),
+        ("another upgrade", with("Upgrade: websocket", "Upgrade: h2c"), 426, "WebSocket"),
+        ("no Connection", with("Connection: Upgrade\r\n", ""), 426, "WebSocket"),
+        ("HTTP/1.0", with("HTTP/1.1", "HTTP/1.0"), 400, "HTTP/1.1"),
+        ("POST", with("GET", "POST"), 405, ""),
+        ("PUT", with("GET", "PUT"), 405, ""),
+        ("another path", with("/v1/device", "/v2/device"), 404, "/v1/device"),
+        ("HTTP/9.9", with("HTTP/1.1", "HTTP/9.9"), 400, ""),
+        ("garbage", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n".to_vec(), 400, ""),
+        ("garbage in a header", with("Host: hub", "Ho st\u{0}: hub"), 400, ""),
+        ("200 headers", with("Host: hub\r\n", &many_headers), 431, ""),
+        ("a megabyte of header", with("Host: hub\r\n", &huge), 431, ""),
+    ] {
+        let answer = http(hub.address, &request).await;
+        assert_eq!(answer.status, status, "{what}: {answer:?}");
+        assert!(answer.body.contains(place), "{what}: {answer:?}");
+        if what.contains("version") {
+            assert!(answer.head.contains("sec-websocket-version: 13"), "{answer:?}");
+        }
+        bystander.is_undisturbed().await;
+    }
+    let answer = http(hub.address, b"GET /healthz HTTP/1.1\r\nHost: hub\r\n\r\n").await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(serde_json::from_str::<Json>(&answer.body).unwrap()["status"], "ok");
+}
+
+#[tokio::test]
+async fn the_subprotocol_is_found_in_a_list_and_names_are_read_in_any_case() {
+    let hub = TestHub::start().await;
+    let request = upgrade_request(VIEWER_PATH, &hub.token(Role::Viewer))
+        .replace(SUBPROTOCOL, &format!("mqtt, {SUBPROTOCOL}"))
+        .replace("Connection: Upgrade", "CONNECTION: keep-alive, upgrade")
+        .replace("Upgrade: websocket", "upgrade: WebSocket")
+        .replace("Bearer", "bearer");
+    let answer = http(hub.address, request.as_bytes()).await;
+    assert_eq!(answer.status, 101, "{answer:?}");
+    assert!(answer.head.contains(&format!("sec-websocket-protocol: {SUBPROTOCOL}\r\n")), "{answer:?}");
+}
+
+#[tokio::test]
+async fn i_12_only_an_operator_adds_devices() {
+    let hub = TestHub::start().await;
+    let request = |id: &str, token: &str| {
+        format!("PUT /v1/devices/{id} HTTP/1.1\r\nHost: hub\r\nAuthorization: Bearer {token}\r\nContent-Length: 0\r\n\r\n")
+    };
+    for (role, status) in [(Role::Fleet, 403), (Role::Viewer, 403), (Role::Operator, 201)] {
+        let answer = http(hub.address, request("pump", &hub.token(role)).as_bytes()).await;
+        assert_eq!(answer.status, status, "{role:?}: {answer:?}");
+    }
+    assert_eq!(http(hub.address, request("pump", "unknown").as_bytes()).await.status, 401);
+    let answer = http(hub.address, request("a%20b", &hub.token(Role::Operator)).as_bytes()).await;
+    assert_eq!(answer.status, 400, "{answer:?}");
+    let (_, devices) = hub.viewer(Role::Viewer).await;
+    assert_eq!(devices.len(), 1);
+}
+
+#[tokio::test]
+async fn i_12_no_token_is_in_the_log_or_in_the_database_and_its_files_are_the_owners_only() {
+    let mut hub = TestHub::process(&["--log", "trace"]).await;
+    let added = hub.cli(&["device", "add", "pump"]).await;
+    let mut tokens = vec![stdout(&added).trim().to_owned(), format!("device_{}", "5".repeat(64))];
+    for (role, file) in
+        [(Role::Fleet, "fleet.token"), (Role::Viewer, "viewer.token"), (Role::Operator, "operator.token")]
+    {
+        tokens.push(hub.token(role));
+        let mode = std::fs::metadata(hub.data().join(file)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{file}");
+    }
+    for token in &tokens {
+        for path in [DEVICE_PATH, VIEWER_PATH] {
+            http(hub.address, upgrade_request(path, token).as_bytes()).await;
+        }
+    }
+    let mut device = Raw::connect(&hub, DEVICE_PATH, Role::Fleet).await;
+    device.frame(0x81, hello("pump").to_string().as_bytes()).await;
+    device.next().await.unwrap();
+    let (mut operator, _) = hub.viewer(Role::Operator).await;
+    operator.say(json!({"type": "subscribe", "id": 1})).await;
+    operator.next_of("subscribed").await;
+    drop((device, operator));
+
+    hub.terminate();
+    let (_, log) = hub.ended().await;
+    assert!(log.contains("TRACE"), "the log is as loud as it can be");
+    for token in &tokens {
+        let (_, secret) = token.split_once('_').unwrap();
+        assert!(!log.contains(secret), "a token is in the log");
+        for file in std::fs::read_dir(hub.data()).unwrap() {
+            let path = file.unwrap().path();
+            if path.extension().is_none_or(|extension| extension != "token") {
+                let bytes = std::fs::read(&path).unwrap();
+                let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+                assert!(!found, "a token is in {}", path.display());
+            }
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! The hub over real sockets: in this process and as the real program, spoken to in JSON written by hand, by the
+//! `client` crate, and by programs in another language.
+//!
+//! No test sleeps: each waits for a message or a condition, with a deadline.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "clippy allows these in tests, but does not see that helpers are tests"
+)]
+
+mod batches;
+mod cli;
+mod closes;
+mod config;
+mod crash;
+mod deadlines;
+mod declarations;
+mod doors;
+mod harness;
+mod history;
+mod live;
+mod orders;
+mod python;
+mod requests;
+mod slow;
+mod stop;
+mod wire;

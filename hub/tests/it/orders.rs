@@ -1,0 +1,394 @@
+//! Commands: every state is stored before anyone is told, and the end of each is known (I-14).
+
+use protocol::CommandId;
+use protocol::limits::COMMANDS_OPEN_PER_DEVICE_MAX;
+use serde_json::{Value as Json, json};
+
+use crate::harness::{Role, TestHub, until};
+use crate::wire::Peer;
+
+fn hello(device: &str) -> Json {
+    json!({"type": "hello", "device": device, "epoch": "e1", "metrics": [{"name": "count"}], "commands": [
+        {"name": "set_speed", "params": [
+            {"name": "speed", "unit": "Hz", "min": 0, "max": 60, "required": true},
+            {"name": "ramp", "kind": "text", "choices": ["soft", "hard"], "default": "soft"},
+            {"name": "dry", "kind": "bool"}]},
+        {"name": "reset"}]})
+}
+
+async fn join(hub: &TestHub, device: &str) -> Peer {
+    let mut peer = hub.device().await;
+    peer.say(hello(device)).await;
+    peer.next_of("welcome").await;
+    peer
+}
+
+/// A hub, a device that is known to it and connected, an operator, and a viewer that looks on.
+async fn scene() -> (TestHub, Peer, Peer, Peer) {
+    let hub = TestHub::start().await;
+    let device = join(&hub, "pump").await;
+    let (operator, _) = hub.viewer(Role::Operator).await;
+    let (viewer, _) = hub.viewer(Role::Viewer).await;
+    (hub, device, operator, viewer)
+}
+
+/// Leaves, and waits until the hub has noticed.
+async fn leave(device: Peer, operator: &mut Peer) {
+    drop(device);
+    while operator.next_of("devices").await["devices"][0]["connected"] != false {}
+}
+
+/// Sends a request and returns the answer with its id; what else comes is passed over.
+async fn ask(operator: &mut Peer, request: Json) -> Json {
+    let id = request["id"].clone();
+    operator.say(request).await;
+    loop {
+        let message = operator.next().await;
+        if message["id"] == id {
+            return message;
+        }
+    }
+}
+
+/// Issues a command and returns its id.
+async fn issue(operator: &mut Peer, request: Json) -> String {
+    let mut message = json!({"type": "send_command", "id": 1, "device": "pump", "name": "reset"});
+    message.as_object_mut().unwrap().extend(request.as_object().unwrap().clone());
+    let answer = ask(operator, message).await;
+    assert_eq!(answer["type"], "command", "{answer}");
+    answer["command"]["id"].as_str().unwrap().to_owned()
+}
+
+async fn update(device: &mut Peer, id: &str, update: Json) {
+    let mut message = json!({"type": "command_update", "id": id});
+    message.as_object_mut().unwrap().extend(update.as_object().unwrap().clone());
+    device.say(message).await;
+}
+
+/// Waits until a viewer is told that the command is in `state`. All that is told on the way is in the store already,
+/// and what was told before stays true. Returns the command.
+async fn told(hub: &TestHub, viewer: &mut Peer, id: &str, state: &str) -> Json {
+    let reader = hub.reader();
+    let mut before = Vec::new();
+    loop {
+        let event = viewer.next_of("command").await;
+        if event["command"]["id"] != id {
+            continue;
+        }
+        let told = event["command"]["transitions"].as_array().unwrap().clone();
+        assert!(told.starts_with(&before), "{told:?} after {before:?}");
+        assert_eq!(told.last().unwrap()["state"], event["command"]["state"], "{event}");
+        let stored = reader.command(&CommandId::new(id).unwrap()).unwrap().unwrap();
+        let stored = serde_json::to_value(&stored.transitions).unwrap();
+        assert!(stored.as_array().unwrap().starts_with(&told), "{told:?} is told and not stored: {stored}");
+        if event["command"]["state"] == state {
+            return event["command"].clone();
+        }
+        before = told;
+    }
+}
+
+/// The states of a command and who caused each, in order.
+fn life(command: &Json) -> Vec<(&str, &str)> {
+    let transitions = command["transitions"].as_array().unwrap();
+    assert!(transitions.is_sorted_by_key(|t| t["at"].as_i64().unwrap()), "{command}");
+    transitions.iter().map(|t| (t["state"].as_str().unwrap(), t["by"].as_str().unwrap())).collect()
+}
+
+#[tokio::test]
+async fn i_14_a_command_lives_from_queued_to_succeeded_and_everyone_is_told_what_is_stored() {
+    let (hub, mut device, mut operator, mut viewer) = scene().await;
+    let id = issue(&mut operator, json!({"name": "set_speed", "args": {"speed": 42.5}, "expires_in_ms": 60_000})).await;
+    let command = device.next_of("command").await;
+    assert_eq!((&command["id"], &command["name"], &command["attempt"]), (&json!(id), &json!("set_speed"), &json!(1)));
+    assert_eq!(command["args"], json!({"speed": 42.5, "ramp": "soft"}), "defaults are filled in");
+    update(&mut device, &id, json!({"state": "received"})).await;
+    update(&mut device, &id, json!({"state": "running"})).await;
+    update(&mut device, &id, json!({"state": "running", "progress": 0.5})).await;
+    told(&hub, &mut viewer, &id, "received").await;
+    while told(&hub, &mut viewer, &id, "running").await["progress"] != 0.5 {}
+    update(&mut device, &id, json!({"state": "succeeded", "result": {"speed": 42.5}})).await;
+    for watcher in [&mut viewer, &mut operator] {
+        let command = told(&hub, watcher, &id, "succeeded").await;
+        assert_eq!(
+            life(&command),
+            [("queued", "operator"), ("sent", "hub"), ("received", "device"), ("running", "device"), ("succeeded", "device")]
+        );
+        assert_eq!(command["result"], json!({"speed": 42.5}));
+        assert_eq!(command["attempt"], 1);
+        assert_eq!(command["expires_at"].as_i64().unwrap() - command["transitions"][0]["at"].as_i64().unwrap(), 60_000_000);
+    }
+}
+
+#[tokio::test]
+async fn a_device_may_answer_at_once_with_the_end_and_says_why_it_did_not_succeed() {
+    let (hub, mut device, mut operator, mut viewer) = scene().await;
+    for (state, error) in [("rejected", "the pump is locked out"), ("failed", "no pressure"), ("succeeded", "")] {
+        let id = issue(&mut operator, json!({})).await;
+        device.next_of("command").await;
+        update(&mut device, &id, json!({"state": state, "error": error})).await;
+        let command = told(&hub, &mut viewer, &id, state).await;
+        assert_eq!(life(&command), [("queued", "operator"), ("sent", "hub"), (state, "device")]);
+        assert_eq!(command["error"], error);
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_moves_nothing_forward_changes_nothing_and_is_not_answered() {
+    let (hub, mut device, mut operator, mut viewer) = scene().await;
+    let id = issue(&mut operator, json!({})).await;
+    device.next_of("command").await;
+    for state in ["running", "received", "succeeded", "succeeded", "running", "failed"] {
+        update(&mut device, &id, json!({"state": state})).await;
+    }
+    let command = told(&hub, &mut viewer, &id, "succeeded").await;
+    assert_eq!(life(&command)[2..], [("running", "device"), ("succeeded", "device")]);
+    // The next thing that the device hears is the answer to the next thing that it says.
+    device.say(json!({"type": "readings", "seq": 1, "points": []})).await;
+    assert_eq!(device.next().await, json!({"type": "ack", "seq": 1}));
+    let stored = hub.reader().command(&CommandId::new(&id).unwrap()).unwrap().unwrap();
+    assert_eq!(stored.transitions.len(), 4);
+    // Of another device's command it knows nothing, nor of one that never was.
+    let mut other = join(&hub, "boiler").await;
+    let open = issue(&mut operator, json!({})).await;
+    for id in [open.as_str(), id.as_str(), "never-was"] {
+        update(&mut other, id, json!({"state": "failed"})).await;
+        assert!(other.error("not_found").await.contains(id));
+    }
+}
+
+#[tokio::test]
+async fn a_command_that_waits_is_cancelled_at_once_and_never_delivered() {
+    let (hub, device, mut operator, mut viewer) = scene().await;
+    leave(device, &mut operator).await;
+    let cancelled = issue(&mut operator, json!({})).await;
+    let kept = issue(&mut operator, json!({"name": "set_speed", "args": {"speed": 1}})).await;
+    let answer = ask(&mut operator, json!({"type": "cancel_command", "id": 2, "command": cancelled})).await;
+    assert_eq!(answer["command"]["state"], "cancelled", "{answer}");
+    let command = told(&hub, &mut viewer, &cancelled, "cancelled").await;
+    assert_eq!(life(&command), [("queued", "operator"), ("cancelled", "operator")]);
+    let mut device = join(&hub, "pump").await;
+    assert_eq!(device.next_of("command").await["id"], kept);
+    for (command, code) in [(cancelled.as_str(), "wrong_state"), ("never-was", "not_found")] {
+        let answer = ask(&mut operator, json!({"type": "cancel_command", "id": 3, "command": command})).await;
+        assert_eq!(answer["code"], code, "{answer}");
+        assert!(answer["message"].as_str().unwrap().contains(command), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_command_that_runs_is_cancelled_when_the_device_says_so() {
+    let (hub, mut device, mut operator, mut viewer) = scene().await;
+    let id = issue(&mut operator, json!({})).await;
+    device.next_of("command").await;
+    update(&mut device, &id, json!({"state": "running"})).await;
+    told(&hub, &mut viewer, &id, "running").await;
+    let answer = ask(&mut operator, json!({"type": "cancel_command", "id": 2, "command": id})).await;
+    assert_eq!(answer["command"]["state"], "running", "{answer}");
+    assert_eq!(device.next_of("cancel").await, json!({"type": "cancel", "id": id}));
+    update(&mut device, &id, json!({"state": "cancelled", "error": "stopped half way"})).await;
+    let command = told(&hub, &mut viewer, &id, "cancelled").await;
+    assert_eq!(life(&command).last(), Some(&("cancelled", "device")));
+    assert_eq!(command["error"], "stopped half way");
+}
+
+#[tokio::test]
+async fn a_command_whose_time_runs_out_before_its_delivery_expires() {
+    let (hub, device, mut operator, mut viewer) = scene().await;
+    leave(device, &mut operator).await;
+    let lasting = issue(&mut operator, json!({})).await;
+    let short = issue(&mut operator, json!({"expires_in_ms": 50})).await;
+    let command = told(&hub, &mut viewer, &short, "expired").await;
+    assert_eq!(life(&command), [("queued", "operator"), ("expired", "hub")]);
+    assert!(command["transitions"][1]["at"].as_i64() >= command["expires_at"].as_i64(), "{command}");
+    let mut device = join(&hub, "pump").await;
+    assert_eq!(device.next_of("command").await["id"], lasting);
+    device.say(json!({"type": "readings", "seq": 1, "points": []})).await;
+    assert_eq!(device.next().await["type"], "ack", "and nothing but the lasting one");
+}
+
+#[tokio::test]
+async fn a_device_that_was_away_gets_its_commands_in_the_order_of_issue() {
+    let (hub, device, mut operator, _) = scene().await;
+    leave(device, &mut operator).await;
+    let mut issued = Vec::new();
+    for speed in 0..20 {
+        issued.push(issue(&mut operator, json!({"name": "set_speed", "args": {"speed": speed}})).await);
+    }
+    let mut device = join(&hub, "pump").await;
+    for (speed, id) in issued.iter().enumerate() {
+        let command = device.next_of("command").await;
+        assert_eq!((&command["id"], &command["args"]["speed"]), (&json!(id), &json!(speed)));
+        assert_eq!(command["attempt"], 1);
+    }
+}
+
+#[tokio::test]
+async fn i_14_a_device_that_goes_before_it_answers_leaves_the_command_unknown_and_is_asked_again() {
+    let (hub, mut device, mut operator, mut viewer) = scene().await;
+    let id = issue(&mut operator, json!({})).await;
+    device.next_of("command").await;
+    drop(device);
+    told(&hub, &mut viewer, &id, "unknown").await;
+    let mut device = join(&hub, "pump").await;
+    let again = device.next_of("command").await;
+    assert_eq!((&again["id"], &again["attempt"]), (&json!(id), &json!(2)));
+    update(&mut device, &id, json!({"state": "succeeded"})).await;
+    let command = told(&hub, &mut viewer, &id, "succeeded").await;
+    assert_eq!(
+        life(&command),
+        [("queued", "operator"), ("sent", "hub"), ("unknown", "hub"), ("succeeded", "device")]
+    );
+    assert_eq!(command["attempt"], 2);
+}
+
+#[tokio::test]
+async fn i_14_commands_live_on_when_the_hub_is_killed() {
+    let mut hub = TestHub::process(&[]).await;
+    let mut device = join(&hub, "pump").await;
+    let (mut operator, _) = hub.viewer(Role::Operator).await;
+    let sent = issue(&mut operator, json!({})).await;
+    let running = issue(&mut operator, json!({})).await;
+    let done = issue(&mut operator, json!({})).await;
+    for _ in 0..3 {
+        device.next_of("command").await;
+    }
+    update(&mut device, &running, json!({"state": "running"})).await;
+    update(&mut device, &done, json!({"state": "succeeded"})).await;
+    told(&hub, &mut operator, &done, "succeeded").await;
+    drop(device);
+    until("the device to be seen to leave", async || {
+        let stored = hub.reader().command(&CommandId::new(&sent).unwrap()).unwrap().unwrap();
+        stored.state.as_str() == "unknown"
+    })
+    .await;
+    let waiting = issue(&mut operator, json!({})).await;
+    hub.kill().await;
+    hub.launch().await;
+
+    let (mut operator, _) = hub.viewer(Role::Operator).await;
+    let all = ask(&mut operator, json!({"type": "commands", "id": 1})).await;
+    let states: Vec<(&str, &str)> = all["commands"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|c| (c["id"].as_str().unwrap(), c["state"].as_str().unwrap()))
+        .collect();
+    assert_eq!(
+        states,
+        [
+            (waiting.as_str(), "queued"),
+            (done.as_str(), "succeeded"),
+            (running.as_str(), "running"),
+            (sent.as_str(), "unknown")
+        ],
+        "newest first"
+    );
+    let mut device = join(&hub, "pump").await;
+    for (id, attempt) in [(&sent, 2), (&running, 2), (&waiting, 1)] {
+        let command = device.next_of("command").await;
+        assert_eq!((&command["id"], &command["attempt"]), (&json!(id), &json!(attempt)));
+        update(&mut device, id, json!({"state": "succeeded"})).await;
+    }
+    told(&hub, &mut operator, &waiting, "succeeded").await;
+    assert!(hub.reader().open_commands().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn i_14_what_was_sent_when_the_hub_was_killed_is_unknown_after_it() {
+    let mut hub = TestHub::process(&[]).await;
+    let mut device = join(&hub, "pump").await;
+    let (mut operator, _) = hub.viewer(Role::Operator).await;
+    let id = issue(&mut operator, json!({})).await;
+    device.next_of("command").await;
+    hub.kill().await;
+    hub.launch().await;
+    until("the command to be unknown", async || {
+        let stored = hub.reader().command(&CommandId::new(&id).unwrap()).unwrap().unwrap();
+        stored.state.as_str() == "unknown"
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn each_bad_command_is_refused_by_name_and_nothing_of_it_is_kept() {
+    let (hub, mut device, mut operator, _) = scene().await;
+    let long = "x".repeat(17_000);
+    for (request, code, place) in [
+        (json!({"device": "kettle"}), "not_found", "kettle"),
+        (json!({"name": "explode"}), "bad_command", "explode"),
+        (json!({"name": "set_speed"}), "bad_command", "args.speed"),
+        (json!({"name": "set_speed", "args": {"speed": 61}}), "bad_command", "60 Hz"),
+        (json!({"name": "set_speed", "args": {"speed": -0.5}}), "bad_command", "args.speed"),
+        (json!({"name": "set_speed", "args": {"speed": "fast"}}), "bad_command", "args.speed"),
+        (json!({"name": "set_speed", "args": {"speed": null}}), "bad_command", "args.speed"),
+        (json!({"name": "set_speed", "args": {"speed": 1, "ramp": "steep"}}), "bad_command", "soft, hard"),
+        (json!({"name": "set_speed", "args": {"speed": 1, "dry": 1}}), "bad_command", "args.dry"),
+        (json!({"name": "set_speed", "args": {"speed": 1, "sped": 1}}), "bad_command", "args.sped"),
+        (json!({"name": "reset", "args": {"hard": true}}), "bad_command", "args.hard"),
+        (json!({"name": "reset", "args": {"a": long}}), "", "args"),
+        (json!({"name": "reset", "args": [1]}), "bad_field", "send_command"),
+        (json!({"expires_in_ms": 0}), "bad_field", "expires_in_ms"),
+        (json!({"expires_in_ms": 2_592_000_001_u64}), "bad_field", "expires_in_ms"),
+        (json!({"expires_in_ms": -1}), "bad_field", "-1"),
+        (json!({"device": "a b"}), "bad_field", "a b"),
+    ] {
+        let mut message = json!({"type": "send_command", "id": 5, "device": "pump", "name": "reset"});
+        message.as_object_mut().unwrap().extend(request.as_object().unwrap().clone());
+        let answer = ask(&mut operator, message).await;
+        assert_eq!(answer["type"], "error", "{request}: {answer}");
+        assert!(code.is_empty() || answer["code"] == code, "{request}: {answer}");
+        assert!(answer["message"].as_str().unwrap().contains(place), "{request}: {answer}");
+    }
+    let all = ask(&mut operator, json!({"type": "commands", "id": 6})).await;
+    assert_eq!(all["commands"], json!([]));
+    device.say(json!({"type": "readings", "seq": 1, "points": []})).await;
+    assert_eq!(device.next().await["type"], "ack", "the device heard nothing of it");
+    drop(hub);
+}
+
+#[tokio::test]
+async fn i_6_a_device_has_no_more_open_commands_than_the_limit() {
+    let (_hub, device, mut operator, _) = scene().await;
+    leave(device, &mut operator).await;
+    let mut first = String::new();
+    for n in 0..COMMANDS_OPEN_PER_DEVICE_MAX {
+        let id = issue(&mut operator, json!({})).await;
+        if n == 0 {
+            first = id;
+        }
+    }
+    let request = json!({"type": "send_command", "id": 2, "device": "pump", "name": "reset"});
+    let answer = ask(&mut operator, request).await;
+    assert_eq!(answer["code"], "limit_reached", "{answer}");
+    assert!(answer["message"].as_str().unwrap().contains("256"), "{answer}");
+    ask(&mut operator, json!({"type": "cancel_command", "id": 3, "command": first})).await;
+    issue(&mut operator, json!({})).await;
+}
+
+#[tokio::test]
+async fn commands_of_the_past_are_listed_newest_first_by_device_and_time() {
+    let (hub, mut device, mut operator, mut viewer) = scene().await;
+    join(&hub, "boiler").await;
+    let mut issued = Vec::new();
+    for n in 0..6 {
+        let name = if n % 2 == 0 { "pump" } else { "boiler" };
+        issued.push(issue(&mut operator, json!({"device": name})).await);
+    }
+    device.next_of("command").await;
+    let mut list = async |request: Json| -> Vec<Json> {
+        let mut message = json!({"type": "commands", "id": 4});
+        message.as_object_mut().unwrap().extend(request.as_object().unwrap().clone());
+        ask(&mut viewer, message).await["commands"].as_array().unwrap().clone()
+    };
+    let ids = |list: &[Json]| -> Vec<String> {
+        list.iter().map(|c| c["id"].as_str().unwrap().to_owned()).collect()
+    };
+    let all = list(json!({})).await;
+    assert_eq!(ids(&all), issued.iter().rev().cloned().collect::<Vec<_>>());
+    assert_eq!(ids(&list(json!({"limit": 2})).await), [issued[5].clone(), issued[4].clone()]);
+    assert_eq!(ids(&list(json!({"device": "pump"})).await), [issued[4].clone(), issued[2].clone(), issued[0].clone()]);
+    assert_eq!(list(json!({"device": "kettle"})).await, Vec::<Json>::new());
+    let before = all[3]["transitions"][0]["at"].clone();
+    assert_eq!(ids(&list(json!({"before": before})).await), [issued[1].clone(), issued[0].clone()]);
+}
