@@ -92,11 +92,12 @@ class Device:
             except ConnectionClosedError as error: ending, final = error, error.rcvd and error.rcvd.code in FINAL_CLOSES
             except InvalidStatus as error: ending, final = error.response.body, error.response.status_code < 500
             except (OSError, WebSocketException) as error: ending, final = error, False
-            print("connection ended:", ending, file=sys.stderr)
-            if final or not (self.measuring or self.batches): return
-            if self.window and time.monotonic() > started + 10: attempt = 0  # it lasted
-            await asyncio.sleep(random.uniform(0, min(30, 0.5 * 2**attempt)))  # full jitter
-            attempt, self.counts["reconnects"] = min(attempt + 1, 6), self.counts["reconnects"] + 1
+            if self.measuring or self.batches: print("connection ended:", ending, file=sys.stderr)
+            if final: return
+            if self.measuring or self.batches:
+                if self.window and time.monotonic() > started + 10: attempt = 0  # it lasted
+                await asyncio.sleep(random.uniform(0, min(30, 0.5 * 2**attempt)))  # full jitter
+                attempt, self.counts["reconnects"] = min(attempt + 1, 6), self.counts["reconnects"] + 1
 
 async def main():
     parser = argparse.ArgumentParser(description=__doc__)

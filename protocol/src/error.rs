@@ -31,9 +31,10 @@ macro_rules! codes {
 codes! {
     /// Why the hub refused a batch.
     RefuseCode {
-        /// The message has a `seq` but is otherwise not a `readings` message. Final.
+        /// The message has a `seq` but is otherwise not a `readings` message: a field is missing, or a value is none
+        /// (`null`, `NaN`, a text that is too long). Final.
         Malformed = "malformed",
-        /// More readings than a batch may hold, or a text longer than a value may be. Final.
+        /// More readings than a batch may hold. Final.
         TooLarge = "too_large",
         /// A metric that `hello` did not declare. Final.
         UnknownMetric = "unknown_metric",

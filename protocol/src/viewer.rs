@@ -383,6 +383,6 @@ pub struct Transition {
     pub state: CommandState,
     /// When, by the hub's clock.
     pub at: Timestamp,
-    /// Who caused it: `operator`, `hub`, or the device.
+    /// Who caused it: `hub`, the device's id, or who issued or cancelled it.
     pub by: String,
 }
