@@ -1,13 +1,13 @@
 //! Measures the store on this machine: how fast it appends against bare SQLite, seals, and answers.
 //!
-//! `cargo run --release -p store --example rates [folder]`
+//! `cargo run --release -p store --example rates [folder [append | fleet | year]]`
 
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a program that measures and prints")]
 
 use std::path::Path;
 use std::time::Instant;
 
-use protocol::{Seq, SeriesId, Step, Timestamp};
+use protocol::{Seq, Step, Timestamp};
 use serde_json::json;
 use store::{Batch, BatchContent, Reader, Registered, Row, Writer};
 
@@ -17,19 +17,26 @@ const ROWS: usize = 3_000_000;
 
 fn main() {
     let folder = std::env::args().nth(1).map_or_else(std::env::temp_dir, Into::into);
-    for commit in [500, 5_000, 50_000] {
-        let folder = tempfile::tempdir_in(&folder).unwrap();
-        let bare = bare(&folder.path().join("bare.db"), commit);
-        let store = append(&folder.path().join("store.db"), commit);
-        println!(
-            "{commit:>6} rows a commit: bare {bare:>9.0} rows/s, store {store:>9.0} rows/s, ratio {:.2}",
-            store / bare
-        );
+    let wanted = std::env::args().nth(2);
+    let folder = tempfile::tempdir_in(&folder).unwrap();
+    let file = |name: &str| folder.path().join(name);
+    let run = |part: &str| wanted.as_deref().is_none_or(|wanted| wanted == part);
+    if run("append") {
+        for commit in [500, 5_000, 50_000] {
+            let bare = bare(&file(&format!("bare-{commit}.db")), commit);
+            let store = append(&file(&format!("store-{commit}.db")), commit);
+            println!(
+                "{commit:>6} rows a commit: bare {bare:>9.0} rows/s, store {store:>9.0} rows/s, ratio {:.2}",
+                store / bare
+            );
+        }
     }
-    let fleet = tempfile::tempdir_in(&folder).unwrap();
-    sustained(&fleet.path().join("fleet.db"));
-    let year = tempfile::tempdir_in(&folder).unwrap();
-    history(&year.path().join("year.db"));
+    if run("fleet") {
+        sustained(&file("fleet.db"));
+    }
+    if run("year") {
+        history(&file("year.db"));
+    }
 }
 
 /// Appends while sealing and merging go on beside it, as the hub does.

@@ -10,6 +10,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use crate::block::Meta;
 use crate::error::StoreError;
+use crate::hot::Hot;
 use crate::points::{self, Points};
 use crate::reader::Reader;
 use crate::types::{BucketHistory, RawHistory};
@@ -26,8 +27,8 @@ impl Reader {
         to: Timestamp,
         limit: usize,
     ) -> Result<RawHistory, StoreError> {
-        self.snapshot(|connection| {
-            let walk = Walk::begin(connection, series, from, to)?;
+        self.snapshot_with_hot(|connection, hot| {
+            let walk = Walk::begin(connection, hot, series, from, to)?;
             let mut points: Vec<(Timestamp, Value)> = Vec::new();
             walk.parts(|part| {
                 let part = part.open(connection, walk.kind)?;
@@ -58,8 +59,8 @@ impl Reader {
         } else {
             (from, from)
         };
-        self.snapshot(|connection| {
-            let walk = Walk::begin(connection, series, from, to)?;
+        self.snapshot_with_hot(|connection, hot| {
+            let walk = Walk::begin(connection, hot, series, from, to)?;
             if walk.kind == Kind::Text {
                 return Err(StoreError::Invalid("a series of texts has no buckets: read it raw".into()));
             }
@@ -155,28 +156,19 @@ impl Part<'_> {
 impl Walk {
     fn begin(
         connection: &Connection,
+        hot: &Hot,
         series: SeriesId,
         from: Timestamp,
         to: Timestamp,
     ) -> Result<Self, StoreError> {
         let kind = kind_of(connection, series)?;
         let position = writer::last_position(connection)?;
-        let mut hot = Points::new(kind);
         if from >= to {
-            return Ok(Self { kind, position, blocks: Vec::new(), hot });
+            return Ok(Self { kind, position, blocks: Vec::new(), hot: Points::new(kind) });
         }
         let through = block::sealed_through(connection)?;
         let blocks = block::find(connection, series, from, to, through)?;
-        let mut statement = connection.prepare_cached(
-            "SELECT observed_at, value FROM reading
-             WHERE position > ?1 AND series_id = ?2 AND observed_at >= ?3 AND observed_at < ?4 ORDER BY position",
-        )?;
-        let mut rows = statement.query((through.0, series.0, from.0, to.0))?;
-        while let Some(row) = rows.next()? {
-            hot.push(row.get(0)?, row::value(row.get_ref(1)?)?)?;
-        }
-        hot.tidy();
-        Ok(Self { kind, position, blocks, hot })
+        Ok(Self { kind, position, blocks, hot: hot.points(series, kind, from, to)? })
     }
 
     /// Goes through all parts in the order of time until `visit` has enough.

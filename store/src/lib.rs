@@ -18,6 +18,7 @@ mod credential;
 mod device;
 mod error;
 mod history;
+mod hot;
 mod latest;
 mod points;
 mod reader;

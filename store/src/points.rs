@@ -44,7 +44,11 @@ impl Values {
         match (self, value) {
             (Self::Numbers(values), Value::Number(n)) => values.push(n),
             (Self::Bools(values), Value::Bool(b)) => values.push(b),
-            (Self::Texts(values), Value::Text(text)) => values.push(text),
+            (Self::Texts(values), Value::Text(text)) => match values.last() {
+                // States stay for long: one text serves many readings.
+                Some(last) if *last == text => values.push(Arc::clone(last)),
+                _ => values.push(text),
+            },
             (_, value) => {
                 return Err(StoreError::corrupt(format!("a {} in a series of another kind", value.kind())));
             }
@@ -71,6 +75,14 @@ impl Values {
             Self::Texts(values) => {
                 Self::Texts(places.iter().map(|place| Arc::clone(&values[at(place)])).collect())
             }
+        }
+    }
+
+    fn forget(&mut self, count: usize) {
+        match self {
+            Self::Numbers(values) => drop(values.drain(..count)),
+            Self::Bools(values) => drop(values.drain(..count)),
+            Self::Texts(values) => drop(values.drain(..count)),
         }
     }
 
@@ -103,6 +115,14 @@ impl Points {
 
     pub(crate) fn len(&self) -> usize {
         self.times.len()
+    }
+
+    pub(crate) const fn kind(&self) -> Kind {
+        match self.values {
+            Values::Numbers(_) => Kind::Number,
+            Values::Bools(_) => Kind::Bool,
+            Values::Texts(_) => Kind::Text,
+        }
     }
 
     pub(crate) fn times(&self) -> &[i64] {
@@ -140,6 +160,31 @@ impl Points {
         self.times = places.iter().map(|place| self.times[*place as usize]).collect();
         self.values = self.values.pick(&places);
         before - self.times.len()
+    }
+
+    /// Drops the first readings.
+    pub(crate) fn forget(&mut self, count: usize) {
+        self.times.drain(..count);
+        self.values.forget(count);
+    }
+
+    /// A copy of the readings between two times, whatever their order.
+    pub(crate) fn between(&self, from: Timestamp, to: Timestamp) -> Self {
+        let places: Vec<u32> = (0_u32..)
+            .zip(&self.times)
+            .filter(|(_, at)| (from.0..to.0).contains(*at))
+            .map(|(place, _)| place)
+            .collect();
+        Self {
+            times: places.iter().map(|place| self.times[*place as usize]).collect(),
+            values: self.values.pick(&places),
+        }
+    }
+
+    /// The reading with the latest time, whatever the order; the first of several.
+    pub(crate) fn latest(&self) -> Option<(Timestamp, Value)> {
+        let (place, _) = self.times.iter().enumerate().rev().max_by_key(|(_, at)| **at)?;
+        self.get(place)
     }
 
     /// A copy of a stretch.

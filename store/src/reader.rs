@@ -1,11 +1,13 @@
 //! A connection that can only read, and what it tells of the database as a whole.
 
+use std::cell::RefCell;
 use std::path::Path;
 
 use protocol::{Position, SeriesId, Timestamp};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use crate::error::StoreError;
+use crate::hot::Hot;
 use crate::types::{Row, Since, Stats};
 use crate::{block, row, schema, writer};
 
@@ -13,12 +15,13 @@ use crate::{block, row, schema, writer};
 #[derive(Debug)]
 pub struct Reader {
     pub(crate) connection: Connection,
+    hot: RefCell<Hot>,
 }
 
 impl Reader {
     /// Opens a database that a [`Writer`](crate::Writer) has opened before.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        Ok(Self { connection: schema::open_reader(path)? })
+        Ok(Self { connection: schema::open_reader(path)?, hot: RefCell::default() })
     }
 
     /// Runs `work` on one consistent state of the file.
@@ -29,6 +32,18 @@ impl Reader {
         // Dropping it ends it; there is nothing to commit.
         let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Deferred)?;
         work(&transaction)
+    }
+
+    /// Runs `work` on one consistent state of the file, with the hot rows of that state.
+    pub(crate) fn snapshot_with_hot<T>(
+        &self,
+        work: impl FnOnce(&Connection, &Hot) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.snapshot(|connection| {
+            let mut hot = self.hot.borrow_mut();
+            hot.refresh(connection)?;
+            work(connection, &hot)
+        })
     }
 
     /// What was committed after a position, at most `limit` readings.

@@ -204,12 +204,19 @@ fn values_that_no_one_stored_are_named_as_damage() {
         let base = Base::new();
         let mut writer = base.writer();
         let device = register(&mut writer, "pump");
-        store(&mut writer, device.stream, 1, vec![row(device.series[0], 1, 1.0)]);
-        sql(&base.path(), &format!("UPDATE reading SET value = {value}"));
+        store(
+            &mut writer,
+            device.stream,
+            1,
+            vec![row(device.series[0], 1, 1.0), row(device.series[1], 1, true)],
+        );
+        sql(&base.path(), &format!("UPDATE reading SET value = {value} WHERE position = 1"));
         let reader = base.reader();
         let raw = reader.raw(device.series[0], Timestamp(0), Timestamp(10), 10);
         assert!(matches!(raw, Err(StoreError::Corrupt(_))), "{value}");
         assert!(matches!(reader.latest(), Err(StoreError::Corrupt(_))), "{value}");
+        let other = reader.raw(device.series[1], Timestamp(0), Timestamp(10), 10).unwrap();
+        assert_eq!(other.points.len(), 1, "{value}: the other series can be read");
         assert!(matches!(reader.since(protocol::Position(0), 1), Err(StoreError::Corrupt(_))), "{value}");
     }
 }

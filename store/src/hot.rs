@@ -1,0 +1,132 @@
+//! The hot rows as one reader remembers them, by series.
+//!
+//! The table has no index, so that appending is cheap; without this memory every query would scan it. A reader reads
+//! each row once, when it is first asked after the row was committed, and forgets those that are sealed. It holds about
+//! 40 bytes for each hot reading, of a state of the file that is never later than the one the query sees.
+
+use std::collections::HashMap;
+
+use protocol::{Kind, Position, SeriesId, Timestamp};
+use rusqlite::Connection;
+
+use crate::error::StoreError;
+use crate::points::Points;
+use crate::types::Row;
+use crate::{block, row, writer};
+
+/// Hot readings in memory.
+#[derive(Debug, Default)]
+pub(crate) struct Hot {
+    /// Rows up to here are sealed, and not here.
+    through: Position,
+    /// Rows after here have not been read.
+    upto: Position,
+    series: HashMap<SeriesId, Series>,
+}
+
+#[derive(Debug)]
+struct Series {
+    /// Ascending; as many as points.
+    positions: Vec<i64>,
+    /// In the order of their commit.
+    points: Points,
+    /// What is wrong with a row of this series. The others can be read nevertheless.
+    damage: Option<String>,
+}
+
+impl Hot {
+    /// Brings the memory to the state that the connection sees.
+    pub(crate) fn refresh(&mut self, connection: &Connection) -> Result<(), StoreError> {
+        let through = block::sealed_through(connection)?;
+        let last = writer::last_position(connection)?;
+        if through < self.through || last < self.upto {
+            // Not a later state of the same file: somebody has put another in its place.
+            *self = Self::default();
+        }
+        if through > self.through {
+            self.series.retain(|_, series| series.forget(through));
+            self.through = through;
+        }
+        let from = self.upto.max(through);
+        let result = self.read(connection, from);
+        match result {
+            Ok(()) => self.upto = last,
+            Err(_) => *self = Self::default(),
+        }
+        result
+    }
+
+    fn read(&mut self, connection: &Connection, after: Position) -> Result<(), StoreError> {
+        let mut statement = connection.prepare_cached(
+            "SELECT position, series_id, observed_at, value FROM reading WHERE position > ?1 ORDER BY position",
+        )?;
+        let mut rows = statement.query([after.0])?;
+        while let Some(found) = rows.next()? {
+            let (position, series, at): (i64, i64, i64) = (found.get(0)?, found.get(1)?, found.get(2)?);
+            match row::value(found.get_ref(3)?) {
+                Ok(value) => {
+                    let series =
+                        self.series.entry(SeriesId(series)).or_insert_with(|| Series::new(value.kind()));
+                    match series.points.push(at, value) {
+                        Ok(()) => series.positions.push(position),
+                        Err(error) => series.damage = Some(format!("reading {position}: {error}")),
+                    }
+                }
+                Err(error) => {
+                    let series =
+                        self.series.entry(SeriesId(series)).or_insert_with(|| Series::new(Kind::Number));
+                    series.damage = Some(format!("reading {position}: {error}"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The readings of a series between two times, in order, each time once.
+    pub(crate) fn points(
+        &self,
+        series: SeriesId,
+        kind: Kind,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Points, StoreError> {
+        let Some(series) = self.series.get(&series) else { return Ok(Points::new(kind)) };
+        series.check()?;
+        if series.points.kind() != kind {
+            return Err(StoreError::corrupt("readings of another kind than their series"));
+        }
+        let mut points = series.points.between(from, to);
+        points.tidy();
+        Ok(points)
+    }
+
+    /// The latest reading of each series; of two at the same time the first stored.
+    pub(crate) fn latest(&self) -> Result<Vec<Row>, StoreError> {
+        let mut latest = Vec::with_capacity(self.series.len());
+        for (id, series) in &self.series {
+            series.check()?;
+            if let Some((at, value)) = series.points.latest() {
+                latest.push(Row { series: *id, at, value });
+            }
+        }
+        Ok(latest)
+    }
+}
+
+impl Series {
+    fn new(kind: Kind) -> Self {
+        Self { positions: Vec::new(), points: Points::new(kind), damage: None }
+    }
+
+    /// Forgets what is sealed; returns whether anything is left.
+    fn forget(&mut self, through: Position) -> bool {
+        let sealed = self.positions.partition_point(|position| *position <= through.0);
+        self.positions.drain(..sealed);
+        self.points.forget(sealed);
+        !self.positions.is_empty() || self.damage.is_some()
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        self.damage.as_ref().map_or(Ok(()), |damage| Err(StoreError::Corrupt(damage.clone())))
+    }
+}
