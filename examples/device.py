@@ -65,7 +65,8 @@ class Device:
             case "command" | "cancel" if m["id"] in self.answers: await ws.send(self.answers[m["id"]])  # not again
             case "cancel": await self.answer(ws, m["id"], "cancelled")
             case "command" if m["name"] != "set_led" or time.time() + self.clock_offset >= m["expires_at"] / 1e6:
-                await self.answer(ws, m["id"], "rejected", error="not a command of this device, or too late")
+                state = "rejected" if m["attempt"] == 1 else "failed"
+                await self.answer(ws, m["id"], state, error="not a command of this device, or too late")
             case "command":
                 for state in "received", "running": await self.answer(ws, m["id"], state)
                 self.led, self.counts["commands"] = m["args"]["on"], self.counts["commands"] + 1
@@ -113,5 +114,6 @@ async def main():
     device.measuring = False
     await asyncio.wait([running], timeout=30)  # what waits is sent and acknowledged
     print(json.dumps(device.counts))
+    sys.exit(1 if device.batches else 0)
 
 asyncio.run(main())
