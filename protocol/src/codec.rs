@@ -71,27 +71,29 @@ pub fn read_type(text: &str) -> Result<Cow<'_, str>, DecodeError> {
 }
 
 fn malformed(text: &str, error: &serde_json::Error) -> DecodeError {
+    DecodeError::Malformed(explain(text, error))
+}
+
+/// The error in words, with a hint where the text is not JSON because of a number that is none.
+///
+/// Whether it is a syntax error is not asked: one inside a reading carries its place and counts as an error of data.
+fn explain(text: &str, error: &serde_json::Error) -> String {
     let mut problem = error.to_string();
-    if error.is_syntax() && ["NaN", "Infinity"].iter().any(|word| text.contains(word)) {
+    let is_json = || serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
+    if ["NaN", "Infinity"].iter().any(|word| text.contains(word)) && !is_json() {
         problem.push_str(" (NaN and Infinity are not JSON: leave such a reading out)");
     }
-    DecodeError::Malformed(problem)
+    problem
 }
 
 /// Reads the fields of a message whose type is known.
 pub fn read_fields<'a, T: Deserialize<'a>>(kind: &'static str, text: &'a str) -> Result<T, DecodeError> {
     serde_json::from_str(text).map_err(|e| {
-        if e.is_data() {
-            let number = serde_json::from_str::<Number>(text).ok().and_then(|n| n.seq);
-            DecodeError::BadField { kind, problem: e.to_string(), number }
-        } else {
-            match malformed(text, &e) {
-                DecodeError::Malformed(problem) => {
-                    DecodeError::BadField { kind, problem, number: find_seq(text) }
-                }
-                other => other,
-            }
-        }
+        let number = match serde_json::from_str::<Number>(text) {
+            Ok(number) => number.seq,
+            Err(_) => find_seq(text),
+        };
+        DecodeError::BadField { kind, problem: explain(text, &e), number }
     })
 }
 

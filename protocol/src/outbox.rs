@@ -36,14 +36,14 @@ struct Entry {
 /// Batches on their way to the hub.
 #[derive(Debug)]
 pub struct Outbox {
-    /// Not settled, oldest first; the first `sent` of them are written to the present connection.
+    /// Not settled, oldest first; those below `expected` are written to the present connection.
     entries: VecDeque<Entry>,
-    sent: usize,
     /// Written and then given up before the hub said what became of them: it may have them.
     ghosts: VecDeque<(Seq, u64)>,
-    /// Every batch up to here that the hub does not have is lost. Told by `skip`.
-    lost_through: Seq,
-    skip_told: Seq,
+    /// What the hub takes next, once it has read all that is written to the present connection. If that is not among
+    /// the entries, it will never come and is told by `skip`: it was given up, or refused for good and the hub went down
+    /// before it noted that, or acknowledged and the hub was restored from a backup.
+    expected: Seq,
     settled: Seq,
     next_seq: Seq,
     bytes: usize,
@@ -59,10 +59,8 @@ impl Outbox {
     pub const fn new(bytes_max: usize) -> Self {
         Self {
             entries: VecDeque::new(),
-            sent: 0,
             ghosts: VecDeque::new(),
-            lost_through: Seq(0),
-            skip_told: Seq(0),
+            expected: Seq(1),
             settled: Seq(0),
             next_seq: Seq(1),
             bytes: 0,
@@ -92,13 +90,11 @@ impl Outbox {
     fn give_up_oldest(&mut self) {
         let Some(entry) = self.entries.pop_front() else { return };
         self.bytes -= entry.text.len();
-        let maybe_stored = if self.connected { self.sent > 0 } else { entry.times_sent > 0 };
-        self.sent = self.sent.saturating_sub(1);
+        let maybe_stored = if self.connected { entry.seq < self.expected } else { entry.times_sent > 0 };
         if maybe_stored {
             self.ghosts.push_back((entry.seq, entry.readings));
         } else {
             self.counts.lost += entry.readings;
-            self.lost_through = entry.seq;
         }
     }
 
@@ -106,21 +102,19 @@ impl Outbox {
     pub fn on_welcome(&mut self, welcome: &Welcome) {
         self.connected = true;
         self.paused_until = None;
-        self.sent = 0;
         self.window = (welcome.limits.unacked_batches as usize).clamp(1, 65_536);
-        self.skip_told = welcome.acked_seq;
         self.settle(welcome.acked_seq);
+        self.settled = welcome.acked_seq;
+        self.expected = welcome.acked_seq.next();
         // What the hub does not have and neither do we.
-        for (seq, readings) in std::mem::take(&mut self.ghosts) {
+        for (_, readings) in std::mem::take(&mut self.ghosts) {
             self.counts.lost += readings;
-            self.lost_through = self.lost_through.max(seq);
         }
     }
 
     /// The connection is gone. Everything not settled will be written again on the next one.
     pub fn on_disconnected(&mut self) {
         self.connected = false;
-        self.sent = 0;
         self.paused_until = None;
     }
 
@@ -135,19 +129,14 @@ impl Outbox {
             let wait = refuse.retry_after_ms.unwrap_or(1_000).min(3_600_000) as i64 * 1_000;
             self.paused_until = Some(now.saturating_add(wait));
             // What was given up from the refused batch on, the hub does not have.
-            while let Some((seq, readings)) = self.ghosts.pop_back_if(|(seq, _)| *seq >= refuse.seq) {
+            while let Some((_, readings)) = self.ghosts.pop_back_if(|(seq, _)| *seq >= refuse.seq) {
                 self.counts.lost += readings;
-                self.lost_through = self.lost_through.max(seq);
             }
-            self.skip_told = self.skip_told.min(Seq(refuse.seq.0.saturating_sub(1)));
-            self.sent = self.sent.min(self.entries.partition_point(|e| e.seq < refuse.seq));
+            self.expected = self.expected.min(refuse.seq);
         } else if let Ok(index) = self.entries.binary_search_by_key(&refuse.seq, |e| e.seq) {
             if let Some(entry) = self.entries.remove(index) {
                 self.bytes -= entry.text.len();
                 self.counts.refused += entry.readings;
-                if index < self.sent {
-                    self.sent -= 1;
-                }
             }
         } else if let Some(index) = self.ghosts.iter().position(|(seq, _)| *seq == refuse.seq)
             && let Some((_, readings)) = self.ghosts.remove(index)
@@ -168,35 +157,37 @@ impl Outbox {
 
     fn settle(&mut self, through: Seq) {
         self.settled = self.settled.max(through);
+        self.expected = self.expected.max(through.next());
         while let Some((_, readings)) = self.ghosts.pop_front_if(|(seq, _)| *seq <= through) {
             self.counts.acked += readings;
         }
         while let Some(entry) = self.entries.pop_front_if(|entry| entry.seq <= through) {
             self.bytes -= entry.text.len();
             self.counts.acked += entry.readings;
-            self.sent = self.sent.saturating_sub(1);
         }
     }
 
     /// The next text to write at `now`, or `None` if there is nothing to write yet.
     pub fn poll(&mut self, now: i64) -> Option<String> {
-        if !self.connected || self.ghosts.len() + self.sent >= self.window {
-            return None;
-        }
-        if self.paused_until.is_some_and(|until| now < until) {
+        if !self.connected || self.paused_until.is_some_and(|until| now < until) {
             return None;
         }
         self.paused_until = None;
-        if self.lost_through > self.skip_told {
+        let written = self.entries.partition_point(|e| e.seq < self.expected);
+        if self.ghosts.len() + written >= self.window {
+            return None;
+        }
+        let entry = self.entries.get_mut(written)?;
+        if entry.seq > self.expected {
             // Only with nothing in flight: a refusal that crosses a skip on the line would be about the wrong batches.
-            if self.sent > 0 || !self.ghosts.is_empty() || self.skip_told > self.settled {
+            if self.expected > self.settled.next() {
                 return None;
             }
-            self.skip_told = self.lost_through;
-            return Some(DeviceMessage::Skip(Skip { seq: self.lost_through }).encode());
+            let skip = Skip { seq: Seq(entry.seq.0 - 1) };
+            self.expected = entry.seq;
+            return Some(DeviceMessage::Skip(skip).encode());
         }
-        let entry = self.entries.get_mut(self.sent)?;
-        self.sent += 1;
+        self.expected = entry.seq.next();
         entry.times_sent += 1;
         if entry.times_sent > 1 {
             self.counts.batches_resent += 1;

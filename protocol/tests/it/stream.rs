@@ -1,6 +1,6 @@
 //! An outbox and an inbox joined by a line that breaks, with a store that is sometimes full and sometimes forgets.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use protocol::device::{Ack, DeviceMessage, HubToDevice, Point, Refuse, Welcome};
 use protocol::inbox::{Inbox, Ticket, Verdict};
@@ -47,6 +47,9 @@ struct Run {
     acked_seen: u64,
     /// Whether the device sometimes writes a batch twice.
     stutters: bool,
+    /// Whether the hub sometimes refuses a batch for good.
+    refuses: bool,
+    refused: BTreeSet<u64>,
 }
 
 impl Run {
@@ -63,6 +66,8 @@ impl Run {
             window,
             acked_seen: 0,
             stutters,
+            refuses: false,
+            refused: BTreeSet::new(),
         }
     }
 
@@ -112,6 +117,17 @@ impl Run {
         let Some(text) = up.pop_front() else { return };
         match DeviceMessage::decode(&text).unwrap() {
             DeviceMessage::Readings(batch) => match inbox.on_batch(batch.seq) {
+                Verdict::Take(ticket) if self.refuses && self.rng.random_bool(0.1) => {
+                    self.refused.insert(batch.seq.0);
+                    // As the hub does: told at once, and settled when the store has noted it.
+                    down.push_back(HubToDevice::Refuse(Refuse {
+                        seq: batch.seq,
+                        code: RefuseCode::BadTime,
+                        message: "never".into(),
+                        retry_after_ms: None,
+                    }));
+                    ingest.push_back((ticket, true));
+                }
                 Verdict::Take(ticket) => ingest.push_back((ticket, false)),
                 Verdict::OutOfOrder { expected } => down.push_back(HubToDevice::Refuse(Refuse {
                     seq: expected,
@@ -221,4 +237,42 @@ fn a_full_outbox_loses_the_oldest_and_says_exactly_how_many() {
         any_lost |= counts.lost > 0;
     }
     assert!(any_lost, "the outbox was never full: this test proves nothing");
+}
+
+#[test]
+fn a_batch_refused_for_good_never_blocks_those_behind_it() {
+    for seed in 0..500 {
+        let mut run = Run::new(seed, usize::MAX, true);
+        run.refuses = true;
+        for _ in 0..3_000 {
+            run.step(false);
+        }
+        run.finish();
+        let counts = run.outbox.counts();
+        assert_eq!(counts.pushed, counts.acked + counts.refused, "seed {seed}: {counts:?}");
+        assert!(run.disk.batches.is_sorted_by(|a, b| a < b), "seed {seed}");
+        let stored: BTreeSet<u64> = run.disk.batches.iter().copied().collect();
+        let missing: Vec<u64> =
+            (1..run.next_value).filter(|n| !stored.contains(n) && !run.refused.contains(n)).collect();
+        assert_eq!(missing, [0_u64; 0], "seed {seed}: neither stored nor refused");
+    }
+}
+
+#[test]
+fn a_hub_restored_from_a_backup_is_told_what_it_will_not_get_again() {
+    for seed in 0..200 {
+        let mut run = Run::new(seed, usize::MAX, false);
+        for _ in 0..1_000 {
+            run.step(false);
+        }
+        run.finish();
+        // The backup holds the first half only, and the device has forgotten what was acknowledged.
+        run.link = None;
+        run.outbox.on_disconnected();
+        run.disk.last /= 2;
+        run.disk.batches.retain(|n| *n <= run.disk.last);
+        let seq = run.outbox.push(point(run.next_value));
+        run.finish();
+        assert_eq!(run.disk.batches.last(), Some(&seq.0), "seed {seed}");
+    }
 }
