@@ -71,7 +71,7 @@ pub(crate) fn find(
     let mut statement = connection.prepare_cached(
         "SELECT block_id, first_at, last_at, count, position, piece, min, max, sum, first, last FROM block
          WHERE series_id = ?1 AND first_at >= ?2 AND first_at < ?3 AND last_at >= ?4 AND position <= ?5
-         ORDER BY first_at, position",
+         ORDER BY first_at",
     )?;
     // No block reaches beyond its day.
     let mut rows = statement.query((series.0, Step::D1.floor(from).0, to.0, from.0, through.0))?;
