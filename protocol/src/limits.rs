@@ -46,6 +46,8 @@ pub const HISTORY_POINTS_PER_MESSAGE: usize = 10_000;
 pub const HISTORY_POINTS_MAX: usize = 1_000_000;
 /// Most messages a second that a subscription may ask for.
 pub const MAX_HZ: f64 = 60.0;
+/// Fewest messages a second that a subscription may ask for: one in 1000 seconds.
+pub const MIN_HZ: f64 = 0.001;
 /// Messages a second of a subscription that does not ask.
 pub const DEFAULT_HZ: f64 = 10.0;
 /// Time between two pings of the hub, in seconds.
