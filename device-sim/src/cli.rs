@@ -1,0 +1,305 @@
+//! The command line: what can be asked for, and what is done for it.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+use client::{Endpoint, TokenRole};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use crate::faults::{FaultPlan, Outage};
+use crate::fleet::{Fleet, FleetConfig};
+use crate::kinds::DeviceKind;
+use crate::load::{self, LoadConfig};
+use crate::printer::{self, Progress};
+
+/// Time between two looks at a running fleet.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Simulates a fleet of devices, or measures what a hub takes.
+#[derive(Debug, Parser)]
+#[command(name = "device-sim", version)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs a fleet that behaves like a real one.
+    Run(Run),
+    /// Sends as fast as the hub acknowledges.
+    Load(Load),
+}
+
+/// Where the hub is, and how to be let in.
+#[derive(Debug, Args)]
+struct Hub {
+    #[arg(
+        long = "hub",
+        value_name = "URL",
+        help = "The hub [default: $TELEMETRY_HUB, else ws://127.0.0.1:7878]"
+    )]
+    url: Option<String>,
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        help = "The fleet's token [default: $TELEMETRY_TOKEN, else fleet.token in the data folder of a hub on this machine]"
+    )]
+    token: Option<String>,
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        help = "The hub's data folder [default: $TELEMETRY_DATA, else where a hub keeps it]"
+    )]
+    data: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct Run {
+    #[command(flatten)]
+    hub: Hub,
+    /// How many devices
+    #[arg(long, short = 'n', default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    devices: u32,
+    /// Kinds of devices, in turn; all of them if left out
+    #[arg(long, value_delimiter = ',')]
+    kinds: Vec<DeviceKind>,
+    /// Multiplies how often everything is measured
+    #[arg(long, default_value_t = 1.0, value_parser = above_zero)]
+    rate: f64,
+    /// How fast time passes for the models
+    #[arg(long, default_value_t = 1.0, value_parser = above_zero)]
+    speed: f64,
+    /// What everything but epochs is drawn from
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Time between two messages of a device
+    #[arg(long, default_value = "200ms", value_parser = duration)]
+    batch: Duration,
+    /// Bytes that a device holds until they are acknowledged
+    #[arg(long, default_value_t = client::device::OUTBOX_BYTES)]
+    outbox_bytes: usize,
+    /// Text before every device id
+    #[arg(long, default_value = "")]
+    prefix: String,
+    /// Stops after this time; otherwise at Ctrl-C
+    #[arg(long, value_parser = duration)]
+    duration: Option<Duration>,
+    /// How long the stop waits for the last acks
+    #[arg(long, default_value = "10s", value_parser = duration)]
+    drain: Duration,
+    /// Connections that break, per device and minute
+    #[arg(long, value_name = "RATE", default_value_t = 0.0, value_parser = not_negative)]
+    disconnects: f64,
+    /// Devices that fall silent and keep their connection, per device and minute
+    #[arg(long, value_name = "RATE", default_value_t = 0.0, value_parser = not_negative)]
+    silences: f64,
+    /// How long a silence takes
+    #[arg(long, value_name = "TIME", default_value = "40s", value_parser = duration)]
+    silence: Duration,
+    /// Reboots that forget what was not acknowledged and start a new epoch, per device and minute
+    #[arg(long, value_name = "RATE", default_value_t = 0.0, value_parser = not_negative)]
+    reboots: f64,
+    /// Share of messages that are sent twice, 0 to 1
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
+    duplicates: f64,
+    /// Largest error of a device's clock, either way
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration)]
+    clock_skew: Duration,
+    /// All devices are offline from a time for a time, and then send everything at once: 30s+20s
+    #[arg(long, value_name = "AT+LENGTH", value_parser = outage)]
+    outage: Vec<Outage>,
+    /// Prints the report as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct Load {
+    #[command(flatten)]
+    hub: Hub,
+    /// How many connections, each a device
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    connections: u32,
+    /// Readings in one message
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=4_096))]
+    readings_per_message: u32,
+    /// Messages of one connection that wait for their ack at a time
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=256))]
+    in_flight: u32,
+    /// Series of one connection
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=256))]
+    series: u32,
+    /// How long to send
+    #[arg(long, default_value = "10s", value_parser = duration)]
+    duration: Duration,
+    /// Prints the report as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Hub {
+    fn endpoint(&self) -> anyhow::Result<Endpoint> {
+        let (url, token) = (self.url.as_deref(), self.token.as_deref());
+        Ok(Endpoint::find(url, TokenRole::Device, token, self.data.as_deref())?)
+    }
+}
+
+/// Does what was asked for. The exit code is 0 only if every reading arrived.
+pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    // The WebSocket library logs whole requests, tokens included, at trace.
+    let quiet = ["tungstenite=info", "tokio_tungstenite=info"].into_iter().filter_map(|d| d.parse().ok());
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    let filter = quiet.fold(filter, EnvFilter::add_directive);
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    match arguments.command {
+        Command::Run(run) => run_fleet(run).await,
+        Command::Load(load) => run_load(load).await,
+    }
+}
+
+async fn run_fleet(run: Run) -> anyhow::Result<ExitCode> {
+    let mut config = FleetConfig {
+        seed: run.seed,
+        rate: run.rate,
+        speed: run.speed,
+        batch_interval: run.batch.max(Duration::from_millis(1)),
+        outbox_bytes: run.outbox_bytes,
+        drain: run.drain,
+        prefix: run.prefix,
+        faults: FaultPlan {
+            disconnects: run.disconnects,
+            silences: run.silences,
+            silence: run.silence,
+            reboots: run.reboots,
+            duplicates: run.duplicates,
+            clock_skew: run.clock_skew,
+            outages: run.outage,
+        },
+        ..FleetConfig::new(run.hub.endpoint()?, run.devices as usize)
+    };
+    if !run.kinds.is_empty() {
+        config.kinds = run.kinds;
+    }
+    let (mut interrupt, mut terminate) = signals()?;
+    let fleet = Fleet::start(&config)?;
+    let mut progress = Progress::new();
+    let mut looks = tokio::time::interval(LOOK_EVERY);
+    let end = async {
+        match run.duration {
+            Some(duration) => tokio::time::sleep(duration).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::pin!(end);
+    loop {
+        tokio::select! {
+            () = &mut end => break,
+            _ = interrupt.recv() => break,
+            _ = terminate.recv() => break,
+            _ = looks.tick() => {
+                let report = fleet.report();
+                progress.show(&report.line());
+                if report.gave_up == report.devices {
+                    break;
+                }
+            }
+        }
+    }
+    progress.end();
+    let report = fleet.stop().await;
+    let text = if run.json { serde_json::to_string_pretty(&report)? } else { report.to_string() };
+    printer::result(&text);
+    Ok(if report.is_complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn run_load(load: Load) -> anyhow::Result<ExitCode> {
+    let config = LoadConfig {
+        endpoint: load.hub.endpoint()?,
+        connections: load.connections,
+        readings_per_message: load.readings_per_message,
+        in_flight: load.in_flight,
+        series: load.series,
+        duration: load.duration,
+    };
+    let report = load::run(config).await?;
+    let text = if load.json { serde_json::to_string_pretty(&report)? } else { report.to_string() };
+    printer::result(&text);
+    Ok(if report.waiting == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn signals() -> anyhow::Result<(Signal, Signal)> {
+    let interrupt = signal(SignalKind::interrupt()).context("Ctrl-C cannot be listened for")?;
+    let terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be listened for")?;
+    Ok((interrupt, terminate))
+}
+
+fn above_zero(text: &str) -> Result<f64, String> {
+    let number: f64 = text.parse().map_err(|e| format!("{e}"))?;
+    if number > 0.0 && number <= 1e6 {
+        Ok(number)
+    } else {
+        Err("must be above 0 and at most 1 000 000".into())
+    }
+}
+
+fn not_negative(text: &str) -> Result<f64, String> {
+    let number: f64 = text.parse().map_err(|e| format!("{e}"))?;
+    if (0.0..=6_000.0).contains(&number) { Ok(number) } else { Err("must be 0 to 6 000".into()) }
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let number: f64 = text.parse().map_err(|e| format!("{e}"))?;
+    if (0.0..=1.0).contains(&number) { Ok(number) } else { Err("must be 0 to 1".into()) }
+}
+
+/// Reads `250ms`, `10s`, `5m`, `1h`; a bare number is seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    let text = text.trim();
+    let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let seconds = match unit {
+        "ms" => 0.001,
+        "" | "s" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3_600.0,
+        other => return Err(format!("{other:?} is not a unit of time: give ms, s, m or h")),
+    };
+    let number: f64 = number.trim().parse().map_err(|_| format!("{text:?} is not a time: give 30s, say"))?;
+    Duration::try_from_secs_f64(number * seconds).map_err(|e| e.to_string())
+}
+
+fn outage(text: &str) -> Result<Outage, String> {
+    let (at, length) = text.split_once('+').ok_or("give when it begins and how long it takes: 30s+20s")?;
+    Ok(Outage { at: duration(at)?, length: duration(length)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn times_are_read_with_and_without_their_unit() {
+        for (text, millis) in
+            [("250ms", 250), ("10s", 10_000), ("1.5m", 90_000), ("2h", 7_200_000), ("3", 3_000)]
+        {
+            assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        assert!(duration("10 parsecs").is_err());
+        assert!(duration("-1s").is_err());
+        let expected = Outage { at: Duration::from_secs(30), length: Duration::from_millis(500) };
+        assert_eq!(outage("30s+500ms"), Ok(expected));
+        assert!(outage("30s").is_err());
+    }
+}
