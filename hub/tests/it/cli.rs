@@ -74,10 +74,10 @@ async fn a_command_is_sent_and_the_exit_code_says_how_it_ended() {
     let hub = TestHub::process(&[]).await;
     let device = obedient(&hub).await;
     for (arguments, code, place) in [
-        (&["work", "speed=42.5", "how=soft", "--wait"][..], 0, "succeeded by device"),
-        (&["work"], 0, "queued by operator"),
-        (&["fail", "--wait"], 3, "failed by device: no pressure"),
-        (&["refuse", "--wait"], 3, "rejected by device: locked out"),
+        (&["work", "speed=42.5", "how=soft", "--wait"][..], 0, "succeeded by pump"),
+        (&["work"], 0, "queued by local operator"),
+        (&["fail", "--wait"], 3, "failed by pump: no pressure"),
+        (&["refuse", "--wait"], 3, "rejected by pump: locked out"),
         (&["work", "sped=1", "--wait"], 1, "args.sped"),
         (&["explode"], 1, "explode"),
         (&["work", "speed"], 1, "KEY=VALUE"),
@@ -87,7 +87,8 @@ async fn a_command_is_sent_and_the_exit_code_says_how_it_ended() {
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
         assert!(said.contains(place), "{arguments:?}: {said}");
     }
-    let output = hub.cli(&["command", "send", "pump", "work", "speed=1", "how=hard", "--wait", "--json"]).await;
+    let output =
+        hub.cli(&["command", "send", "pump", "work", "speed=1", "how=hard", "--wait", "--json"]).await;
     let last: Json = serde_json::from_str(stdout(&output).lines().last().unwrap()).unwrap();
     assert_eq!(last["result"], json!({"speed": 1, "how": "hard"}), "a value that is JSON is taken as such");
     let output = hub.cli(&["command", "send", "kettle", "work"]).await;
@@ -104,7 +105,18 @@ async fn tail_prints_as_many_readings_as_asked_for() {
     let hub = TestHub::process(&[]).await;
     let mut device = hub.welcomed("pump").await;
     let mut tail = program(hub.data());
-    tail.args(["tail", "--device", "pu*", "--metric", "count", "--count", "25", "--json", "--hub", &hub.url()]);
+    tail.args([
+        "tail",
+        "--device",
+        "pu*",
+        "--metric",
+        "count",
+        "--count",
+        "25",
+        "--json",
+        "--hub",
+        &hub.url(),
+    ]);
     let tail = tail.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let output = tail.wait_with_output();
     tokio::pin!(output);
@@ -142,7 +154,11 @@ async fn without_a_hub_or_a_token_the_error_says_what_to_do() {
     let url = hub.url();
     let output = hub.run(&["tail", "--hub", &url, "--token", "unknown"]).await;
     assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains("401") && stderr(&output).contains("unknown or revoked token"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("401") && stderr(&output).contains("unknown or revoked token"),
+        "{}",
+        stderr(&output)
+    );
     let output = hub.run(&["tail", "--hub", &url, "--token", &hub.token(Role::Fleet)]).await;
     assert!(stderr(&output).contains("403"), "{}", stderr(&output));
     let output = hub.run(&["tail", "--hub", "wss://127.0.0.1:1"]).await;

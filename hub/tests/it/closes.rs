@@ -2,6 +2,7 @@
 
 use protocol::limits::{DEVICE_MESSAGE_MAX_BYTES, VIEWER_MESSAGE_MAX_BYTES};
 use protocol::{DEVICE_PATH, VIEWER_PATH};
+use tokio::io::AsyncWriteExt as _;
 
 use crate::harness::{Role, TestHub};
 use crate::wire::{Bystander, Raw, frame, hello};
@@ -113,7 +114,9 @@ async fn a_ping_is_answered_with_its_payload_on_both_endpoints() {
 async fn the_close_handshake_of_a_client_is_answered_with_its_code() {
     let hub = TestHub::start().await;
     for (path, role) in [(DEVICE_PATH, Role::Fleet), (VIEWER_PATH, Role::Viewer)] {
-        for (sent, answered) in [(&b"\x03\xe8done"[..], 1000), (b"\x03\xe9going away", 1001), (b"\x0f\xa0", 4000)] {
+        for (sent, answered) in
+            [(&b"\x03\xe8done"[..], 1000), (b"\x03\xe9going away", 1001), (b"\x0f\xa0", 4000)]
+        {
             let mut peer = Raw::connect(&hub, path, role).await;
             if role == Role::Fleet {
                 peer.frame(TEXT, hello("pump").to_string().as_bytes()).await;
@@ -133,6 +136,49 @@ async fn the_close_handshake_of_a_client_is_answered_with_its_code() {
         }
         assert_eq!(peer.next().await, None);
     }
+}
+
+#[tokio::test]
+async fn i_5_floods_of_frames_that_cost_nothing_to_send_disturb_nobody() {
+    let hub = TestHub::process(&[]).await;
+    let mut bystander = Bystander::join(&hub).await;
+    for (what, first, rest) in [
+        ("pings whose pongs are not read", frame(PING, &[b'x'; 125]), frame(PING, &[b'x'; 125])),
+        ("fragments of nothing", frame(0x01, b""), frame(0x00, b"")),
+        ("empty messages", frame(TEXT, b""), frame(TEXT, b"")),
+    ] {
+        let mut rude = Raw::connect(&hub, DEVICE_PATH, Role::Fleet).await;
+        rude.frame(TEXT, hello("rude").to_string().as_bytes()).await;
+        rude.bytes(&first).await;
+        let many = rest.repeat(1_000);
+        let flood = async {
+            for _ in 0..100 {
+                if rude.stream.write_all(&many).await.is_err() {
+                    break;
+                }
+            }
+            // The hub writes no more to one that does not read, and then reads no more of it.
+            std::future::pending::<()>().await;
+        };
+        let others = async {
+            for _ in 0..50 {
+                bystander.is_undisturbed().await;
+            }
+        };
+        tokio::select! {
+            () = flood => {}
+            () = others => {}
+        }
+        drop(rude);
+        assert!(memory_kib(&hub) < 128 * 1024, "{what}: {} KiB", memory_kib(&hub));
+    }
+}
+
+/// Memory of the program that is in use.
+fn memory_kib(hub: &TestHub) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", hub.process_id())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
 #[tokio::test]

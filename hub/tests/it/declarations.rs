@@ -70,11 +70,23 @@ async fn a_first_message_that_is_no_valid_hello_closes_with_4001_and_says_why() 
         (json!({"type": "hello", "device": long, "epoch": "1"}), "64"),
         (json!({"type": "hello", "device": "pump", "epoch": long}), "40"),
         (json!({"type": "hello", "device": "pump", "epoch": "1", "model": "x".repeat(257)}), "model"),
-        (json!({"type": "hello", "device": "pump", "epoch": "1", "metrics": [{"name": "a", "kind": "int"}]}), "int"),
-        (json!({"type": "hello", "device": "pump", "epoch": "1", "metrics": [{"name": "a"}, {"name": "a"}]}), "a"),
-        (json!({"type": "hello", "device": "pump", "epoch": "1", "metrics": [{"name": "a", "min": 2, "max": 1}]}), "min"),
+        (
+            json!({"type": "hello", "device": "pump", "epoch": "1", "metrics": [{"name": "a", "kind": "int"}]}),
+            "int",
+        ),
+        (
+            json!({"type": "hello", "device": "pump", "epoch": "1", "metrics": [{"name": "a"}, {"name": "a"}]}),
+            "a",
+        ),
+        (
+            json!({"type": "hello", "device": "pump", "epoch": "1", "metrics": [{"name": "a", "min": 2, "max": 1}]}),
+            "min",
+        ),
         (json!({"type": "hello", "device": "pump", "epoch": "1", "metrics": many}), "256"),
-        (json!({"type": "hello", "device": "pump", "epoch": "1", "commands": [{"name": "go", "timeout": 0}]}), "timeout"),
+        (
+            json!({"type": "hello", "device": "pump", "epoch": "1", "commands": [{"name": "go", "timeout": 0}]}),
+            "timeout",
+        ),
         (
             json!({"type": "hello", "device": "pump", "epoch": "1",
                 "commands": [{"name": "go", "params": [{"name": "how", "kind": "text", "choices": ["a"], "default": "b"}]}]}),

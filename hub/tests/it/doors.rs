@@ -4,8 +4,10 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use protocol::{DEVICE_PATH, SUBPROTOCOL, VIEWER_PATH};
 use serde_json::{Value as Json, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
-use crate::harness::{Role, TestHub, stdout};
+use crate::harness::{Role, TestHub, stdout, until, within};
 use crate::wire::{Bystander, Raw, hello, http, upgrade_request};
 
 #[tokio::test]
@@ -29,7 +31,7 @@ async fn i_12_each_door_opens_to_its_own_tokens_only() {
             assert_eq!(answer.status, status, "{whose} at {path}: {answer:?}");
             if status != 101 {
                 let body: Json = serde_json::from_str(&answer.body).unwrap();
-                assert!(body["error"].as_str().unwrap().contains("token"), "{answer:?}");
+                assert!(body["error"].as_str().unwrap().to_lowercase().contains("token"), "{answer:?}");
                 assert!(!answer.body.contains("bystander"), "nothing of the hub's is told: {answer:?}");
             }
             assert_eq!(answer.head.contains("www-authenticate: bearer"), status == 401, "{answer:?}");
@@ -80,7 +82,12 @@ async fn a_request_that_is_no_upgrade_of_ours_is_refused_with_the_right_status_a
         ("no subprotocol", with(&subprotocol, ""), 400, SUBPROTOCOL),
         ("no key", with(key, ""), 400, "Sec-WebSocket-Key"),
         ("a short key", with(key, "Sec-WebSocket-Key: dGVsZW1ldHJ5\r\n"), 400, "Sec-WebSocket-Key"),
-        ("a key that is not base64", with("dGVsZW1ldHJ5LWh1Yi12MQ==", "!GVsZW1ldHJ5LWh1Yi12MQ=="), 400, "Sec-WebSocket-Key"),
+        (
+            "a key that is not base64",
+            with("dGVsZW1ldHJ5LWh1Yi12MQ==", "!GVsZW1ldHJ5LWh1Yi12MQ=="),
+            400,
+            "Sec-WebSocket-Key",
+        ),
         ("version 8", with("Version: 13", "Version: 8"), 426, "13"),
         ("no version", with("Sec-WebSocket-Version: 13\r\n", ""), 426, "13"),
         ("no Upgrade", with("Upgrade: websocket\r\n", ""), 426, "WebSocket"),
@@ -123,10 +130,34 @@ async fn the_subprotocol_is_found_in_a_list_and_names_are_read_in_any_case() {
 }
 
 #[tokio::test]
+async fn i_6_one_connection_too_many_is_dropped_and_those_that_are_there_stay() {
+    let hub = TestHub::process(&["--max-connections", "3"]).await;
+    let mut bystander = Bystander::join(&hub).await;
+    let second = Raw::connect(&hub, DEVICE_PATH, Role::Fleet).await;
+    let third = Raw::connect(&hub, VIEWER_PATH, Role::Viewer).await;
+    let mut fourth = TcpStream::connect(hub.address).await.unwrap();
+    let mut said = Vec::new();
+    // Dropped: in order, or reset.
+    drop(within("the hub to drop it", fourth.read_to_end(&mut said)).await);
+    assert_eq!(said, b"");
+    bystander.is_undisturbed().await;
+    drop((second, third));
+    until("room for another", async || {
+        let mut stream = TcpStream::connect(hub.address).await.unwrap();
+        stream.write_all(upgrade_request(DEVICE_PATH, &hub.token(Role::Fleet)).as_bytes()).await.is_ok()
+            && stream.read_u8().await.is_ok()
+    })
+    .await;
+    bystander.is_undisturbed().await;
+}
+
+#[tokio::test]
 async fn i_12_only_an_operator_adds_devices() {
     let hub = TestHub::start().await;
     let request = |id: &str, token: &str| {
-        format!("PUT /v1/devices/{id} HTTP/1.1\r\nHost: hub\r\nAuthorization: Bearer {token}\r\nContent-Length: 0\r\n\r\n")
+        format!(
+            "PUT /v1/devices/{id} HTTP/1.1\r\nHost: hub\r\nAuthorization: Bearer {token}\r\nContent-Length: 0\r\n\r\n"
+        )
     };
     for (role, status) in [(Role::Fleet, 403), (Role::Viewer, 403), (Role::Operator, 201)] {
         let answer = http(hub.address, request("pump", &hub.token(role)).as_bytes()).await;

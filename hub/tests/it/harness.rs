@@ -112,11 +112,8 @@ impl TestHub {
 
     /// Starts in this process, on the same address as before if there was one.
     pub(crate) async fn start_again(&mut self) {
-        let options = Options {
-            listen: Some(self.address),
-            data: Some(self.data().to_owned()),
-            ..Options::default()
-        };
+        let options =
+            Options { listen: Some(self.address), data: Some(self.data().to_owned()), ..Options::default() };
         let running = hub::start(Config::resolve(&options).unwrap()).await.unwrap();
         self.address = running.address;
         self.runs = Runs::Here(running);
@@ -200,14 +197,6 @@ impl TestHub {
         }
     }
 
-    /// What the program has logged since its last start.
-    pub(crate) fn log(&self) -> String {
-        match &self.runs {
-            Runs::There(process) => process.log.lock().unwrap().clone(),
-            Runs::Here(_) | Runs::Nowhere => panic!("only the program has a log of its own"),
-        }
-    }
-
     /// Kills the program, as `kill -9` does. Returns its log.
     pub(crate) async fn kill(&mut self) -> String {
         let Runs::There(mut process) = std::mem::replace(&mut self.runs, Runs::Nowhere) else {
@@ -217,10 +206,14 @@ impl TestHub {
         process.into_log().await
     }
 
+    pub(crate) fn process_id(&self) -> u32 {
+        let Runs::There(process) = &self.runs else { panic!("only the program is a process of its own") };
+        process.child.id().unwrap()
+    }
+
     /// Asks the program to stop, as `kill` does.
     pub(crate) fn terminate(&self) {
-        let Runs::There(process) = &self.runs else { panic!("only the program takes signals") };
-        let id = process.child.id().unwrap().to_string();
+        let id = self.process_id().to_string();
         assert!(std::process::Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
     }
 

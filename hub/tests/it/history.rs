@@ -55,7 +55,9 @@ struct Answered {
 }
 
 async fn ask(viewer: &mut Peer, series: i64, from: i64, to: i64, step: &str) -> Answered {
-    viewer.say(json!({"type": "history", "id": 9, "series": series, "from": from, "to": to, "step": step})).await;
+    viewer
+        .say(json!({"type": "history", "id": 9, "series": series, "from": from, "to": to, "step": step}))
+        .await;
     let mut answered = Answered { parts: 0, points: Vec::new(), buckets: Vec::new() };
     loop {
         let part = viewer.next_of("history").await;
@@ -113,16 +115,75 @@ async fn history_is_what_a_naive_computation_gives_raw_and_in_buckets_of_every_w
             assert_eq!(answered.buckets.len(), expected.len(), "{step} from {from} to {to}");
             for (found, (at, values)) in answered.buckets.iter().zip(&expected) {
                 let number = |i: usize| found[i].as_f64().unwrap();
-                assert_eq!((found[0].as_i64(), found[1].as_u64()), (Some(*at), Some(values.len() as u64)), "{step}");
+                assert_eq!(
+                    (found[0].as_i64(), found[1].as_u64()),
+                    (Some(*at), Some(values.len() as u64)),
+                    "{step}"
+                );
                 assert_eq!(number(2), values.iter().copied().fold(f64::INFINITY, f64::min), "{step}: min");
-                assert_eq!(number(3), values.iter().copied().fold(f64::NEG_INFINITY, f64::max), "{step}: max");
+                assert_eq!(
+                    number(3),
+                    values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+                    "{step}: max"
+                );
                 let mean = values.iter().sum::<f64>() / values.len() as f64;
                 assert!((number(4) - mean).abs() <= 1e-9 * mean.abs().max(1e6), "{step}: mean");
-                assert_eq!((number(5), number(6)), (values[0], values[values.len() - 1]), "{step}: first, last");
+                assert_eq!(
+                    (number(5), number(6)),
+                    (values[0], values[values.len() - 1]),
+                    "{step}: first, last"
+                );
             }
             assert_eq!(answered.parts, expected.len().div_ceil(10_000).max(1));
             assert_eq!(answered.points, Vec::<Json>::new());
         }
+    }
+}
+
+#[tokio::test]
+async fn a_number_comes_back_to_the_last_bit() {
+    let hub = TestHub::start().await;
+    let mut device = hub.welcomed("pump").await;
+    let numbers = [
+        0.1 + 0.2,
+        1.0 / 3.0,
+        -0.0,
+        f64::MIN_POSITIVE,
+        f64::MAX,
+        5e-324,
+        9_007_199_254_740_993.0,
+        1e23,
+        -273.15,
+    ];
+    // Written by Rust itself, which writes the shortest text that reads back as the same number.
+    let points: Vec<String> = numbers
+        .iter()
+        .zip(START..)
+        .map(|(number, at)| format!(r#"{{"at":{at},"values":{{"count":{number:?}}}}}"#))
+        .collect();
+    device.say_text(&format!(r#"{{"type":"readings","seq":1,"points":[{}]}}"#, points.join(","))).await;
+    device.acked(1).await;
+    let series = hub.series("pump", "count").await;
+    let stored = hub
+        .reader()
+        .raw(protocol::SeriesId(series), protocol::Timestamp(0), protocol::Timestamp::END_READING, usize::MAX)
+        .unwrap();
+    let (mut viewer, _) = hub.viewer(Role::Viewer).await;
+    viewer
+        .say(json!({"type": "history", "id": 1, "series": series, "from": START, "to": START + 100, "step": "raw"}))
+        .await;
+    let told = viewer.next_of("history").await;
+    for (i, number) in numbers.iter().enumerate() {
+        assert_eq!(
+            stored.points[i].1.as_number().unwrap().to_bits(),
+            number.to_bits(),
+            "{number:?} in the file"
+        );
+        assert_eq!(
+            told["points"][i][1].as_f64().unwrap().to_bits(),
+            number.to_bits(),
+            "{number:?} on the wire"
+        );
     }
 }
 
@@ -144,6 +205,12 @@ async fn booleans_count_as_1_and_0_in_buckets_and_texts_come_raw() {
         viewer.next_of("history").await
     };
     assert_eq!(ask(open, "1s").await["buckets"], json!([[START, 3, 0.0, 1.0, 2.0 / 3.0, 1.0, 1.0]]));
-    assert_eq!(ask(open, "raw").await["points"], json!([[START, true], [START + 1, false], [START + 2, true]]));
-    assert_eq!(ask(mode, "raw").await["points"], json!([[START, "idle"], [START + 1, ""], [START + 2, "läuft"]]));
+    assert_eq!(
+        ask(open, "raw").await["points"],
+        json!([[START, true], [START + 1, false], [START + 2, true]])
+    );
+    assert_eq!(
+        ask(mode, "raw").await["points"],
+        json!([[START, "idle"], [START + 1, ""], [START + 2, "läuft"]])
+    );
 }

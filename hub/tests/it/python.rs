@@ -43,13 +43,18 @@ async fn the_python_device_loses_nothing_over_a_restart_and_runs_its_command_onc
         .arg(hub.data().join(protocol::local::FLEET_TOKEN_FILE))
         .spawn()
         .unwrap();
-    until("some readings", async || hub.reader().stats().unwrap().readings >= 100).await;
+    let output = running.wait_with_output();
+    tokio::pin!(output);
+    tokio::select! {
+        () = until("some readings", async || hub.reader().stats().unwrap().readings >= 100) => {}
+        output = &mut output => panic!("the device ended early: {}", stderr(&output.unwrap())),
+    }
     hub.kill().await;
     hub.launch().await;
     let sent = hub.cli(&["command", "send", device.as_str(), "set_led", "on=true", "--wait"]).await;
     assert!(sent.status.success(), "{}{}", stdout(&sent), stderr(&sent));
 
-    let output = within("the device to end", running.wait_with_output()).await.unwrap();
+    let output = within("the device to end", output).await.unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
     let said: Json = serde_json::from_str(stdout(&output).lines().last().unwrap()).unwrap();
     let count = |name: &str| said[name].as_u64().unwrap();

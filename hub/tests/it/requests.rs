@@ -1,7 +1,7 @@
 //! What a viewer asks for and cannot have: an error with its id, that names the limit, and the connection stays.
 
 use protocol::limits;
-use serde_json::{Value as Json, json};
+use serde_json::json;
 
 use crate::harness::{Role, TestHub};
 use crate::wire::{Bystander, hello};
@@ -56,7 +56,11 @@ async fn each_bad_request_is_answered_with_an_error_that_has_its_id_and_names_th
     ] {
         viewer.say(request.clone()).await;
         let answer = viewer.next().await;
-        assert_eq!((&answer["type"], &answer["id"], &answer["code"]), (&json!("error"), &json!(5), &json!(code)), "{request}: {answer}");
+        assert_eq!(
+            (&answer["type"], &answer["id"], &answer["code"]),
+            (&json!("error"), &json!(5), &json!(code)),
+            "{request}: {answer}"
+        );
         assert!(answer["message"].as_str().unwrap().contains(place), "{request}: {answer}");
         bystander.is_undisturbed().await;
     }
@@ -96,12 +100,11 @@ async fn i_6_one_subscription_too_many_is_refused_and_replacing_one_is_not() {
 }
 
 #[tokio::test]
-async fn each_list_of_a_selection_may_hold_as_many_entries_as_the_limit_says() {
+async fn a_selection_may_hold_as_many_entries_as_the_limit_says() {
     let hub = TestHub::start().await;
     let (mut viewer, _) = hub.viewer(Role::Viewer).await;
-    let patterns: Vec<String> = (0..limits::SELECT_MAX).map(|n| format!("p{n}")).collect();
-    let series: Vec<Json> = (1..=limits::SELECT_MAX).map(|n| json!(n)).collect();
-    let select = json!({"devices": patterns, "metrics": patterns, "series": series});
+    let patterns: Vec<String> = (2..limits::SELECT_MAX).map(|n| format!("p{n}")).collect();
+    let select = json!({"devices": patterns, "metrics": ["*"], "series": [1]});
     viewer.say(json!({"type": "subscribe", "id": 1, "select": select})).await;
     assert_eq!(viewer.next_of("subscribed").await["id"], 1);
 }

@@ -23,7 +23,9 @@ async fn read_all(viewer: &mut Peer) -> Told {
     while told.readings + told.omitted < TOTAL {
         let message = viewer.next_of("readings").await;
         assert_eq!(message.get("snapshot"), None);
-        for point in message["series"].as_array().unwrap().iter().flat_map(|s| s["points"].as_array().unwrap()) {
+        for point in
+            message["series"].as_array().unwrap().iter().flat_map(|s| s["points"].as_array().unwrap())
+        {
             told.readings += 1;
             let value = point[1].as_f64().unwrap() as i64;
             assert!(value > told.newest, "{value} after {}", told.newest);
@@ -42,6 +44,12 @@ async fn read_all(viewer: &mut Peer) -> Told {
 async fn subscribed(mut viewer: Peer) -> Peer {
     viewer.say(json!({"type": "subscribe", "id": 1, "max_hz": 60})).await;
     viewer.next_of("subscribed").await;
+    let snapshot = viewer.next_of("readings").await;
+    assert_eq!(
+        (&snapshot["snapshot"], &snapshot["series"]),
+        (&json!(true), &json!([])),
+        "there are none yet"
+    );
     viewer
 }
 

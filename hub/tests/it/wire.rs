@@ -289,7 +289,13 @@ impl Raw {
     /// The next frame: its first byte and its payload. `None`: the connection has ended.
     pub(crate) async fn next(&mut self) -> Option<(u8, Vec<u8>)> {
         within("a frame", async {
-            let first = self.stream.read_u8().await.ok()?;
+            let first = match self.stream.read_u8().await {
+                Ok(first) => first,
+                Err(end) => {
+                    assert_eq!(end.kind(), std::io::ErrorKind::UnexpectedEof, "TCP ends in order: {end}");
+                    return None;
+                }
+            };
             let length = match self.stream.read_u8().await.unwrap() {
                 126 => self.stream.read_u16().await.unwrap().into(),
                 127 => self.stream.read_u64().await.unwrap(),
