@@ -100,8 +100,10 @@ pub fn read_fields<'a, T: Deserialize<'a>>(kind: &'static str, text: &'a str) ->
 /// Finds the `seq` of a message that is not valid JSON further on: `{"type":"readings","seq":7,"points":[NaN`.
 fn find_seq(text: &str) -> Option<u64> {
     let rest = text.split_once("\"seq\"")?.1.trim_start().strip_prefix(':')?.trim_start();
-    let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
-    rest[..end].parse().ok()
+    let end = rest.find(|c: char| !c.is_ascii_digit())?;
+    let (digits, after) = rest.split_at(end);
+    // `1.5` and `1e3` are not the batch 1.
+    if after.trim_start().starts_with([',', '}']) { digits.parse().ok() } else { None }
 }
 
 /// A set of messages that one side sends, each with a type of its own.

@@ -195,6 +195,8 @@ fn a_batch_without_a_number_is_an_error_without_one() {
         "{\"type\":\"readings\",\"points\":[]}",
         "{\"type\":\"readings\",\"seq\":\"7\",\"points\":[]}",
         "{\"type\":\"readings\",\"seq\":-7,\"points\":[]}",
+        "{\"type\":\"readings\",\"seq\":7.5,\"points\":[]}",
+        "{\"type\":\"readings\",\"seq\":7e1,\"points\":[]}",
     ] {
         let Err(DecodeError::BadField { number, .. }) = RawReadings::decode(text) else { panic!("{text}") };
         assert_eq!(number, None, "{text}");
