@@ -32,6 +32,8 @@ use crate::session::{self, Peer, socket_config};
 
 /// Time from accepting a connection to a complete request head.
 const HEAD_DEADLINE: Duration = Duration::from_secs(10);
+/// Time that a request which is being read or answered gets when the hub stops.
+const LAST_REQUEST_DEADLINE: Duration = Duration::from_secs(1);
 /// Most headers of a request, and the buffer for its head. hyper's least buffer is 8 KiB.
 const HEADERS_MAX: usize = 64;
 const HEAD_MAX_BYTES: usize = 16 * 1024;
@@ -120,7 +122,10 @@ async fn serve_connection(
         result = connection.as_mut() => result,
         () = hub.stopping.cancelled() => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            match tokio::time::timeout(LAST_REQUEST_DEADLINE, connection).await {
+                Ok(result) => result,
+                Err(_) => return,
+            }
         }
     };
     if let Err(error) = result {
@@ -235,11 +240,16 @@ fn check_upgrade(request: &Request) -> Result<HeaderValue, Box<Response>> {
             "unknown subprotocol: Sec-WebSocket-Protocol must name one of: {SUBPROTOCOL}"
         )));
     }
-    // 16 bytes in base64 (RFC 6455, 4.1).
     match headers.get(header::SEC_WEBSOCKET_KEY) {
-        Some(key) if key.len() == 24 && key.as_bytes().ends_with(b"==") => Ok(key.clone()),
+        Some(key) if is_key(key.as_bytes()) => Ok(key.clone()),
         _ => Err(bad("Sec-WebSocket-Key must be 16 bytes in base64".into())),
     }
+}
+
+/// Whether these are 16 bytes in base64 (RFC 6455, 4.1).
+fn is_key(key: &[u8]) -> bool {
+    let digits = |part: &[u8]| part.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/'));
+    key.len() == 24 && key.strip_suffix(b"==").is_some_and(digits)
 }
 
 async fn upgrade(State(hub): State<Arc<Hub>>, mut request: Request, door: Door) -> Response {

@@ -122,8 +122,21 @@ pub async fn close(mut socket: Socket, end: &End) {
         }
     }
     // What the peer had on the line before it saw our close frame is read and dropped, so that its answer arrives.
-    let drain = async { while let Some(Ok(_)) = socket.next().await {} };
+    let drain = async {
+        while let Some(Ok(_)) = socket.next().await {}
+        linger(socket.get_mut()).await;
+    };
     drop(tokio::time::timeout(CLOSE_DEADLINE, drain).await);
+}
+
+/// Ends our half of TCP and drops what the peer still sends, until it ends its half. A socket that is closed with bytes
+/// unread is reset, and a reset may destroy a close frame that the peer has not read yet.
+pub(crate) async fn linger(stream: &mut TcpStream) {
+    use tokio::io::AsyncWriteExt as _;
+    if stream.shutdown().await.is_ok() {
+        // The connection is over either way.
+        drop(tokio::io::copy(stream, &mut tokio::io::sink()).await);
+    }
 }
 
 /// Heartbeat of one connection: when to ping, and when the peer is presumed gone.

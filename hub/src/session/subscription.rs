@@ -70,6 +70,16 @@ impl Subscription {
         self.due = now + self.period.max(Duration::from_millis(50));
     }
 
+    /// How many series it has chosen.
+    pub fn series(&self) -> u64 {
+        self.chosen.len() as u64
+    }
+
+    /// Whether parts of its snapshot are still to be sent.
+    pub const fn is_snapshot(&self) -> bool {
+        self.snapshot
+    }
+
     /// A series that appeared later.
     pub fn add_series(&mut self, series: SeriesId) {
         self.chosen.insert(series);

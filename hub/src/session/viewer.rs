@@ -15,15 +15,15 @@ use protocol::viewer::{
     CommandEvent, Commands, CommandsRequest, DeviceInfo, Devices, ErrorMessage, History, HistoryRequest,
     HubToViewer, Resolution, Role, Subscribe, Subscribed, ViewerMessage, ViewerWelcome,
 };
-use protocol::{CloseCode, ErrorCode, Timestamp};
+use protocol::{CloseCode, ErrorCode, Position, SeriesId, Timestamp, Value};
 use store::{CredentialRole, Since, StoreError};
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::protocol::Message;
 
 use super::subscription::Subscription;
-use super::{End, Heartbeat, Peer, Socket, close_frame, end_of};
+use super::{End, Heartbeat, Peer, Socket, close_frame, end_of, linger};
 use crate::clock;
 use crate::live::Commit;
 use crate::serve::Hub;
@@ -42,6 +42,8 @@ const CATCH_UP_ROWS: usize = 20_000;
 const CATCH_UP_MAX: i64 = 500_000;
 /// Commands told again to a viewer that fell behind.
 const COMMANDS_AGAIN: usize = 200;
+
+type Sink = SplitSink<Socket, Message>;
 
 /// Runs the session from the 101 to the close.
 pub async fn run(hub: Arc<Hub>, socket: Socket, peer: Peer) {
@@ -75,20 +77,27 @@ pub async fn run(hub: Arc<Hub>, socket: Socket, peer: Peer) {
     finish(stream, writing).await;
 }
 
-async fn write_all(mut sink: SplitSink<Socket, Message>, mut queue: mpsc::Receiver<Message>) {
+/// Returns the sink when there is nothing more to write, or no way.
+async fn write_all(mut sink: Sink, mut queue: mpsc::Receiver<Message>) -> Sink {
     while let Some(message) = queue.recv().await {
         match tokio::time::timeout(STUCK_DEADLINE, sink.send(message)).await {
             Ok(Ok(())) => {}
-            Ok(Err(_)) | Err(_) => return,
+            Ok(Err(_)) | Err(_) => break,
         }
     }
+    sink
 }
 
-async fn finish(mut stream: SplitStream<Socket>, writing: tokio::task::JoinHandle<()>) {
+async fn finish(mut stream: SplitStream<Socket>, writing: tokio::task::JoinHandle<Sink>) {
     let abort = writing.abort_handle();
     let drain = async {
-        drop(writing.await);
+        let sink = writing.await;
         while let Some(Ok(_)) = stream.next().await {}
+        if let Ok(sink) = sink
+            && let Ok(mut socket) = stream.reunite(sink)
+        {
+            linger(socket.get_mut()).await;
+        }
     };
     if tokio::time::timeout(super::CLOSE_DEADLINE, drain).await.is_err() {
         abort.abort();
@@ -113,6 +122,11 @@ fn refuse(id: u64, code: ErrorCode, message: impl Into<String>) -> ErrorMessage 
 }
 
 fn store_trouble(id: u64, error: &StoreError) -> ErrorMessage {
+    match error {
+        StoreError::Invalid(problem) => return refuse(id, ErrorCode::BadField, problem.clone()),
+        error if error.is_request() => return refuse(id, ErrorCode::BadField, error.to_string()),
+        _ => {}
+    }
     tracing::error!(%error, "a query failed");
     refuse(id, ErrorCode::Internal, error.to_string())
 }
@@ -120,7 +134,12 @@ fn store_trouble(id: u64, error: &StoreError) -> ErrorMessage {
 impl Session {
     async fn say(&self, message: impl Into<HubToViewer>) -> Result<(), End> {
         let text = Message::Text(message.into().encode().into());
-        self.out.send(text).await.map_err(|_| End::close(CloseCode::TooSlow))
+        tokio::select! {
+            biased;
+            sent = self.out.send(text) => sent.map_err(|_| End::close(CloseCode::TooSlow)),
+            // The viewer does not read: that must not hold up the stop.
+            () = self.hub.stopping.cancelled() => Err(End::close(CloseCode::GoingAway)),
+        }
     }
 
     /// Serves until the hub stops.
@@ -150,15 +169,25 @@ impl Session {
                     Some(Err(error)) => return Err(end_of(&error)),
                     None => return Err(End::Gone("connection lost".into())),
                 },
-                commit = commits.recv() => match commit {
-                    Ok(commit) => self.take(&commit),
-                    Err(RecvError::Lagged(_)) => self.catch_up_all().await,
-                    Err(RecvError::Closed) => return Ok(()),
+                commit = commits.recv() => {
+                    // A new series is told of before its first reading is committed: hear of it first.
+                    loop {
+                        match changes.try_recv() {
+                            Ok(device) => self.device_changed(&device).await?,
+                            Err(TryRecvError::Lagged(_)) => self.devices_again().await?,
+                            Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+                        }
+                    }
+                    match commit {
+                        Ok(commit) => self.take(&commit),
+                        Err(RecvError::Lagged(_)) => self.catch_up_all().await,
+                        Err(RecvError::Closed) => return Ok(()),
+                    }
                 },
                 () = tokio::time::sleep_until(sleep_until), if due.is_some() => self.flush(),
                 change = changes.recv() => match change {
                     Ok(device) => self.device_changed(&device).await?,
-                    Err(RecvError::Lagged(_)) => self.say_devices().await?,
+                    Err(RecvError::Lagged(_)) => self.devices_again().await?,
                     Err(RecvError::Closed) => return Ok(()),
                 },
                 command = commands.recv() => match command {
@@ -263,6 +292,14 @@ impl Session {
         Ok(())
     }
 
+    /// Changes of devices ran past this session: all are told again.
+    async fn devices_again(&mut self) -> Result<(), End> {
+        for subscription in self.subscriptions.values_mut() {
+            choose_again(&self.hub, subscription);
+        }
+        self.say_devices().await
+    }
+
     async fn device_changed(&mut self, device: &DeviceInfo) -> Result<(), End> {
         for subscription in self.subscriptions.values_mut() {
             for metric in &device.metrics {
@@ -313,7 +350,7 @@ impl Session {
         let since = request.since;
         let mut resumed = false;
         let mut subscription =
-            Subscription::new(request, chosen.clone(), since.unwrap_or_default(), max_hz, Instant::now());
+            Subscription::new(request, chosen, since.unwrap_or_default(), max_hz, Instant::now());
         if let Some(since) = since {
             resumed = catch_up(&self.hub, &mut subscription).await;
             if resumed {
@@ -321,10 +358,19 @@ impl Session {
             }
         }
         if !resumed {
-            let (position, latest) = self.hub.live.latest(&chosen);
+            let (position, latest) = latest(&self.hub, &mut subscription);
             subscription = subscription.restart(position);
             subscription.fill_snapshot(latest);
+            let series = subscription.series();
             self.say(Subscribed { id, series, position, resumed }).await?;
+            // At once, so that nothing new is taken for a part of the snapshot.
+            loop {
+                let part = subscription.message(READINGS_PER_MESSAGE, Instant::now());
+                self.say(part).await?;
+                if !subscription.is_snapshot() {
+                    break;
+                }
+            }
         }
         self.subscriptions.insert(id, subscription);
         Ok(Ok(()))
@@ -340,8 +386,7 @@ impl Session {
     async fn catch_up_all(&mut self) {
         for subscription in self.subscriptions.values_mut() {
             if !catch_up(&self.hub, subscription).await {
-                let chosen = self.hub.directory.select(&subscription.select);
-                let (position, latest) = self.hub.live.latest(&chosen);
+                let (position, latest) = latest(&self.hub, subscription);
                 let missed = position.0.saturating_sub(subscription.position.0).max(0) as u64;
                 subscription.omit(missed, Timestamp(0), clock::now());
                 subscription.position = position;
@@ -411,6 +456,26 @@ impl Session {
     }
 }
 
+/// Adds the series that appeared since the subscription last chose.
+fn choose_again(hub: &Hub, subscription: &mut Subscription) {
+    for series in hub.directory.select(&subscription.select) {
+        subscription.add_series(series);
+    }
+}
+
+/// The latest reading of each series of a subscription, and the position up to which that is so.
+fn latest(hub: &Hub, subscription: &mut Subscription) -> (Position, Vec<(SeriesId, Timestamp, Value)>) {
+    loop {
+        let chosen = hub.directory.select(&subscription.select);
+        let (position, latest) = hub.live.latest(&chosen);
+        // A series that appeared in between may have readings up to that position, which would be passed over.
+        if hub.directory.select(&subscription.select).len() == chosen.len() {
+            choose_again(hub, subscription);
+            return (position, latest);
+        }
+    }
+}
+
 /// Reads what a subscription missed from the store. False: it is too much, or not there any more in this order.
 async fn catch_up(hub: &Hub, subscription: &mut Subscription) -> bool {
     loop {
@@ -420,6 +485,8 @@ async fn catch_up(hub: &Hub, subscription: &mut Subscription) -> bool {
         }
         match hub.readers.read(move |reader| reader.since(after, CATCH_UP_ROWS)).await {
             Ok(Since::Rows { rows, last }) => {
+                // Whatever has readings was in the directory before.
+                choose_again(hub, subscription);
                 subscription.take_commit(last, rows.iter().map(|(position, row)| (*position, row)));
                 if rows.len() < CATCH_UP_ROWS {
                     return true;
