@@ -27,10 +27,10 @@ static PANICS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 /// Waits for `work`, but not for ever.
 pub(crate) async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(DEADLINE, work).await {
-        Ok(done) => done,
-        Err(_) => panic!("waited {} s for {what}", DEADLINE.as_secs()),
-    }
+    let Ok(done) = tokio::time::timeout(DEADLINE, work).await else {
+        panic!("waited {} s for {what}", DEADLINE.as_secs())
+    };
+    done
 }
 
 /// Asks again and again until the answer is yes.
