@@ -1,9 +1,9 @@
 //! Paints charts of made-up readings into PNG files, without a window: `--example charts -- FOLDER`.
 
-#[path = "../testkit/mod.rs"]
-mod testkit;
 #[path = "../testkit/fixtures.rs"]
 mod fixtures;
+#[path = "../testkit/mod.rs"]
+mod testkit;
 
 use std::path::{Path, PathBuf};
 
@@ -47,6 +47,7 @@ fn paint(
     let mut cache = ChartCache::default();
     let mut harness = Harness::builder()
         .with_size(size)
+        .with_theme(if choice == ThemeChoice::Light { egui::Theme::Light } else { egui::Theme::Dark })
         .renderer(SoftRenderer::default())
         .with_context_setup(move |ctx| theme::install(ctx, choice))
         .build_ui(|ui| {

@@ -3,6 +3,7 @@
 //! `cargo run -p dashboard --example screenshot -- --hub ws://127.0.0.1:7878 --data DIR --out dashboard.png --wait 20`
 
 #[path = "../testkit/mod.rs"]
+#[expect(unreachable_pub, reason = "the same files are a module of other binaries")]
 mod testkit;
 
 use std::path::PathBuf;
@@ -104,7 +105,8 @@ fn main() -> anyhow::Result<()> {
             prepared = true;
             prepare(&mut harness, &arguments)?;
         }
-        if begin.elapsed().as_secs_f64() >= arguments.send_at && harness.state().model().connection.may_send() {
+        if begin.elapsed().as_secs_f64() >= arguments.send_at && harness.state().model().connection.may_send()
+        {
             for command in to_send.take().into_iter().flatten() {
                 send(&mut harness, command)?;
             }

@@ -95,9 +95,11 @@ impl Pace {
     /// Wakes a window at this pace, or at once for what is urgent.
     pub fn waker(&self, ctx: egui::Context) -> Waker {
         let pace = self.clone();
-        Arc::new(move |urgent| {
-            if urgent { ctx.request_repaint() } else { ctx.request_repaint_after(pace.get()) }
-        })
+        Arc::new(
+            move |urgent| {
+                if urgent { ctx.request_repaint() } else { ctx.request_repaint_after(pace.get()) }
+            },
+        )
     }
 }
 
@@ -281,8 +283,9 @@ impl App {
 
     /// A frame for readings at most every pixel of time, and not faster than can be read.
     fn set_pace(&self, ctx: &egui::Context) {
-        let (focused, hidden) =
-            ctx.input(|i| (i.focused, i.viewport().minimized == Some(true) || i.viewport().occluded == Some(true)));
+        let (focused, hidden) = ctx.input(|i| {
+            (i.focused, i.viewport().minimized == Some(true) || i.viewport().occluded == Some(true))
+        });
         let pixel = self.model.viewport.width() as f64 / f64::from(self.chart_width.max(1.0));
         let pace = if self.model.viewport.is_following() {
             Duration::from_micros(pixel.max(0.0) as u64).clamp(PACE_MIN, PACE_MAX)
@@ -368,9 +371,12 @@ impl eframe::App for App {
         });
         if model.selection.is_some() {
             let frame = panel.inner_margin(Margin { left: 14, right: 14, top: 12, bottom: 0 });
-            Panel::right("device").default_size(340.0).size_range(280.0..=560.0).frame(frame).show(ui, |ui| {
-                device::device(ui, model, actions);
-            });
+            Panel::right("device").default_size(340.0).size_range(280.0..=560.0).frame(frame).show(
+                ui,
+                |ui| {
+                    device::device(ui, model, actions);
+                },
+            );
         }
         Panel::bottom("status").exact_size(tokens::STATUS_BAR).frame(side(12, 12)).show(ui, |ui| {
             status_bar::status_bar(ui, model, held, *frame_time);

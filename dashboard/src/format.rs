@@ -181,10 +181,8 @@ pub fn full(at: Timestamp, zone: &TimeZone) -> String {
 }
 
 fn strftime(at: Timestamp, zone: &TimeZone, pattern: &str) -> String {
-    jiff::Timestamp::from_microsecond(at.micros()).map_or_else(
-        |_| "–".to_owned(),
-        |t| t.to_zoned(zone.clone()).strftime(pattern).to_string(),
-    )
+    jiff::Timestamp::from_microsecond(at.micros())
+        .map_or_else(|_| "–".to_owned(), |t| t.to_zoned(zone.clone()).strftime(pattern).to_string())
 }
 
 /// A name as a person reads it: `set_target` is "Set target".

@@ -73,13 +73,7 @@ pub struct Layout {
 
 impl Default for Layout {
     fn default() -> Self {
-        Self {
-            tree: Tree::empty(tree_id()),
-            next_chart: 1,
-            automatic: true,
-            matched: None,
-            changed: false,
-        }
+        Self { tree: Tree::empty(tree_id()), next_chart: 1, automatic: true, matched: None, changed: false }
     }
 }
 
@@ -160,15 +154,24 @@ impl Layout {
         self.matched = Some(devices.revision());
         if self.automatic && devices.is_complete() {
             let charts = first_charts(devices);
-            let same = self.charts().count() == charts.len()
-                && self.charts().all(|p| charts.contains(&p.names));
+            let same =
+                self.charts().count() == charts.len() && self.charts().all(|p| charts.contains(&p.names));
             if !same {
                 self.build(charts);
             }
         }
+        let mut titles: BTreeMap<String, usize> = BTreeMap::new();
+        for pane in self.charts().filter(|p| p.title.is_none()) {
+            *titles.entry(title(pane, devices)).or_default() += 1;
+        }
         for tile in self.tree.tiles.tiles_mut() {
             if let Tile::Pane(pane) = tile {
                 pane.spec = resolve(pane, devices);
+                // Two charts of one name are told apart by what their devices are called.
+                let made = title(pane, devices);
+                if pane.title.is_none() && titles.get(&made).is_some_and(|n| *n > 1) {
+                    pane.spec.title = common_name(pane).map(|name| format!("{made} · {name}"));
+                }
             }
         }
     }
@@ -200,7 +203,8 @@ impl Layout {
             Action::AddToChart { chart, series } => {
                 let names = names_of(&[*series], devices);
                 self.edit(*chart, |pane| {
-                    pane.names.extend(names.into_iter().filter(|n| !pane.names.contains(n)).collect::<Vec<_>>());
+                    pane.names
+                        .extend(names.into_iter().filter(|n| !pane.names.contains(n)).collect::<Vec<_>>());
                 });
             }
             Action::RemoveFromChart { chart, series } => {
@@ -253,7 +257,11 @@ impl Layout {
     }
 
     fn tile_of(&self, chart: ChartId) -> Option<TileId> {
-        self.tree.tiles.iter().find(|(_, tile)| pane_of(tile).is_some_and(|p| p.chart == chart)).map(|(id, _)| *id)
+        self.tree
+            .tiles
+            .iter()
+            .find(|(_, tile)| pane_of(tile).is_some_and(|p| p.chart == chart))
+            .map(|(id, _)| *id)
     }
 
     fn close(&mut self, chart: ChartId) {
@@ -326,19 +334,35 @@ fn names_of(series: &[SeriesId], devices: &Devices) -> Vec<SeriesName> {
         .collect()
 }
 
-/// One chart for each of the metrics that most devices share, with the first few of those devices.
+/// What the names of a chart's devices begin with, without the number at the end.
+fn common_name(pane: &Pane) -> Option<String> {
+    let mut names = pane.names.iter().map(|n| n.device.as_str());
+    let first = names.next()?;
+    let common = names.fold(first, |common, name| {
+        let length = common.bytes().zip(name.bytes()).take_while(|(a, b)| a == b).count();
+        common.get(..length).unwrap_or_default()
+    });
+    let common = common.trim_end_matches(|c: char| c.is_ascii_digit() || "-_.:/".contains(c));
+    (common.len() > 2 && pane.names.len() > 1).then(|| common.to_owned())
+}
+
+/// One chart for each of the numbers that most devices of a model share, with the first few of those devices.
+///
+/// Models take turns, so that a mixed fleet is seen in its breadth and curves of one chart can be compared.
 fn first_charts(devices: &Devices) -> Vec<Vec<SeriesName>> {
     struct Group {
         order: usize,
         devices: usize,
         names: Vec<SeriesName>,
     }
-    let mut groups: BTreeMap<(String, Option<String>), Group> = BTreeMap::new();
+    type Groups<'a> = BTreeMap<(&'a str, Option<&'a str>), Group>;
+    let mut models: BTreeMap<Option<&str>, Groups<'_>> = BTreeMap::new();
     let mut order = 0;
     for device in devices.iter() {
+        let groups = models.entry(device.info.model.as_deref()).or_default();
         for metric in device.info.metrics.iter().filter(|m| m.declaration.kind == Kind::Number) {
             let declaration = &metric.declaration;
-            let key = (declaration.name.as_str().to_owned(), declaration.unit.clone());
+            let key = (declaration.name.as_str(), declaration.unit.as_deref());
             order += 1;
             let group = groups.entry(key).or_insert_with(|| Group { order, devices: 0, names: Vec::new() });
             group.devices += 1;
@@ -350,11 +374,29 @@ fn first_charts(devices: &Devices) -> Vec<Vec<SeriesName>> {
             }
         }
     }
-    let mut groups: Vec<Group> = groups.into_values().collect();
-    groups.sort_by_key(|g| (std::cmp::Reverse(g.devices), g.order));
-    groups.truncate(FIRST_CHARTS);
-    groups.sort_by_key(|g| g.order);
-    groups.into_iter().map(|g| g.names).collect()
+    let mut queues: Vec<Vec<Group>> = models
+        .into_values()
+        .map(|groups| {
+            let mut groups: Vec<Group> = groups.into_values().collect();
+            groups.sort_by_key(|g| (std::cmp::Reverse(g.devices), g.order));
+            groups
+        })
+        .filter(|groups| !groups.is_empty())
+        .collect();
+    queues.sort_by_key(|groups| (std::cmp::Reverse(groups[0].devices), groups[0].order));
+    let turns = queues.iter().map(Vec::len).max().unwrap_or(0);
+    let mut chosen: Vec<(usize, Group)> = Vec::new();
+    for turn in 0..turns {
+        for (model, queue) in queues.iter_mut().enumerate() {
+            if turn == 0 || !queue.is_empty() {
+                chosen.push((model, queue.remove(0)));
+            }
+        }
+    }
+    chosen.truncate(FIRST_CHARTS);
+    // What belongs together stands together.
+    chosen.sort_by_key(|(model, group)| (*model, group.order));
+    chosen.into_iter().map(|(_, group)| group.names).collect()
 }
 
 /// The title of a chart: the given one, or what its series have in common.

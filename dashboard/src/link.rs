@@ -47,12 +47,15 @@ impl Target {
     fn endpoint(&self) -> Result<Endpoint, String> {
         let token = match &self.token_file {
             Some(path) => Some(std::fs::read_to_string(path).map_err(|e| {
-                format!("The token file {} cannot be read: {e}. Name another one with --token-file.", path.display())
+                format!(
+                    "The token file {} cannot be read: {e}. Name another one with --token-file.",
+                    path.display()
+                )
             })?),
             None => None,
         };
-        Endpoint::find(self.hub.as_deref(), TokenRole::Operator, token.as_deref(), self.data.as_deref()).map_err(
-            |error| match error {
+        Endpoint::find(self.hub.as_deref(), TokenRole::Operator, token.as_deref(), self.data.as_deref())
+            .map_err(|error| match error {
                 EndpointError::TokenFileMissing { path } => format!(
                     "No token: {} does not exist. Start the hub once, or name its data folder with --data.",
                     path.display()
@@ -62,8 +65,7 @@ impl Target {
                     let mut chars = text.chars();
                     chars.next().map(|c| c.to_uppercase().chain(chars).collect()).unwrap_or_default()
                 }
-            },
-        )
+            })
     }
 }
 
@@ -231,5 +233,51 @@ fn translate(event: ViewerEvent) -> Event {
         ViewerEvent::RoundTrip(time) => Event::RoundTrip(time),
         ViewerEvent::Disconnected { reason, retry_in } => Event::Disconnected { reason, retry_in },
         ViewerEvent::BadMessage(problem) => Event::BadMessage(problem),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_for_people_has_no_scheme_and_no_secret() {
+        for (hub, address) in [
+            ("ws://10.0.0.7:7878", "10.0.0.7:7878"),
+            ("ws://user:secret@hub.example:1/", "hub.example:1"),
+            ("localhost:7878", "localhost:7878"),
+        ] {
+            let target = Target { hub: Some(hub.into()), ..Target::default() };
+            assert_eq!(target.address(), address);
+        }
+    }
+
+    #[test]
+    fn a_missing_token_is_said_and_looked_for_again_when_asked() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = Target {
+            // Nobody listens on the discard port.
+            hub: Some("ws://127.0.0.1:9".into()),
+            data: Some(folder.path().to_owned()),
+            token_file: None,
+        };
+        let mut link = Link::start(target, Arc::new(|_| {})).unwrap();
+        let said = link.events.blocking_recv();
+        assert!(matches!(&said, Some(Event::Unusable(reason)) if reason.contains("operator.token")), "{said:?}");
+        std::fs::write(folder.path().join("operator.token"), "t").unwrap();
+        assert_eq!(link.send(Outgoing::ReconnectNow), None);
+        assert_eq!(link.events.blocking_recv(), Some(Event::Connecting { attempt: 1 }));
+        let refused = link.events.blocking_recv();
+        assert!(matches!(refused, Some(Event::Disconnected { retry_in: Some(_), .. })), "{refused:?}");
+    }
+
+    #[test]
+    fn a_full_queue_gives_messages_back() {
+        let (link, far_end) = Link::pair();
+        let message = ViewerMessage::Unsubscribe(protocol::viewer::Unsubscribe { id: 1 });
+        let sent = (0..).take_while(|_| link.send(Outgoing::Send(message.clone())).is_none()).take(10_000).count();
+        assert_eq!(sent, OUTBOX);
+        drop(far_end);
+        assert_eq!(link.send(Outgoing::ReconnectNow), Some(Outgoing::ReconnectNow));
     }
 }

@@ -57,6 +57,7 @@ fn run(arguments: Arguments) -> Result<(), eframe::Error> {
         viewport: egui::ViewportBuilder::default()
             .with_title("Telemetry")
             .with_app_id("telemetry-dashboard")
+            .with_icon(dashboard::theme::icon::icon())
             .with_inner_size([1440.0, 860.0])
             .with_min_inner_size([720.0, 420.0]),
         ..Default::default()
@@ -66,7 +67,8 @@ fn run(arguments: Arguments) -> Result<(), eframe::Error> {
         options,
         Box::new(|creation| {
             let ctx = creation.egui_ctx.clone();
-            let target = Target { hub: arguments.hub, data: arguments.data, token_file: arguments.token_file };
+            let target =
+                Target { hub: arguments.hub, data: arguments.data, token_file: arguments.token_file };
             let start = Start {
                 address: target.address(),
                 folder: settings::folder(),

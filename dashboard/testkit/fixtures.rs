@@ -9,12 +9,12 @@ use protocol::{SeriesId, Timestamp, Value};
 use serde_json::{Value as Json, json};
 
 /// The fixed time of all pictures: 2026-03-12 14:10:00 UTC.
-pub const NOW: Timestamp = Timestamp(1_773_324_600_000_000);
+pub(crate) const NOW: Timestamp = Timestamp(1_773_324_600_000_000);
 
 const SECOND: i64 = 1_000_000;
 
 /// A number from -1 to 1 that depends on nothing but its arguments.
-pub fn noise(seed: u64, i: u64) -> f64 {
+pub(crate) fn noise(seed: u64, i: u64) -> f64 {
     let mut x = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ i.wrapping_mul(0xBF58_476D_1CE4_E5B9);
     x ^= x >> 31;
     x = x.wrapping_mul(0x94D0_49BB_1331_11EB);
@@ -25,20 +25,20 @@ pub fn noise(seed: u64, i: u64) -> f64 {
 }
 
 /// A model that knows devices and is otherwise empty.
-pub fn model(devices: &[Json]) -> Model {
+pub(crate) fn model(devices: &[Json]) -> Model {
     let mut model = Model::new("127.0.0.1:7878", Settings::default(), TimeZone::UTC, NOW);
     message(&mut model, json!({"type": "devices", "devices": devices, "snapshot": true}));
     model
 }
 
 /// Hands the model a message of the hub.
-pub fn message(model: &mut Model, message: Json) {
-    let message: HubToViewer = serde_json::from_value(message).expect("a message of the protocol");
+pub(crate) fn message(model: &mut Model, message: Json) {
+    let message = HubToViewer::decode(&message.to_string()).expect("a message of the protocol");
     model.handle_event(Event::Message(message), NOW);
 }
 
 /// A device with metrics `(series, name, unit, kind)`.
-pub fn device(id: &str, metrics: &[(i64, &str, &str, &str)]) -> Json {
+pub(crate) fn device(id: &str, metrics: &[(i64, &str, &str, &str)]) -> Json {
     let metrics: Vec<Json> = metrics
         .iter()
         .map(|(series, name, unit, kind)| json!({"series": series, "name": name, "unit": unit, "kind": kind}))
@@ -53,7 +53,14 @@ pub fn device(id: &str, metrics: &[(i64, &str, &str, &str)]) -> Json {
 }
 
 /// A command that went through these states, each with its seconds before [`NOW`].
-pub fn command(model: &mut Model, id: &str, device: &str, name: &str, args: Json, life: &[(CommandState, f64)]) {
+pub(crate) fn command(
+    model: &mut Model,
+    id: &str,
+    device: &str,
+    name: &str,
+    args: Json,
+    life: &[(CommandState, f64)],
+) {
     let transitions: Vec<Json> = life
         .iter()
         .map(|(state, before)| json!({"state": state, "at": NOW.0 - (before * 1e6) as i64, "by": "operator"}))
@@ -69,7 +76,14 @@ pub fn command(model: &mut Model, id: &str, device: &str, name: &str, args: Json
 }
 
 /// Readings of one series from `from` to `to` seconds before [`NOW`], one every `every` seconds.
-pub fn readings(model: &mut Model, series: i64, from: f64, to: f64, every: f64, value: impl Fn(f64, u64) -> f64) {
+pub(crate) fn readings(
+    model: &mut Model,
+    series: i64,
+    from: f64,
+    to: f64,
+    every: f64,
+    value: impl Fn(f64, u64) -> f64,
+) {
     let count = ((from - to) / every) as u64;
     let points: Vec<(Timestamp, Value)> = (0..count)
         .map(|i| {
@@ -81,7 +95,7 @@ pub fn readings(model: &mut Model, series: i64, from: f64, to: f64, every: f64, 
 }
 
 /// Four greenhouses, noisy at 10 Hz for five minutes; one of them was silent for 14 seconds.
-pub fn greenhouses() -> Model {
+pub(crate) fn greenhouses() -> Model {
     let devices: Vec<Json> = (0..4)
         .map(|i| {
             let first = 1 + i * 4;
@@ -113,7 +127,7 @@ pub fn greenhouses() -> Model {
 }
 
 /// A heater at 1 Hz: a command moved its temperature, another failed, and for 40 seconds nothing was heard of it.
-pub fn step_response() -> Model {
+pub(crate) fn step_response() -> Model {
     let mut model = model(&[device(
         "heater-1",
         &[

@@ -4,4 +4,4 @@
 
 mod soft_renderer;
 
-pub use soft_renderer::SoftRenderer;
+pub(crate) use soft_renderer::SoftRenderer;

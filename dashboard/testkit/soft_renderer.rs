@@ -14,7 +14,7 @@ const FIXED: i64 = 256;
 
 /// The renderer: the textures it was given, and nothing else.
 #[derive(Default)]
-pub struct SoftRenderer {
+pub(crate) struct SoftRenderer {
     textures: HashMap<TextureId, ColorImage>,
 }
 

@@ -81,7 +81,9 @@ impl Connection {
     pub fn why_not_send(&self) -> Option<&'static str> {
         match (self.is_connected(), self.role) {
             (false, _) => Some("Not connected to the hub"),
-            (true, Some(Role::Viewer)) => Some("This token may look but not send commands: use an operator token"),
+            (true, Some(Role::Viewer)) => {
+                Some("This token may look but not send commands: use an operator token")
+            }
             (true, _) => None,
         }
     }

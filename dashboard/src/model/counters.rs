@@ -35,7 +35,8 @@ impl Counters {
     }
 
     pub(super) fn trim(&mut self, now: Timestamp) {
-        while self.recent.front().is_some_and(|(at, _)| !(0..WINDOW_MICROS).contains(&now.micros_since(*at))) {
+        while self.recent.front().is_some_and(|(at, _)| !(0..WINDOW_MICROS).contains(&now.micros_since(*at)))
+        {
             self.recent.pop_front();
         }
     }

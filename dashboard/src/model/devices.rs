@@ -301,7 +301,8 @@ impl Devices {
         }
         let (Some(n), Some(metric)) = (number, device.info.metrics.get(*index)) else { return };
         let declaration = &metric.declaration;
-        let outside = declaration.min.is_some_and(|min| n < min) || declaration.max.is_some_and(|max| n > max);
+        let outside =
+            declaration.min.is_some_and(|min| n < min) || declaration.max.is_some_and(|max| n > max);
         if outside {
             device.outside.insert(series);
         } else {

@@ -90,6 +90,8 @@ pub struct Model {
     requests: HashMap<u64, Request>,
     next_request: u64,
     next_stale: Option<Timestamp>,
+    /// Readings received when the view was paused.
+    readings_at_pause: u64,
     /// This machine's clock at the last event or frame.
     local: Timestamp,
 }
@@ -118,6 +120,7 @@ impl Model {
             requests: HashMap::new(),
             next_request: FIRST_REQUEST,
             next_stale: None,
+            readings_at_pause: 0,
             local: now,
         }
     }
@@ -246,7 +249,11 @@ impl Model {
         self.series = SeriesStore::new(BUFFER_BYTES);
         self.commands = CommandLog::default();
         self.subscriptions.forget_positions();
-        self.toast(Level::Warning, "The hub has another database now", Some("What was shown before is gone.".into()));
+        self.toast(
+            Level::Warning,
+            "The hub has another database now",
+            Some("What was shown before is gone.".into()),
+        );
     }
 
     fn on_message(&mut self, message: HubToViewer) -> Vec<Effect> {
@@ -369,10 +376,14 @@ impl Model {
                         form.stage = FormStage::Editing;
                         form.refused = Some(message);
                     }
-                    None => self.toast(Level::Error, &format!("{label} was not sent to {device}"), Some(message)),
+                    None => {
+                        self.toast(Level::Error, &format!("{label} was not sent to {device}"), Some(message));
+                    }
                 }
             }
-            Some(Request::Cancel(_)) => self.toast(Level::Error, "The command could not be cancelled", Some(message)),
+            Some(Request::Cancel(_)) => {
+                self.toast(Level::Error, "The command could not be cancelled", Some(message));
+            }
             // Asked again after the next welcome.
             Some(Request::Commands) if !self.connection.is_connected() => {}
             Some(Request::Commands) => {
@@ -404,6 +415,20 @@ impl Model {
 
     /// Does what a user asked for, at this time of this machine's clock. Actions on the layout do nothing here.
     pub fn apply(&mut self, action: Action, now: Timestamp) -> Vec<Effect> {
+        let was_following = self.viewport.is_following();
+        let effects = self.do_action(action, now);
+        if was_following && !self.viewport.is_following() {
+            self.readings_at_pause = self.counters.readings;
+        }
+        effects
+    }
+
+    /// Readings that have arrived since the view was paused.
+    pub const fn readings_since_pause(&self) -> u64 {
+        self.counters.readings.saturating_sub(self.readings_at_pause)
+    }
+
+    fn do_action(&mut self, action: Action, now: Timestamp) -> Vec<Effect> {
         self.local = now;
         let hub_now = self.now();
         match action {

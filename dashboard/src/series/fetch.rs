@@ -50,6 +50,7 @@ impl SeriesStore {
             series.shown_in = self.round;
             let live_from = *series.live_from.get_or_insert(now.0.saturating_add(GRACE_MICROS));
             let fineness = series.fineness(from, to, micros_per_pixel);
+            series.asked_for = Some(fineness);
             // A line reaches beyond the edges of the view to the readings next to it.
             let margin = match fineness {
                 Fineness::Raw(_) => series.gap_micros().min(RAW_SPAN_MICROS),
@@ -83,6 +84,8 @@ impl SeriesStore {
         self.next_request += 1;
         slot.request = Some(request);
         slot.asked_at = Some(now);
+        // What makes it stale from now on may not be in the answer.
+        slot.is_stale = false;
         let content = Content::empty(key.fineness);
         self.pending.insert(request, Pending { series: id, key, asked_at: now, content });
         Some(HistoryRequest {
@@ -140,7 +143,6 @@ impl SeriesStore {
                 slot.request = None;
                 slot.content = Some(content);
                 slot.known_to = asked_at.0;
-                slot.is_stale = false;
                 slot.has_failed = false;
                 slot.used = slot.used.max(round);
             }

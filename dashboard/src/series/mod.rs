@@ -12,6 +12,8 @@
 mod fetch;
 mod rollup;
 mod samples;
+#[cfg(test)]
+mod tests;
 mod tiles;
 mod trace;
 
@@ -26,7 +28,7 @@ pub use trace::{Column, Trace};
 
 use fetch::Pending;
 use samples::{Inserted, Samples};
-use tiles::Tiles;
+use tiles::{Fineness, Tiles};
 
 /// How long after a series is first shown its live data are taken as complete. Chosen: the subscription's round trip.
 pub const GRACE_MICROS: i64 = 2_000_000;
@@ -50,8 +52,9 @@ struct Series {
     texts: Vec<Arc<str>>,
     /// From here on live data are complete; `None` while it is not shown.
     live_from: Option<i64>,
-    /// The last round in which it was shown.
+    /// The last round in which it was shown, and how finely it was asked for then.
     shown_in: u64,
+    asked_for: Option<Fineness>,
     /// Grows when anything but the newest end changes.
     revision: u64,
     /// Memory of samples and tiles when last counted.
@@ -271,7 +274,7 @@ impl Series {
         if self.live_from.is_none_or(|from| at.0 < from) && self.tiles.mark_stale(at.0, at.0, true) {
             self.revision += 1;
         }
-        if self.latest.as_ref().is_none_or(|(newest, _)| at >= *newest) {
+        if self.latest.as_ref().is_none_or(|(newest, _)| at > *newest) {
             self.note_latest(at, value);
         }
     }

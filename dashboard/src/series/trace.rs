@@ -105,7 +105,9 @@ impl SeriesStore {
             trace.gap = GAP_MIN_MICROS;
             return;
         };
-        let fineness = series.fineness(from, to, micros_per_pixel);
+        // Charts differ in width; what was asked for fits the widest, and the others fold more buckets into a column.
+        let asked_for = series.asked_for.filter(|_| series.shown_in == self.round && self.round > 0);
+        let fineness = asked_for.unwrap_or_else(|| series.fineness(from, to, micros_per_pixel));
         match fineness {
             Fineness::Raw(_) => series.trace_readings(fineness, from.0, to.0, micros_per_pixel, trace),
             Fineness::Buckets(step) => {

@@ -3,6 +3,7 @@
 //! Views ask for [`Tokens`] and for the fonts of [`fonts`]; they never spell a colour out.
 
 pub mod fonts;
+pub mod icon;
 pub mod tokens;
 
 use egui::{CornerRadius, Margin, Stroke, Style, TextStyle, Theme, ThemePreference, Visuals, vec2};

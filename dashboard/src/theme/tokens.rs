@@ -3,8 +3,8 @@
 //! Text reaches a contrast of at least 4.5:1 on its ground, shapes 3:1. The series colours and the two status colours
 //! were chosen together so that the closest pair stays apart in `OKLab` for normal, protan, deutan and tritan sight.
 
-use egui::{Color32, Ui, Visuals};
 use egui::epaint::Shadow;
+use egui::{Color32, Ui, Visuals};
 
 /// Height of the top bar.
 pub const TOP_BAR: f32 = 41.0;
@@ -170,5 +170,9 @@ impl Tokens {
 /// `share` of `over` on `ground`, without transparency.
 pub fn mix(ground: Color32, over: Color32, share: f32) -> Color32 {
     let channel = |a: u8, b: u8| (f32::from(a) + (f32::from(b) - f32::from(a)) * share).round() as u8;
-    Color32::from_rgb(channel(ground.r(), over.r()), channel(ground.g(), over.g()), channel(ground.b(), over.b()))
+    Color32::from_rgb(
+        channel(ground.r(), over.r()),
+        channel(ground.g(), over.g()),
+        channel(ground.b(), over.b()),
+    )
 }

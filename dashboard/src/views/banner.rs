@@ -13,7 +13,9 @@ pub fn is_needed(model: &Model) -> bool {
     match model.connection.link {
         Link::Connected => false,
         Link::Connecting { .. } => model.connection.was_connected(),
-        Link::Waiting { .. } | Link::Stopped { .. } => model.connection.was_connected() || !model.devices.is_empty(),
+        Link::Waiting { .. } | Link::Stopped { .. } => {
+            model.connection.was_connected() || !model.devices.is_empty()
+        }
     }
 }
 
@@ -23,7 +25,9 @@ pub fn banner(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
     let connection = &model.connection;
     let (color, text) = match &connection.link {
         Link::Connected => return,
-        Link::Connecting { attempt } => (t.warn, format!("Connecting to {} (attempt {attempt})", connection.address)),
+        Link::Connecting { attempt } => {
+            (t.warn, format!("Connecting to {} (attempt {attempt})", connection.address))
+        }
         Link::Waiting { reason, .. } => (t.warn, format!("Connection to the hub lost: {reason}")),
         Link::Stopped { reason } => (t.error, reason.clone()),
     };
@@ -37,7 +41,9 @@ pub fn banner(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
                 ui.label(egui::RichText::new(text).font(fonts::medium(12.5)).color(t.text));
                 if let Some(lost) = connection.lost_at {
                     let at = format::clock(lost, &model.zone);
-                    ui.label(egui::RichText::new(format!("What is shown ends at {at}.")).color(t.text_secondary));
+                    ui.label(
+                        egui::RichText::new(format!("What is shown ends at {at}.")).color(t.text_secondary),
+                    );
                 }
                 ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
                     if widgets::plain_button(ui, "Try now").clicked() {

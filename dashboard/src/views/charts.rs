@@ -1,6 +1,8 @@
 //! The docked charts: cards that can be split, moved, put into tabs, closed, and dropped on.
 
-use egui::{Align2, Color32, CursorIcon, DragAndDrop, Rect, RichText, Sense, Stroke, Ui, UiBuilder, pos2, vec2};
+use egui::{
+    Align2, Color32, CursorIcon, DragAndDrop, Rect, RichText, Sense, Stroke, Ui, UiBuilder, pos2, vec2,
+};
 use egui_tiles::{Behavior, EditAction, SimplificationOptions, TabState, TileId, Tiles, UiResponse};
 
 use crate::action::{Action, ChartId, Place};
@@ -47,7 +49,8 @@ pub fn dragged(ui: &Ui, model: &Model) {
     let Some(info) = payload.0.first().and_then(|s| model.series_info(*s)) else { return };
     let Some(at) = ui.ctx().pointer_interact_pos() else { return };
     let t = Tokens::of(ui);
-    let painter = ui.ctx().layer_painter(egui::LayerId::new(egui::Order::Tooltip, egui::Id::unique("dragged")));
+    let painter =
+        ui.ctx().layer_painter(egui::LayerId::new(egui::Order::Tooltip, egui::Id::unique("dragged")));
     let text = format!("{} · {}", info.device.info.id, info.label());
     let galley = painter.layout_no_wrap(text, fonts::medium(12.5), t.text);
     let rect = Align2::LEFT_TOP.anchor_size(at + vec2(14.0, 10.0), galley.size() + vec2(16.0, 8.0));
@@ -81,12 +84,13 @@ impl Docking<'_> {
             }
         }
         widgets::focus_ring(ui, &response, button);
-        egui::Popup::menu(&response).id(id).close_behavior(egui::PopupCloseBehavior::CloseOnClickOutside).show(
-            |ui| {
+        egui::Popup::menu(&response)
+            .id(id)
+            .close_behavior(egui::PopupCloseBehavior::CloseOnClickOutside)
+            .show(|ui| {
                 ui.set_min_width(190.0);
                 self.menu_items(ui, pane);
-            },
-        );
+            });
     }
 
     fn menu_items(&mut self, ui: &mut Ui, pane: &Pane) {
@@ -101,7 +105,10 @@ impl Docking<'_> {
             self.actions.push(Action::RenameChart { chart, title: text });
         }
         let mut item = |ui: &mut Ui, text: &str, action: Action| {
-            if ui.add(egui::Button::new(text).frame_when_inactive(false).min_size(vec2(178.0, 22.0))).clicked() {
+            if ui
+                .add(egui::Button::new(text).frame_when_inactive(false).min_size(vec2(178.0, 22.0)))
+                .clicked()
+            {
                 self.actions.push(action);
                 ui.close();
             }
@@ -211,7 +218,13 @@ impl Behavior<Pane> for Docking<'_> {
         if state.active { t.panel } else { t.canvas }
     }
 
-    fn tab_outline_stroke(&self, visuals: &egui::Visuals, _: &Tiles<Pane>, _: TileId, _: &TabState) -> Stroke {
+    fn tab_outline_stroke(
+        &self,
+        visuals: &egui::Visuals,
+        _: &Tiles<Pane>,
+        _: TileId,
+        _: &TabState,
+    ) -> Stroke {
         Stroke::new(1.0, Tokens::for_visuals(visuals).line)
     }
 
@@ -219,7 +232,13 @@ impl Behavior<Pane> for Docking<'_> {
         Stroke::NONE
     }
 
-    fn tab_text_color(&self, visuals: &egui::Visuals, _: &Tiles<Pane>, _: TileId, state: &TabState) -> Color32 {
+    fn tab_text_color(
+        &self,
+        visuals: &egui::Visuals,
+        _: &Tiles<Pane>,
+        _: TileId,
+        state: &TabState,
+    ) -> Color32 {
         let t = Tokens::for_visuals(visuals);
         if state.active { t.text } else { t.text_weak }
     }

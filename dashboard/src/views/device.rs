@@ -93,7 +93,9 @@ fn presence(model: &Model, device: &Device, status: Status) -> String {
             since.map_or_else(|| state.to_owned(), |s| format!("{state}, since {}", at(s)))
         }
         (false, _) => match device.last_heard() {
-            Some(heard) => format!("Offline, last heard at {} ({})", at(heard), format::age(now.micros_since(heard))),
+            Some(heard) => {
+                format!("Offline, last heard at {} ({})", at(heard), format::age(now.micros_since(heard)))
+            }
             None => "Never connected".to_owned(),
         },
     }
@@ -125,7 +127,8 @@ fn metrics(ui: &mut Ui, model: &Model, device: &Device, actions: &mut Vec<Action
         }
         widgets::focus_ring(ui, &response, rect);
         let at = pos2(rect.left(), rect.center().y);
-        let width = widgets::text_in(ui, at, rect.width() - 110.0, &label, fonts::regular(12.5), t.text_secondary);
+        let width =
+            widgets::text_in(ui, at, rect.width() - 110.0, &label, fonts::regular(12.5), t.text_secondary);
         if response.hovered() {
             widgets::icon(ui, pos2(rect.left() + width + 14.0, rect.center().y), Icon::Plus, t.text_weak);
         }
@@ -136,7 +139,9 @@ fn metrics(ui: &mut Ui, model: &Model, device: &Device, actions: &mut Vec<Action
         paint_value(ui, row, latest.as_ref().map(|(_, v)| v), metric.declaration.unit.as_deref(), color);
         response.dnd_set_drag_payload(DraggedSeries(vec![metric.series]));
         let range = match (metric.declaration.min, metric.declaration.max) {
-            (Some(min), Some(max)) => format!("\nPlausible from {} to {}", format::number(min), format::number(max)),
+            (Some(min), Some(max)) => {
+                format!("\nPlausible from {} to {}", format::number(min), format::number(max))
+            }
             _ => String::new(),
         };
         let hint = format!("Add a chart of {}{range}", metric.declaration.name);
@@ -228,7 +233,7 @@ fn recent_row(ui: &mut Ui, model: &Model, command: &CommandInfo, actions: &mut V
                     let at = format::clock_or_date(issued_at(command), model.now(), &model.zone);
                     ui.label(RichText::new(at).font(fonts::mono(11.0)).color(t.text_weak));
                     ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
-                        let title = RichText::new(format!("{label}{}", arguments(command)));
+                        let title = RichText::new(format!("{label}{}", arguments(command, model)));
                         ui.add(egui::Label::new(title.font(fonts::regular(12.5)).color(t.text)).truncate());
                     });
                 });
@@ -244,7 +249,10 @@ fn recent_row(ui: &mut Ui, model: &Model, command: &CommandInfo, actions: &mut V
                 );
                 if may_cancel {
                     ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-                        if widgets::plain_button(ui, "Cancel").on_hover_text(format!("Take {label} back")).clicked() {
+                        if widgets::plain_button(ui, "Cancel")
+                            .on_hover_text(format!("Take {label} back"))
+                            .clicked()
+                        {
                             actions.push(Action::CancelCommand(command.id.clone()));
                         }
                     });
@@ -316,16 +324,31 @@ fn state_line(command: &CommandInfo, model: &Model) -> String {
     }
 }
 
-/// The arguments in one line: ` 21.5, eco`.
-fn arguments(command: &CommandInfo) -> String {
-    let values: Vec<String> = command.args.iter().map(|(name, value)| argument(name, value)).collect();
+/// The arguments in one line, in the order of the form: `  21.5 °C, eco`. Switches that are off are left out.
+fn arguments(command: &CommandInfo, model: &Model) -> String {
+    let declared = model
+        .devices
+        .get(&command.device)
+        .and_then(|d| d.info.commands.iter().find(|c| c.name == command.name))
+        .map_or(&[][..], |c| c.params.as_slice());
+    let place = |name: &str| declared.iter().position(|p| p.name.as_str() == name).unwrap_or(usize::MAX);
+    let mut args: Vec<_> = command.args.iter().filter(|(_, value)| **value != Json::Bool(false)).collect();
+    args.sort_by_key(|(name, _)| place(name));
+    let values: Vec<String> = args
+        .into_iter()
+        .map(|(name, value)| {
+            let unit = declared.get(place(name)).and_then(|p| p.unit.as_deref());
+            format::with_unit(argument(name, value), unit)
+        })
+        .collect();
     if values.is_empty() { String::new() } else { format!("  {}", format::ellipsis(&values.join(", "), 60)) }
 }
 
 fn argument(name: &str, value: &Json) -> String {
     match value {
         Json::Number(n) => n.as_f64().map(format::number).unwrap_or_default(),
-        Json::Bool(b) => format!("{} {}", format::humanize(name).to_lowercase(), if *b { "on" } else { "off" }),
+        Json::Bool(true) => format::humanize(name).to_lowercase(),
+        Json::Bool(false) => format!("{} off", format::humanize(name).to_lowercase()),
         Json::String(text) => text.clone(),
         other => other.to_string(),
     }

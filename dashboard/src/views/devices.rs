@@ -38,11 +38,14 @@ enum Row<'a> {
 /// Draws the list.
 pub fn devices(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
     ui.spacing_mut().item_spacing.y = 0.0;
-    egui::Frame::new().inner_margin(egui::Margin { left: 12, right: 12, top: 12, bottom: 8 }).show(ui, |ui| {
-        header(ui, model);
-        ui.add_space(6.0);
-        filter(ui, model, actions);
-    });
+    egui::Frame::new().inner_margin(egui::Margin { left: 12, right: 12, top: 12, bottom: 8 }).show(
+        ui,
+        |ui| {
+            header(ui, model);
+            ui.add_space(6.0);
+            filter(ui, model, actions);
+        },
+    );
     let mut rows = Vec::with_capacity(model.devices.listed().len());
     for id in model.devices.listed() {
         let Some(device) = model.devices.get(id) else { continue };
@@ -243,7 +246,9 @@ fn spark_rect(row: Rect, hovered: bool) -> Rect {
 fn add_button(ui: &Ui, row: Rect, id: Id, series: Vec<SeriesId>, what: &str, actions: &mut Vec<Action>) {
     let right = row.right() - 12.0 - VALUE_WIDTH - 2.0;
     let rect = Rect::from_center_size(pos2(right - 11.0, row.center().y), vec2(22.0, 22.0));
-    if widgets::icon_button_at(ui, rect, id.with("add"), Icon::Plus, &format!("Add a chart of {what}")).clicked() {
+    if widgets::icon_button_at(ui, rect, id.with("add"), Icon::Plus, &format!("Add a chart of {what}"))
+        .clicked()
+    {
         actions.push(Action::AddChart { title: None, series });
     }
 }

@@ -81,7 +81,10 @@ fn command_line(ui: &mut Ui, line: &str, actions: &mut Vec<Action>) {
     ui.painter().rect_stroke(rect, f32::from(tokens::RADIUS_CONTROL), stroke, egui::StrokeKind::Inside);
     let at = egui::pos2(rect.left() + 12.0, rect.center().y - galley.size().y / 2.0);
     ui.painter().galley(at, galley, t.text);
-    let right = egui::Rect::from_min_max(egui::pos2(rect.right() - 60.0, rect.top() + 5.0), rect.max - egui::vec2(6.0, 5.0));
+    let right = egui::Rect::from_min_max(
+        egui::pos2(rect.right() - 60.0, rect.top() + 5.0),
+        rect.max - egui::vec2(6.0, 5.0),
+    );
     let mut child = ui.new_child(egui::UiBuilder::new().max_rect(right));
     if widgets::plain_button(&mut child, "Copy").clicked() {
         actions.push(Action::Copy(line.to_owned()));

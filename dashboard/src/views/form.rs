@@ -89,6 +89,13 @@ fn parameter(ui: &mut Ui, form: &Form, param: &ParamDeclaration, actions: &mut V
     let optional = !param.required && param.default.is_none();
     let mut set = |value: Option<Json>| actions.push(Action::SetArg { name: name.to_owned(), value });
 
+    if param.kind == Kind::Bool {
+        let mut on = value.and_then(Json::as_bool).unwrap_or(false);
+        if ui.checkbox(&mut on, &label).changed() {
+            set(Some(Json::Bool(on)));
+        }
+        return;
+    }
     ui.horizontal(|ui| {
         ui.label(RichText::new(&label).font(fonts::regular(12.5)).color(t.text_secondary));
         let mut hint = range(param);
@@ -96,7 +103,7 @@ fn parameter(ui: &mut Ui, form: &Form, param: &ParamDeclaration, actions: &mut V
             hint = if hint.is_empty() { "optional".into() } else { format!("{hint}, optional") };
         }
         ui.label(RichText::new(hint).font(fonts::regular(11.5)).color(t.text_weak));
-        if optional && value.is_some() && param.kind != Kind::Bool {
+        if optional && value.is_some() {
             ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
                 if widgets::chip(ui, "Leave out", false).clicked() {
                     set(None);
@@ -106,14 +113,8 @@ fn parameter(ui: &mut Ui, form: &Form, param: &ParamDeclaration, actions: &mut V
     });
     match param.kind {
         Kind::Number => number(ui, param, &label, value, &mut set),
-        Kind::Bool => {
-            let mut on = value.and_then(Json::as_bool).unwrap_or(false);
-            if ui.checkbox(&mut on, &label).changed() {
-                set(Some(Json::Bool(on)));
-            }
-        }
         Kind::Text if !param.choices.is_empty() => choices(ui, param, &label, value, &mut set),
-        Kind::Text => {
+        Kind::Bool | Kind::Text => {
             let mut text = value.and_then(Json::as_str).unwrap_or_default().to_owned();
             let edit = egui::TextEdit::singleline(&mut text)
                 .hint_text(RichText::new(&label).color(t.text_weak))

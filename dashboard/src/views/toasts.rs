@@ -26,17 +26,28 @@ pub fn toasts(ui: &Ui, model: &Model, actions: &mut Vec<Action>) {
                     Level::Warning => t.warn,
                     Level::Error => t.error,
                 };
-                let frame = egui::Frame::popup(ui.style()).inner_margin(egui::Margin { left: 14, right: 8, top: 8, bottom: 8 });
+                let frame = egui::Frame::popup(ui.style()).inner_margin(egui::Margin {
+                    left: 14,
+                    right: 8,
+                    top: 8,
+                    bottom: 8,
+                });
                 let response = frame.show(ui, |ui| {
                     ui.set_width(320.0);
                     ui.horizontal_top(|ui| {
                         ui.vertical(|ui| {
                             ui.set_width(290.0);
-                            let times = if toast.times > 1 { format!(" ({} times)", toast.times) } else { String::new() };
-                            let text = RichText::new(format!("{}{times}", toast.text)).font(fonts::medium(12.5));
+                            let times = if toast.times > 1 {
+                                format!(" ({} times)", toast.times)
+                            } else {
+                                String::new()
+                            };
+                            let text =
+                                RichText::new(format!("{}{times}", toast.text)).font(fonts::medium(12.5));
                             ui.add(egui::Label::new(text.color(t.text)).wrap());
                             if let Some(detail) = &toast.detail {
-                                let text = RichText::new(detail).font(fonts::regular(12.0)).color(t.text_secondary);
+                                let text =
+                                    RichText::new(detail).font(fonts::regular(12.0)).color(t.text_secondary);
                                 ui.add(egui::Label::new(text).wrap());
                             }
                         });
@@ -46,7 +57,8 @@ pub fn toasts(ui: &Ui, model: &Model, actions: &mut Vec<Action>) {
                     });
                 });
                 let rect = response.response.rect;
-                let bar = egui::Rect::from_min_size(rect.min + vec2(1.0, 6.0), vec2(3.0, rect.height() - 12.0));
+                let bar =
+                    egui::Rect::from_min_size(rect.min + vec2(1.0, 6.0), vec2(3.0, rect.height() - 12.0));
                 ui.painter().rect_filled(bar, 1.5, color);
             }
         });

@@ -18,6 +18,9 @@ pub const SPANS: [(&str, i64); 5] = [
     ("24 h", 86_400_000_000),
 ];
 
+/// Room that the group at the right end takes.
+const RIGHT_GROUP: f32 = 400.0;
+
 /// Draws the top bar.
 pub fn top_bar(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
     let t = Tokens::of(ui);
@@ -61,7 +64,8 @@ fn connection_pill(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
     let state_text = ui.painter().layout_no_wrap(state.clone(), font, t.text_secondary);
     let gap = if state.is_empty() { 0.0 } else { 12.0 };
     // The round trip must not move what stands to its right.
-    let state_width = if connection.is_connected() { state_text.size().x.max(38.0) } else { state_text.size().x };
+    let state_width =
+        if connection.is_connected() { state_text.size().x.max(38.0) } else { state_text.size().x };
     let size = vec2(24.0 + host.size().x + gap + state_width + 10.0, 24.0);
     let (rect, response) = ui.allocate_exact_size(size, Sense::click());
     response.widget_info(|| {
@@ -93,7 +97,10 @@ fn connection_pill(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
     let response = response.on_hover_ui(|ui| {
         ui.label(format!("Hub at {}", connection.address));
         if connection.is_connected() {
-            ui.label(format!("Round trip {}", connection.round_trip.map_or("not known yet".into(), format::round_trip)));
+            ui.label(format!(
+                "Round trip {}",
+                connection.round_trip.map_or("not known yet".into(), format::round_trip)
+            ));
             let direction = if offset >= 0 { "ahead of" } else { "behind" };
             ui.label(format!("Its clock is {} {direction} this machine's", format::duration(offset.abs())));
             if let Some(why) = connection.why_not_send() {
@@ -111,7 +118,7 @@ fn connection_pill(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
 fn fleet(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
     let t = Tokens::of(ui);
     let tally = model.devices.tally();
-    if tally.total == 0 {
+    if tally.total == 0 || ui.available_width() < RIGHT_GROUP + 170.0 {
         return;
     }
     let noun = if tally.total == 1 { "device" } else { "devices" };
@@ -142,11 +149,14 @@ fn fleet(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
 fn live_pill(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
     let t = Tokens::of(ui);
     let live = model.viewport.is_following();
-    let text = if live { "Live" } else { "Paused" };
+    let name = if live { "Live" } else { "Paused" };
+    // A view that stands still says that the world does not.
+    let missed = if live { 0 } else { model.readings_since_pause() };
+    let text = if missed > 0 { format!("{name} +{}", format::short_count(missed)) } else { name.to_owned() };
     let (fill, color) = if live { (t.accent, t.on_accent) } else { (t.control, t.text) };
-    let galley = ui.painter().layout_no_wrap(text.to_owned(), fonts::medium(12.5), color);
+    let galley = ui.painter().layout_no_wrap(text, fonts::medium(12.5), color);
     let (rect, response) = ui.allocate_exact_size(vec2(galley.size().x + 30.0, 22.0), Sense::click());
-    response.widget_info(|| WidgetInfo::selected(Role::Button, true, live, text));
+    response.widget_info(|| WidgetInfo::selected(Role::Button, true, live, name));
     let fill = if response.hovered() { tokens::mix(fill, t.text, 0.12) } else { fill };
     ui.painter().rect_filled(rect, f32::from(tokens::RADIUS_CONTROL), fill);
     widgets::focus_ring(ui, &response, rect);

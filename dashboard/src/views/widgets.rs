@@ -1,7 +1,8 @@
 //! Small painted parts that several views share: status shapes, sparklines, chips, icons.
 
 use egui::{
-    Align2, Color32, FontId, Pos2, Rect, Response, Role, Sense, Shape, Stroke, Ui, Vec2, WidgetInfo, pos2, vec2,
+    Align2, Color32, FontId, Pos2, Rect, Response, Role, Sense, Shape, Stroke, Ui, Vec2, WidgetInfo, pos2,
+    vec2,
 };
 use protocol::command::CommandState;
 
@@ -53,7 +54,9 @@ pub const fn command_color(t: &Tokens, state: CommandState) -> Color32 {
         CommandState::Failed | CommandState::Rejected => t.error,
         CommandState::Expired | CommandState::Unknown => t.warn,
         CommandState::Cancelled => t.text_weak,
-        CommandState::Queued | CommandState::Sent | CommandState::Received | CommandState::Running => t.accent,
+        CommandState::Queued | CommandState::Sent | CommandState::Received | CommandState::Running => {
+            t.accent
+        }
     }
 }
 
@@ -71,7 +74,10 @@ pub fn command_shape(ui: &Ui, center: Pos2, state: CommandState, t: &Tokens) {
             painter.circle_filled(center, 2.0, color);
         }
         CommandState::Succeeded => {
-            painter.line(vec![center + vec2(-4.0, 0.5), center + vec2(-1.0, 3.5), center + vec2(4.5, -3.0)], line);
+            painter.line(
+                vec![center + vec2(-4.0, 0.5), center + vec2(-1.0, 3.5), center + vec2(4.5, -3.0)],
+                line,
+            );
         }
         CommandState::Failed | CommandState::Rejected => {
             painter.line_segment([center + vec2(-3.5, -3.5), center + vec2(3.5, 3.5)], line);
@@ -100,7 +106,9 @@ pub fn sparkline(ui: &Ui, rect: Rect, values: &[f32], line: Color32, dot: Color3
     let step = rect.width() / (count - 1) as f32;
     let points: Vec<Pos2> = finite
         .enumerate()
-        .map(|(i, v)| pos2(rect.left() + i as f32 * step, rect.center().y - (v - middle) / span * rect.height()))
+        .map(|(i, v)| {
+            pos2(rect.left() + i as f32 * step, rect.center().y - (v - middle) / span * rect.height())
+        })
         .collect();
     let end = points[points.len() - 1];
     let painter = ui.painter();
@@ -222,7 +230,10 @@ fn icon_on(ui: &Ui, center: Pos2, icon: Icon, color: Color32, ground: Color32) {
             painter.circle_filled(center, 3.2, color);
             for i in 0..8 {
                 let direction = Vec2::angled(std::f32::consts::TAU * i as f32 / 8.0);
-                painter.line_segment([center + direction * 4.8, center + direction * 6.6], Stroke::new(1.3, color));
+                painter.line_segment(
+                    [center + direction * 4.8, center + direction * 6.6],
+                    Stroke::new(1.3, color),
+                );
             }
         }
         Icon::Moon => {

@@ -10,8 +10,8 @@ use dashboard::settings::{Settings, ThemeChoice};
 use egui_kittest::Harness;
 use jiff::tz::TimeZone;
 use protocol::viewer::{
-    CommandEvent, CommandInfo, Devices, HubToViewer, LiveReadings, Role, SeriesReadings, Subscribed, ViewerMessage,
-    ViewerWelcome,
+    CommandEvent, CommandInfo, HubToViewer, LiveReadings, Role, SeriesReadings, Subscribed,
+    ViewerMessage, ViewerWelcome,
 };
 use protocol::{Position, SeriesId, Timestamp, Value};
 use serde_json::json;
@@ -82,7 +82,12 @@ pub fn readings(subscription: u64, position: i64, series: i64, points: &[(Timest
 }
 
 pub fn subscribed(id: u64, position: i64, resumed: bool) -> Event {
-    Event::Message(HubToViewer::Subscribed(Subscribed { id, series: 1, position: Position(position), resumed }))
+    Event::Message(HubToViewer::Subscribed(Subscribed {
+        id,
+        series: 1,
+        position: Position(position),
+        resumed,
+    }))
 }
 
 pub fn command(id: Option<u64>, states: &[(&str, i64)], more: serde_json::Value) -> Event {

@@ -1,8 +1,11 @@
 //! Integration tests of the dashboard: the model alone, then the window by what it says to a screen reader.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 #[path = "../../testkit/mod.rs"]
 mod testkit;
 
+mod charts;
 mod fixtures;
 mod layout;
 mod model;

@@ -50,7 +50,11 @@ fn a_live_fleet_in_the_light() {
 #[test]
 fn a_device_with_its_commands() {
     let mut window = busy(ThemeChoice::Dark);
-    window.tell(command(None, &[("queued", -120), ("sent", -120), ("running", -119), ("succeeded", -90)], json!({})));
+    window.tell(command(
+        None,
+        &[("queued", -120), ("sent", -120), ("running", -119), ("succeeded", -90)],
+        json!({}),
+    ));
     window.tell(command(
         None,
         &[("queued", -20), ("sent", -20), ("running", -19)],

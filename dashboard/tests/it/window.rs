@@ -60,7 +60,8 @@ fn a_command_is_sent_with_what_the_form_shows() {
     window.harness.get_by_label("Send").click();
     window.run();
     let sent = window.sent();
-    let send = sent.iter().find_map(|m| if let ViewerMessage::SendCommand(s) = m { Some(s) } else { None }).unwrap();
+    let send =
+        sent.iter().find_map(|m| if let ViewerMessage::SendCommand(s) = m { Some(s) } else { None }).unwrap();
     assert_eq!((send.device.as_str(), send.name.as_str()), ("greenhouse-01", "set_target"));
     assert_eq!(json!(send.args), json!({"target": 21, "mode": "boost"}));
     let id = send.id;
@@ -70,7 +71,12 @@ fn a_command_is_sent_with_what_the_form_shows() {
     window.sent();
     window.harness.get_by_label("Cancel").click();
     window.run();
-    assert!(window.sent().iter().any(|m| matches!(m, ViewerMessage::CancelCommand(c) if c.command.as_str() == "c-1")));
+    assert!(
+        window
+            .sent()
+            .iter()
+            .any(|m| matches!(m, ViewerMessage::CancelCommand(c) if c.command.as_str() == "c-1"))
+    );
 }
 
 #[test]
@@ -93,7 +99,9 @@ fn a_dangerous_command_is_confirmed_in_a_dialog() {
     window.run();
     window.harness.get_by_label("Send now").click();
     window.run();
-    assert!(matches!(window.sent().as_slice(), [ViewerMessage::SendCommand(s)] if s.name.as_str() == "reboot"));
+    assert!(
+        matches!(window.sent().as_slice(), [ViewerMessage::SendCommand(s)] if s.name.as_str() == "reboot")
+    );
 }
 
 #[test]

@@ -9,6 +9,7 @@ use super::Scene;
 use super::mesh::{Look, Map};
 use super::scale::Scale;
 use crate::series::Trace;
+use crate::ticks::{self, TimeTick};
 
 /// Frames after which a chart that is not drawn any more is forgotten. Chosen: a tab can be flipped there and back.
 const FORGET_AFTER: u64 = 600;
@@ -38,6 +39,9 @@ impl ChartCache {
 pub(super) struct PerChart {
     used: u64,
     curves: HashMap<SeriesId, Cached>,
+    /// The marks of the time axis, and the view that they belong to.
+    ticks: Vec<TimeTick>,
+    ticks_of: Option<(Timestamp, Timestamp, f32)>,
     /// Axis ranges by unit.
     pub(super) scales: HashMap<String, Scale>,
     /// Series that were switched off in the legend.
@@ -69,8 +73,13 @@ struct TraceKey {
 }
 
 impl PerChart {
-    /// Brings the traces up to date.
+    /// Brings the traces and the marks of the time axis up to date.
     pub(super) fn update(&mut self, scene: &Scene<'_>) {
+        let view = (scene.from, scene.to, scene.area.width());
+        if self.ticks_of.replace(view) != Some(view) {
+            let width = f64::from(scene.area.width());
+            self.ticks = ticks::time_ticks(scene.from, scene.to, width, &scene.model.zone);
+        }
         self.curves.retain(|id, _| scene.curves.iter().any(|curve| curve.id == *id));
         for curve in &scene.curves {
             let cached = self.curves.entry(curve.id).or_default();
@@ -92,6 +101,11 @@ impl PerChart {
         self.curves.get(&series).map(|cached| &cached.trace)
     }
 
+    /// The marks of the time axis.
+    pub(super) fn ticks(&self) -> &[TimeTick] {
+        &self.ticks
+    }
+
     /// The triangles of a curve.
     pub(super) fn shapes(&mut self, series: SeriesId, map: Map, look: Look) -> &[Shape] {
         let Some(cached) = self.curves.get_mut(&series) else { return &[] };
@@ -104,9 +118,14 @@ impl PerChart {
     }
 
     /// Where the curves of numbers are at a time: the index of each in the scene, and its place.
-    pub(super) fn dots<'a>(&'a self, scene: &'a Scene<'_>, at: Timestamp) -> impl Iterator<Item = (usize, Pos2)> + 'a {
+    pub(super) fn dots<'a>(
+        &'a self,
+        scene: &'a Scene<'_>,
+        at: Timestamp,
+    ) -> impl Iterator<Item = (usize, Pos2)> + 'a {
         scene.curves.iter().enumerate().filter_map(move |(i, curve)| {
-            let cached = self.curves.get(&curve.id).filter(|_| !curve.is_hidden && !Scene::is_state(curve))?;
+            let cached =
+                self.curves.get(&curve.id).filter(|_| !curve.is_hidden && !Scene::is_state(curve))?;
             let (_, map, _) = cached.shapes_key?;
             let column = cached.trace.nearest(at)?;
             Some((i, pos2(map.x(column.at), map.y(column.mean))))
@@ -118,15 +137,21 @@ impl PerChart {
         let (from, to) = (scene.from.0, scene.to.0);
         scene.curves.iter().any(|curve| {
             let Some(trace) = self.trace(curve.id) else { return false };
-            let is_state = Scene::is_state(curve) && trace.columns.first().is_some_and(|column| column.at <= to);
-            is_state || trace.columns.iter().any(|column| column.at + trace.width >= from && column.at - trace.width <= to)
+            let is_state =
+                Scene::is_state(curve) && trace.columns.first().is_some_and(|column| column.at <= to);
+            is_state
+                || trace
+                    .columns
+                    .iter()
+                    .any(|column| column.at + trace.width >= from && column.at - trace.width <= to)
         })
     }
 
     /// Whether history is still on its way.
     pub(super) fn is_partial(&self, scene: &Scene<'_>) -> bool {
         scene.curves.iter().any(|curve| {
-            self.trace(curve.id).is_some_and(|trace| trace.is_partial) && scene.model.series.is_loading(curve.id)
+            self.trace(curve.id).is_some_and(|trace| trace.is_partial)
+                && scene.model.series.is_loading(curve.id)
         })
     }
 }

@@ -15,7 +15,8 @@ pub(super) fn assign(series: &[SeriesId], palette: usize) -> Vec<(usize, bool)> 
     for i in order {
         let wish = (series[i].0.saturating_sub(1)).rem_euclid(palette as i64) as usize;
         let least = users.iter().copied().min().unwrap_or(0);
-        let place = (0..palette).map(|step| (wish + step) % palette).find(|&p| users[p] == least).unwrap_or(wish);
+        let place =
+            (0..palette).map(|step| (wish + step) % palette).find(|&p| users[p] == least).unwrap_or(wish);
         users[place] += 1;
         assigned[i] = (place, users[place] > 1);
     }

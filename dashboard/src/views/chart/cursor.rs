@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use egui::{Color32, CornerRadius, Galley, LayerId, Order, Pos2, Rect, Response, Stroke, StrokeKind, Ui, pos2, vec2};
+use egui::{
+    Color32, CornerRadius, Galley, LayerId, Order, Pos2, Rect, Response, Stroke, StrokeKind, Ui, pos2, vec2,
+};
 use protocol::command::CommandState;
 use protocol::{CommandId, Timestamp};
 
@@ -96,14 +98,16 @@ fn table(
     let count = shown.clone().count();
     for (i, curve) in shown.take(ROWS_MAX) {
         let trace = cached.trace(curve.id);
-        let column = trace.and_then(|trace| if Scene::is_state(curve) { trace.holding(at) } else { trace.nearest(at) });
+        let column = trace
+            .and_then(|trace| if Scene::is_state(curve) { trace.holding(at) } else { trace.nearest(at) });
         let is_nearest = nearest == Some(i);
         let value = column.map_or_else(|| "no data".to_owned(), |column| scene.value_text(curve, column));
         let value_color = if column.is_some() { tokens.text } else { tokens.text_weak };
-        let range = column.filter(|c| c.count > 1 && c.min < c.max && !Scene::is_state(curve)).map(|column| {
-            let range = format!("{} … {}", format::number(column.min), format::number(column.max));
-            text(range, fonts::mono(10.5), tokens.text_weak)
-        });
+        let range =
+            column.filter(|c| c.count > 1 && c.min < c.max && !Scene::is_state(curve)).map(|column| {
+                let range = format!("{} … {}", format::number(column.min), format::number(column.max));
+                text(range, fonts::mono(10.5), tokens.text_weak)
+            });
         let name_font = if is_nearest { fonts::medium(12.0) } else { fonts::regular(12.0) };
         let name_color = if is_nearest { tokens.text } else { tokens.text_secondary };
         rows.push(Row {
@@ -136,7 +140,8 @@ fn table(
     let value_width = widest(&|row| row.value.size().x);
     let range_width = widest(&|row| row.range.as_ref().map_or(0.0, |range| range.size().x + GAP));
     let line_width = widest(&|row| row.name.size().x);
-    let width = (18.0 + name_width + GAP + value_width + range_width).max(heading.size().x).max(18.0 + line_width);
+    let width =
+        (18.0 + name_width + GAP + value_width + range_width).max(heading.size().x).max(18.0 + line_width);
     let size = vec2(width, ROW_HEIGHT * (rows.len() + 1) as f32) + vec2(2.0, 1.2) * PADDING;
     let rect = place(ui.ctx().content_rect(), pos2(x, pointer.y), size);
 
@@ -183,5 +188,9 @@ fn time_text(scene: &Scene<'_>, at: Timestamp) -> String {
     let full = format::full(at, &scene.model.zone);
     let today = format::full(scene.model.now(), &scene.model.zone);
     let text = if full.get(..10) == today.get(..10) { full.get(11..).unwrap_or(&full) } else { &full };
-    if scene.micros_per_pixel >= 500_000.0 { text.trim_end_matches(|c| c != '.').trim_end_matches('.').to_owned() } else { text.to_owned() }
+    if scene.micros_per_pixel >= 500_000.0 {
+        text.trim_end_matches(|c| c != '.').trim_end_matches('.').to_owned()
+    } else {
+        text.to_owned()
+    }
 }

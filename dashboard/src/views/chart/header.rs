@@ -70,7 +70,9 @@ pub(super) fn header(
     let mut title_width = galley.size().x;
     painter.galley(pos2(rect.left(), rect.center().y - galley.size().y / 2.0), galley, tokens.text);
     let mut units: Vec<&str> = Vec::new();
-    for unit in scene.curves.iter().filter_map(|curve| curve.unit).map(format::unit).filter(|unit| !unit.is_empty()) {
+    for unit in
+        scene.curves.iter().filter_map(|curve| curve.unit).map(format::unit).filter(|unit| !unit.is_empty())
+    {
         if !units.contains(&unit) {
             units.push(unit);
         }
@@ -78,11 +80,14 @@ pub(super) fn header(
     if let [unit] = units[..] {
         let at = pos2(rect.left() + title_width + 8.0, rect.center().y);
         title_width += 8.0
-            + painter.text(at, Align2::LEFT_CENTER, unit, fonts::regular(12.5), tokens.text_secondary).width();
+            + painter
+                .text(at, Align2::LEFT_CENTER, unit, fonts::regular(12.5), tokens.text_secondary)
+                .width();
     }
     // One unit stands beside the title; several must stand at each value.
     let right = legend(ui, scene, id, rect, title_width, units.len() > 1, cached);
-    let title_rect = Rect::from_min_max(rect.min, pos2((rect.left() + title_width).min(right), rect.bottom()));
+    let title_rect =
+        Rect::from_min_max(rect.min, pos2((rect.left() + title_width).min(right), rect.bottom()));
     let response = ui.interact(title_rect, id.with("title"), Sense::click());
     response.widget_info(|| WidgetInfo::labeled(Role::Label, true, &title));
     response
@@ -105,8 +110,11 @@ fn legend(
         .iter()
         .map(|curve| {
             let faint = curve.is_hidden || cached.highlighted.is_some_and(|lit| lit != curve.id);
-            let (name, value) =
-                if faint { (tokens.text_weak, tokens.text_weak) } else { (tokens.text_secondary, tokens.text) };
+            let (name, value) = if faint {
+                (tokens.text_weak, tokens.text_weak)
+            } else {
+                (tokens.text_secondary, tokens.text)
+            };
             let text = value_text(scene, curve, cached);
             let label = format!("{} {}", curve.name, format::with_unit(text.clone(), curve.unit));
             let text = if is_unit_shown { format::with_unit(text, curve.unit) } else { text };
@@ -125,19 +133,24 @@ fn legend(
     let mut shown = entries.len();
     if needed(is_named) > room + ENTRY_GAP {
         let mut width = 34.0;
-        shown = entries.iter().take_while(|entry| {
-            width += entry.width(is_named) + ENTRY_GAP;
-            width <= room
-        }).count();
+        shown = entries
+            .iter()
+            .take_while(|entry| {
+                width += entry.width(is_named) + ENTRY_GAP;
+                width <= room
+            })
+            .count();
         let more = format!("+{}", entries.len() - shown);
         let at = pos2(x, rect.center().y);
-        x -= painter.text(at, Align2::RIGHT_CENTER, more, fonts::mono(TEXT_SIZE), tokens.text_weak).width() + ENTRY_GAP;
+        x -= painter.text(at, Align2::RIGHT_CENTER, more, fonts::mono(TEXT_SIZE), tokens.text_weak).width()
+            + ENTRY_GAP;
     }
     let mut highlighted = None;
     for (curve, entry) in scene.curves.iter().zip(&entries).take(shown).rev() {
         let width = entry.width(is_named);
         let place = Rect::from_min_max(pos2(x - width, rect.top()), pos2(x, rect.bottom()));
-        let response = ui.interact(place.expand2(vec2(4.0, -4.0)), id.with(("legend", curve.id)), Sense::click());
+        let response =
+            ui.interact(place.expand2(vec2(4.0, -4.0)), id.with(("legend", curve.id)), Sense::click());
         response.widget_info(|| WidgetInfo::selected(Role::CheckBox, true, !curve.is_hidden, &entry.label));
         if response.hovered() {
             highlighted = Some(curve.id).filter(|_| !curve.is_hidden);
@@ -185,11 +198,15 @@ fn value_text(scene: &Scene<'_>, curve: &Curve<'_>, cached: &PerChart) -> String
     let none = || "–".to_owned();
     match scene.model.cursor {
         Some(at) if at >= scene.from && at <= scene.to => {
-            let column = cached.trace(curve.id).and_then(|trace| {
-                if Scene::is_state(curve) { trace.holding(at) } else { trace.nearest(at) }
-            });
+            let column = cached
+                .trace(curve.id)
+                .and_then(|trace| if Scene::is_state(curve) { trace.holding(at) } else { trace.nearest(at) });
             column.map_or_else(none, |column| {
-                if Scene::is_state(curve) { scene.state_text(curve, column) } else { format::number(column.mean) }
+                if Scene::is_state(curve) {
+                    scene.state_text(curve, column)
+                } else {
+                    format::number(column.mean)
+                }
             })
         }
         _ => scene.model.series.latest(curve.id).map_or_else(none, |(_, value)| format::value(&value)),

@@ -79,10 +79,12 @@ fn select_range(
 ) {
     let times = scene.times();
     if response.drag_started_by(PointerButton::Secondary) {
-        cached.box_from = response.interact_pointer_pos().map(|at| at.x);
+        cached.box_from = ui.input(|i| i.pointer.press_origin()).map(|at| at.x);
     }
     let Some(from) = cached.box_from else { return };
-    let Some(at) = response.interact_pointer_pos().or_else(|| ui.input(|i| i.pointer.latest_pos())) else { return };
+    let Some(at) = response.interact_pointer_pos().or_else(|| ui.input(|i| i.pointer.latest_pos())) else {
+        return;
+    };
     let x = at.x.clamp(scene.area.left(), scene.area.right());
     let (left, right) = (from.min(x), from.max(x));
     if response.dragged_by(PointerButton::Secondary) {
@@ -95,7 +97,10 @@ fn select_range(
     } else {
         cached.box_from = None;
         if right - left >= BOX_MIN_PX {
-            actions.push(Action::ShowRange { from: Timestamp(times.time(left)), to: Timestamp(times.time(right)) });
+            actions.push(Action::ShowRange {
+                from: Timestamp(times.time(left)),
+                to: Timestamp(times.time(right)),
+            });
         }
     }
 }

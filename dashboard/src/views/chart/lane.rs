@@ -16,84 +16,107 @@ const FINE_GRID_PX: f64 = 2.4;
 /// How much fainter closer lines are.
 const GRID_FADE: f32 = 0.2;
 
-/// Draws the grid, the curves and the value axis.
-#[expect(clippy::too_many_arguments, reason = "all of them are what a lane is")]
-pub(super) fn lane(
-    ui: &mut Ui,
-    scene: &Scene<'_>,
-    id: Id,
-    rect: Rect,
-    unit: Option<&str>,
-    members: &[usize],
-    is_unit_shown: bool,
-    cached: &mut PerChart,
-) {
-    let tokens = scene.tokens;
-    let data = members
-        .iter()
-        .filter(|&&i| !scene.curves[i].is_hidden)
-        .filter_map(|&i| cached.trace(scene.curves[i].id))
-        .flat_map(|trace| {
-            let (from, to) = (scene.from.0 - trace.width, scene.to.0 + trace.width);
-            trace.columns.iter().filter(move |column| (from..=to).contains(&column.at))
-        })
-        .fold(None, |range: Option<(f64, f64)>, column| {
-            let (min, max) = range.unwrap_or((column.min, column.max));
-            Some((min.min(column.min), max.max(column.max)))
-        });
-    let scale = cached.scales.entry(unit.unwrap_or_default().to_owned()).or_default();
-    let seconds = ui.input(|i| i.time);
-    let width = scene.to.micros_since(scene.from);
-    let ((low, high), shrinks_in) = scale.fit(data, rect.height(), width, seconds);
-    if let Some(delay) = shrinks_in {
-        ui.ctx().request_repaint_after(std::time::Duration::from_secs_f64(delay.max(0.01)));
-    }
-    let map = Map { rect, from: scene.from.0, to: scene.to.0, low, high };
+/// Where a lane is and what is in it.
+pub(super) struct Lane<'a> {
+    pub(super) id: Id,
+    pub(super) rect: Rect,
+    pub(super) unit: Option<&'a str>,
+    /// Its curves, by their index in the scene.
+    pub(super) members: &'a [usize],
+    /// Whether the lane has to say its unit.
+    pub(super) is_unit_shown: bool,
+    /// Room above the curves, in points.
+    pub(super) headroom: f32,
+}
 
-    let mut shapes = Vec::new();
-    let pixel = 1.0 / ui.pixels_per_point();
-    for &i in members {
-        let curve = &scene.curves[i];
-        if curve.is_hidden {
-            continue;
+impl Lane<'_> {
+    /// Draws the grid, the curves and the value axis.
+    pub(super) fn draw(&self, ui: &mut Ui, scene: &Scene<'_>, cached: &mut PerChart) {
+        let &Self { id, rect, unit, members, is_unit_shown, headroom } = self;
+        let tokens = scene.tokens;
+        let data = members
+            .iter()
+            .filter(|&&i| !scene.curves[i].is_hidden)
+            .filter_map(|&i| cached.trace(scene.curves[i].id))
+            .flat_map(|trace| {
+                let (from, to) = (scene.from.0 - trace.width, scene.to.0 + trace.width);
+                trace.columns.iter().filter(move |column| (from..=to).contains(&column.at))
+            })
+            .fold(None, |range: Option<(f64, f64)>, column| {
+                let (min, max) = range.unwrap_or((column.min, column.max));
+                Some((min.min(column.min), max.max(column.max)))
+            });
+        let scale = cached.scales.entry(unit.unwrap_or_default().to_owned()).or_default();
+        let seconds = ui.input(|i| i.time);
+        let width = scene.to.micros_since(scene.from);
+        let ((low, high), shrinks_in) = scale.fit(data, rect.height() - headroom, width, seconds);
+        // Not more than a third of the lane is given to flags.
+        let headroom = f64::from(headroom.min(rect.height() / 3.0));
+        let high = high + (high - low) * headroom / (f64::from(rect.height()) - headroom);
+        if let Some(delay) = shrinks_in {
+            ui.ctx().request_repaint_after(std::time::Duration::from_secs_f64(delay.max(0.01)));
         }
-        let is_dimmed = cached.highlighted.is_some_and(|id| id != curve.id);
-        let is_lit = cached.highlighted == Some(curve.id);
-        // The light palette has less contrast to its ground.
-        let line = if is_lit { tokens::LINE * 1.5 } else if tokens.dark { tokens::LINE } else { tokens::LINE + 0.35 };
-        let look = Look {
-            color: if is_dimmed { curve.color.gamma_multiply(DIMMED) } else { curve.color },
-            width: line,
-            is_dashed: curve.is_dashed,
-            pixel,
-        };
-        shapes.extend_from_slice(cached.shapes(curve.id, map, look));
-    }
-    let value_ticks = ticks::value_ticks(low, high, f64::from(rect.height()));
-    plot(ui, scene, id, &map, &value_ticks, shapes);
+        let map = Map { rect, from: scene.from.0, to: scene.to.0, low, high };
 
-    let font = fonts::mono(TICK_SIZE);
-    for tick in &value_ticks {
-        let Some(label) = &tick.label else { continue };
-        // The label of a mark at the very top would reach into the header.
-        let y = map.y(tick.at).max(rect.top() + 4.0);
-        let at = pos2(rect.left() - 6.0, y);
-        ui.painter().text(at, Align2::RIGHT_CENTER, label, font.clone(), tokens.text_weak);
-    }
-    if is_unit_shown {
-        let text = unit.map_or("no unit", format::unit);
-        let at = rect.left_top() + vec2(6.0, 4.0);
-        ui.painter().text(at, Align2::LEFT_TOP, text, fonts::medium(11.0), tokens.text_weak);
+        let mut shapes = Vec::new();
+        let pixel = 1.0 / ui.pixels_per_point();
+        for &i in members {
+            let curve = &scene.curves[i];
+            if curve.is_hidden {
+                continue;
+            }
+            let is_dimmed = cached.highlighted.is_some_and(|id| id != curve.id);
+            let is_lit = cached.highlighted == Some(curve.id);
+            // The light palette has less contrast to its ground.
+            let line = if is_lit {
+                tokens::LINE * 1.5
+            } else if tokens.dark {
+                tokens::LINE
+            } else {
+                tokens::LINE + 0.35
+            };
+            let look = Look {
+                color: if is_dimmed { curve.color.gamma_multiply(DIMMED) } else { curve.color },
+                width: line,
+                is_dashed: curve.is_dashed,
+                pixel,
+            };
+            shapes.extend_from_slice(cached.shapes(curve.id, map, look));
+        }
+        let value_ticks = ticks::value_ticks(low, high, f64::from(rect.height()));
+        plot(ui, scene, id, &map, cached.ticks(), &value_ticks, shapes);
+
+        let font = fonts::mono(TICK_SIZE);
+        for tick in &value_ticks {
+            let Some(label) = &tick.label else { continue };
+            // The label of a mark at the very top would reach into the header.
+            let y = map.y(tick.at).max(rect.top() + 4.0);
+            let at = pos2(rect.left() - 6.0, y);
+            ui.painter().text(at, Align2::RIGHT_CENTER, label, font.clone(), tokens.text_weak);
+        }
+        if is_unit_shown {
+            let text = unit.map_or("no unit", format::unit);
+            let at = rect.left_top() + vec2(6.0, 4.0);
+            ui.painter().text(at, Align2::LEFT_TOP, text, fonts::medium(11.0), tokens.text_weak);
+        }
     }
 }
 
 /// The grid and the clipped curves; its bounds are ours in every frame and it takes no input.
-fn plot(ui: &mut Ui, scene: &Scene<'_>, id: Id, map: &Map, value_ticks: &[ticks::ValueTick], shapes: Vec<Shape>) {
+fn plot(
+    ui: &mut Ui,
+    scene: &Scene<'_>,
+    id: Id,
+    map: &Map,
+    time_ticks: &[ticks::TimeTick],
+    value_ticks: &[ticks::ValueTick],
+    shapes: Vec<Shape>,
+) {
     let seconds = (map.to - map.from) as f64 / 1e6;
     let (width, height) = (f64::from(map.rect.width()), f64::from(map.rect.height()));
     let fine = |is_fine: bool, per_px: f64| if is_fine { FINE_GRID_PX * per_px } else { 1e3 * per_px };
-    let time_marks: Vec<GridMark> = ticks::time_ticks(scene.from, scene.to, width, &scene.model.zone)
-        .into_iter()
+    let time_marks: Vec<GridMark> = time_ticks
+        .iter()
         .map(|tick| GridMark {
             value: tick.at.micros_since(scene.from) as f64 / 1e6,
             step_size: fine(tick.label.is_none(), seconds / width),

@@ -1,6 +1,8 @@
 //! Commands on the time axis of the curve that they moved: a flag when the device was told, a span until the end.
 
-use egui::{Align2, Pos2, Rect, Stroke, Ui, pos2, vec2};
+use std::sync::Arc;
+
+use egui::{Align2, CornerRadius, Galley, Pos2, Rect, Stroke, Ui, pos2, vec2};
 use protocol::command::CommandState;
 use protocol::viewer::CommandInfo;
 use protocol::{CommandId, DeviceId, Timestamp};
@@ -29,45 +31,118 @@ struct Marker<'a> {
     end: Option<Timestamp>,
 }
 
-/// Draws the commands of the chart's devices and returns the one under the pointer.
-pub(super) fn markers(ui: &Ui, scene: &Scene<'_>, pointer: Option<Pos2>) -> Option<CommandId> {
-    let found = find(scene);
-    if found.is_empty() {
-        return None;
-    }
-    let tokens = scene.tokens;
-    let times = scene.times();
-    let painter = ui.painter().with_clip_rect(scene.area.intersect(ui.clip_rect()));
-    let has_many_devices = devices(scene).len() > 1;
-    let mut row_ends = [f32::NEG_INFINITY; ROWS_MAX];
-    let mut hovered = None;
-    for marker in &found {
-        let color = widgets::command_color(tokens, marker.command.state);
-        let from = times.x(marker.at.0);
-        let to = times.x(marker.end.unwrap_or_else(|| scene.model.now()).0.min(scene.to.0)).max(from);
-        let span = Rect::from_min_max(pos2(from, scene.area.top()), pos2(to, scene.area.bottom()));
-        painter.rect_filled(span, 0.0, color.gamma_multiply(0.07));
-        painter.vline(from, scene.area.y_range(), Stroke::new(1.0, color.gamma_multiply(0.8)));
-        if marker.end.is_some() && to - from > 3.0 {
-            let dashes = [pos2(to, scene.area.top()), pos2(to, scene.area.bottom())];
-            painter.extend(egui::Shape::dashed_line(&dashes, Stroke::new(1.0, color.gamma_multiply(0.5)), 3.0, 3.0));
+/// The name of a command at the top of its line.
+struct Flag {
+    rect: Rect,
+    galley: Arc<Galley>,
+    /// At the right edge there may be no room: then it flies to the left.
+    is_left: bool,
+}
+
+/// The commands of a chart's devices, laid out.
+pub(super) struct Markers<'a> {
+    /// Oldest first. One whose name has no free row is only a line.
+    placed: Vec<(Marker<'a>, Option<Flag>)>,
+    rows: usize,
+}
+
+impl<'a> Markers<'a> {
+    /// Finds the commands and places their names.
+    pub(super) fn layout(ui: &Ui, scene: &Scene<'a>) -> Self {
+        let is_device_named = devices(scene).len() > 1;
+        let mut row_ends = [f32::NEG_INFINITY; ROWS_MAX];
+        let mut placed = Vec::new();
+        for marker in find(scene) {
+            let flag = place(ui, scene, &marker, is_device_named, &mut row_ends);
+            placed.push((marker, flag));
         }
-        let flag = row_ends.iter().position(|end| *end + 4.0 <= from).map(|row| {
-            let end = draw_flag(ui, scene, marker, from, row, has_many_devices);
-            row_ends[row] = end;
-            Rect::from_min_max(
-                pos2(from, scene.area.top() + row as f32 * ROW_HEIGHT),
-                pos2(end, scene.area.top() + (row + 1) as f32 * ROW_HEIGHT),
-            )
-        });
-        let is_near = pointer.is_some_and(|p| {
-            scene.area.contains(p) && ((p.x - from).abs() <= NEAR_PX || flag.is_some_and(|flag| flag.contains(p)))
-        });
-        if is_near {
-            hovered = Some(marker.command.id.clone());
-        }
+        let rows = row_ends.iter().filter(|end| end.is_finite()).count();
+        Self { placed, rows }
     }
-    hovered
+
+    /// Height of the rows of names.
+    pub(super) fn height(&self) -> f32 {
+        if self.rows == 0 { 0.0 } else { self.rows as f32 * ROW_HEIGHT + 4.0 }
+    }
+
+    /// Draws them and returns the one under the pointer.
+    pub(super) fn draw(&self, ui: &Ui, scene: &Scene<'_>, pointer: Option<Pos2>) -> Option<CommandId> {
+        let tokens = scene.tokens;
+        let times = scene.times();
+        let painter = ui.painter().with_clip_rect(scene.area.intersect(ui.clip_rect()));
+        let mut hovered = None;
+        for (marker, flag) in &self.placed {
+            let color = widgets::command_color(tokens, marker.command.state);
+            let from = times.x(marker.at.0);
+            let to = times.x(marker.end.unwrap_or_else(|| scene.model.now()).0.min(scene.to.0)).max(from);
+            let span = Rect::from_min_max(pos2(from, scene.area.top()), pos2(to, scene.area.bottom()));
+            painter.rect_filled(span, 0.0, color.gamma_multiply(0.07));
+            painter.vline(from, scene.area.y_range(), Stroke::new(1.0, color.gamma_multiply(0.8)));
+            if marker.end.is_some() && to - from > 3.0 {
+                let dashes = [pos2(to, scene.area.top()), pos2(to, scene.area.bottom())];
+                let stroke = Stroke::new(1.0, color.gamma_multiply(0.5));
+                painter.extend(egui::Shape::dashed_line(&dashes, stroke, 3.0, 3.0));
+            }
+            if let Some(flag) = flag {
+                flag.draw(ui, scene, marker.command.state);
+            }
+            let is_near = pointer.is_some_and(|p| {
+                let is_at_line = (p.x - from).abs() <= NEAR_PX;
+                scene.area.contains(p)
+                    && (is_at_line || flag.as_ref().is_some_and(|flag| flag.rect.contains(p)))
+            });
+            if is_near {
+                hovered = Some(marker.command.id.clone());
+            }
+        }
+        hovered
+    }
+}
+
+impl Flag {
+    fn draw(&self, ui: &Ui, scene: &Scene<'_>, state: CommandState) {
+        let tokens = scene.tokens;
+        let color = widgets::command_color(tokens, state);
+        let painter = ui.painter().with_clip_rect(scene.area.intersect(ui.clip_rect()));
+        let (inner, outer) = if self.is_left { (0, 3) } else { (3, 0) };
+        let corners = CornerRadius { nw: outer, sw: outer, ne: inner, se: inner };
+        painter.rect_filled(self.rect, corners, mix(tokens.panel, color, 0.22));
+        let pole = if self.is_left { self.rect.right() - 2.0 } else { self.rect.left() };
+        let pole = Rect::from_min_size(pos2(pole, self.rect.top()), vec2(2.0, self.rect.height()));
+        painter.rect_filled(pole, 0.0, color);
+        let shape = self.rect.left_center() + vec2(11.0, 0.0);
+        if ui.clip_rect().contains(shape) && scene.area.contains(shape) {
+            widgets::command_shape(ui, shape, state, tokens);
+        }
+        let at = self.rect.left_center() + vec2(19.0, -self.galley.size().y / 2.0);
+        painter.galley(at, Arc::clone(&self.galley), tokens.text);
+    }
+}
+
+/// Finds a place for the name of a command in the first row that is free there.
+fn place(
+    ui: &Ui,
+    scene: &Scene<'_>,
+    marker: &Marker<'_>,
+    is_device_named: bool,
+    row_ends: &mut [f32; ROWS_MAX],
+) -> Option<Flag> {
+    let command = marker.command;
+    let label = scene.model.command_label(&command.device, command.name.as_str());
+    let mut text = if is_device_named { format!("{} · {label}", command.device) } else { label };
+    if command.state != CommandState::Succeeded {
+        text.push_str(" · ");
+        text.push_str(command.state.as_str());
+    }
+    let galley = ui.painter().layout_no_wrap(text, fonts::medium(11.0), scene.tokens.text);
+    let width = galley.size().x + 25.0;
+    let x = scene.times().x(marker.at.0);
+    let is_left = x + width > scene.area.right() && x - width >= scene.area.left();
+    let left = if is_left { x - width } else { x };
+    let row = row_ends.iter().position(|end| *end + 4.0 <= left)?;
+    row_ends[row] = left + width;
+    let top = scene.area.top() + row as f32 * ROW_HEIGHT + 1.0;
+    Some(Flag { rect: Rect::from_min_size(pos2(left, top), vec2(width, ROW_HEIGHT - 2.0)), galley, is_left })
 }
 
 /// The commands of the chart's devices that are seen in this view, oldest first.
@@ -104,33 +179,6 @@ fn told_at(command: &CommandInfo) -> Timestamp {
 
 fn ended_at(command: &CommandInfo) -> Option<Timestamp> {
     command.state.is_final().then(|| changed_at(command))
-}
-
-/// Draws the name at the top of a marker's line and returns its right edge.
-fn draw_flag(ui: &Ui, scene: &Scene<'_>, marker: &Marker<'_>, x: f32, row: usize, is_device_named: bool) -> f32 {
-    let tokens = scene.tokens;
-    let command = marker.command;
-    let color = widgets::command_color(tokens, command.state);
-    let painter = ui.painter().with_clip_rect(scene.area.intersect(ui.clip_rect()));
-    let label = scene.model.command_label(&command.device, command.name.as_str());
-    let mut text = if is_device_named { format!("{} · {label}", command.device) } else { label };
-    if !matches!(command.state, CommandState::Succeeded) {
-        text.push_str(" · ");
-        text.push_str(command.state.as_str());
-    }
-    let galley = painter.layout_no_wrap(text, fonts::medium(11.0), tokens.text);
-    let place = Rect::from_min_size(
-        pos2(x, scene.area.top() + row as f32 * ROW_HEIGHT + 1.0),
-        vec2(galley.size().x + 25.0, ROW_HEIGHT - 2.0),
-    );
-    painter.rect_filled(place, egui::CornerRadius { nw: 0, ne: 3, sw: 0, se: 3 }, mix(tokens.panel, color, 0.22));
-    painter.rect_filled(Rect::from_min_size(place.min, vec2(2.0, place.height())), 0.0, color);
-    let child = ui.clip_rect().intersect(scene.area).contains(place.left_center() + vec2(11.0, 0.0));
-    if child {
-        widgets::command_shape(ui, place.left_center() + vec2(11.0, 0.0), command.state, tokens);
-    }
-    painter.galley(place.left_center() + vec2(19.0, -galley.size().y / 2.0), galley, tokens.text);
-    place.right()
 }
 
 /// What the tooltip says of a command: its name and state, and how long it took.

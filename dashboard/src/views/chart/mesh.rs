@@ -49,7 +49,9 @@ impl Map {
 
     /// The place of a value. Stays near the rectangle, so that a far outlier does not break triangles.
     pub(super) fn y(&self, value: f64) -> f32 {
-        let share = ((value - self.low) / (self.high - self.low)).clamp(-8.0, 9.0);
+        let share = (value - self.low) / (self.high - self.low);
+        // The mean of numbers whose sum overflowed is no number.
+        let share = if share.is_nan() { 0.0 } else { share.clamp(-8.0, 9.0) };
         (f64::from(self.rect.bottom()) - share * f64::from(self.rect.height())) as f32
     }
 }
@@ -167,8 +169,11 @@ fn add_line(points: &[Pos2], look: &Look, mesh: &mut Mesh) {
         if let Some(previous) = previous {
             join(mesh, previous, here);
         }
-        previous =
-            Some(if arriving == leaving { here } else { across(mesh, point, leaving, inner, outer, look.color) });
+        previous = Some(if arriving == leaving {
+            here
+        } else {
+            across(mesh, point, leaving, inner, outer, look.color)
+        });
         before = after;
     }
 }
@@ -190,5 +195,60 @@ fn join(mesh: &mut Mesh, a: u32, b: u32) {
     for k in 0..3 {
         mesh.add_triangle(a + k, a + k + 1, b + k);
         mesh.add_triangle(b + k, a + k + 1, b + k + 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn column(at: i64, mean: f64, spread: f64) -> Column {
+        Column { at, count: 3, min: mean - spread, max: mean + spread, mean }
+    }
+
+    fn map() -> Map {
+        let rect = Rect::from_min_size(pos2(50.0, 20.0), vec2(1_000.0, 300.0));
+        Map { rect, from: 0, to: 1_000_000_000, low: 0.0, high: 100.0 }
+    }
+
+    fn look() -> Look {
+        Look { color: Color32::WHITE, width: 1.5, is_dashed: false, pixel: 1.0 }
+    }
+
+    fn meshes(shapes: &[Shape]) -> Vec<&Mesh> {
+        shapes
+            .iter()
+            .filter_map(|shape| if let Shape::Mesh(mesh) = shape { Some(&**mesh) } else { None })
+            .collect()
+    }
+
+    #[test]
+    fn no_triangle_crosses_a_gap_and_every_corner_is_finite() {
+        let seconds = (0..400_i64).chain(600..1_000);
+        let columns = seconds
+            .map(|s| column(s * 1_000_000, [0.0, 1e300, -1e300, 50.0][s as usize % 4], (s % 5) as f64))
+            .collect();
+        let trace = Trace { columns, width: 1_000_000, gap: 3_000_000, is_partial: false };
+        let shapes = shapes(&trace, &map(), &look());
+        let meshes = meshes(&shapes);
+        assert_eq!(meshes.len(), 2, "a band and a line");
+        for mesh in meshes {
+            assert!(mesh.is_valid() && mesh.vertices.iter().all(|v| v.pos.is_finite()));
+            for triangle in mesh.indices.chunks(3) {
+                let x = |i: usize| mesh.vertices[triangle[i] as usize].pos.x;
+                let (left, right) = (x(0).min(x(1)).min(x(2)), x(0).max(x(1)).max(x(2)));
+                assert!(right - left < 10.0, "{left} {right}");
+            }
+        }
+    }
+
+    #[test]
+    fn few_readings_are_dots_on_a_line_and_one_alone_is_a_dot() {
+        let dots = |count: i64| {
+            let columns = (0..count).map(|s| column(s * 100_000_000, 5.0, 0.0)).collect();
+            let trace = Trace { columns, width: 0, gap: 300_000_000, is_partial: false };
+            shapes(&trace, &map(), &look()).iter().filter(|shape| matches!(shape, Shape::Circle(_))).count()
+        };
+        assert_eq!((dots(1), dots(5)), (1, 5));
     }
 }

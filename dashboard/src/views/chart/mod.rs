@@ -13,11 +13,14 @@ mod input;
 mod lane;
 mod markers;
 mod mesh;
+mod outages;
 mod scale;
 mod states;
 
 use egui::emath::GuiRounding as _;
-use egui::{Align2, Color32, CornerRadius, Id, Rect, Role, Sense, Stroke, StrokeKind, Ui, WidgetInfo, pos2, vec2};
+use egui::{
+    Align2, Color32, CornerRadius, Id, Rect, Role, Sense, Stroke, StrokeKind, Ui, WidgetInfo, pos2, vec2,
+};
 use protocol::{Kind, SeriesId, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -26,7 +29,6 @@ use crate::format;
 use crate::model::Model;
 use crate::series::Column;
 use crate::theme::{Tokens, fonts, tokens};
-use crate::ticks;
 
 pub use cache::ChartCache;
 use cache::PerChart;
@@ -51,9 +53,11 @@ const HEADER_HEIGHT: f32 = 32.0;
 const STRIP_HEIGHT: f32 = 18.0;
 const STRIP_GAP: f32 = 5.0;
 /// Gap between lanes.
-const LANE_GAP: f32 = 10.0;
+const LANE_GAP: f32 = 14.0;
 /// Most lanes; further units share the last one.
 const LANES_MAX: usize = 4;
+/// Room for the menu of the card, right of the legend.
+const MENU_WIDTH: f32 = 20.0;
 /// Room at the right edge.
 const MARGIN_RIGHT: f32 = 8.0;
 /// Size of the labels of both axes.
@@ -108,7 +112,11 @@ impl Scene<'_> {
         }
         match curve.kind {
             Kind::Bool => if column.mean > 0.5 { "on" } else { "off" }.to_owned(),
-            _ => self.model.series.text(curve.id, column.mean).map_or_else(|| "–".to_owned(), |text| text.to_string()),
+            _ => self
+                .model
+                .series
+                .text(curve.id, column.mean)
+                .map_or_else(|| "–".to_owned(), |text| text.to_string()),
         }
     }
 }
@@ -131,7 +139,11 @@ pub fn chart(
     ui.painter().rect(rect, radius, tokens.panel, Stroke::new(1.0, tokens.line), StrokeKind::Inside);
     let cached = cache.of(id);
 
-    let header = Rect::from_min_size(rect.min, vec2(rect.width(), HEADER_HEIGHT)).shrink2(vec2(tokens::PADDING, 0.0));
+    // The right end belongs to the menu of the card.
+    let header = Rect::from_min_max(
+        rect.min + vec2(tokens::PADDING, 0.0),
+        pos2(rect.right() - MENU_WIDTH, rect.top() + HEADER_HEIGHT),
+    );
     let area = Rect::from_min_max(
         pos2(rect.left() + AXIS_WIDTH, rect.top() + HEADER_HEIGHT),
         pos2(rect.right() - MARGIN_RIGHT, rect.bottom() - AXIS_HEIGHT),
@@ -145,14 +157,13 @@ pub fn chart(
 
     let title = header::header(ui, &scene, spec, id, header, cached);
     let response = ui.interact(area, id.with("area"), Sense::click_and_drag());
-    lanes(ui, &scene, id, cached);
-    time_axis(ui, &scene);
-    let hovered_command = markers::markers(ui, &scene, response.hover_pos());
+    let markers = markers::Markers::layout(ui, &scene);
+    outages::outages(ui, &scene);
+    lanes(ui, &scene, id, markers.height(), cached);
+    time_axis(ui, &scene, cached);
+    let hovered_command = markers.draw(ui, &scene, response.hover_pos());
     input::input(ui, &scene, &response, cached, actions);
     cursor::cursor(ui, &scene, &response, cached, hovered_command);
-    if !ui.is_rect_visible(rect) {
-        return title;
-    }
     response.widget_info(|| WidgetInfo::labeled(Role::Image, true, summary(&scene, spec, cached)));
     title
 }
@@ -205,9 +216,10 @@ fn scene<'a>(
 }
 
 /// Lanes of numbers above, strips of states below.
-fn lanes(ui: &mut Ui, scene: &Scene<'_>, id: Id, cached: &mut PerChart) {
-    let strips: Vec<usize> =
-        (0..scene.curves.len()).filter(|&i| Scene::is_state(&scene.curves[i]) && !scene.curves[i].is_hidden).collect();
+fn lanes(ui: &mut Ui, scene: &Scene<'_>, id: Id, flags_height: f32, cached: &mut PerChart) {
+    let strips: Vec<usize> = (0..scene.curves.len())
+        .filter(|&i| Scene::is_state(&scene.curves[i]) && !scene.curves[i].is_hidden)
+        .collect();
     let mut units: Vec<Option<&str>> = Vec::new();
     for curve in scene.curves.iter().filter(|curve| !Scene::is_state(curve) && !curve.is_hidden) {
         if !units.contains(&curve.unit) && units.len() < LANES_MAX {
@@ -225,7 +237,16 @@ fn lanes(ui: &mut Ui, scene: &Scene<'_>, id: Id, cached: &mut PerChart) {
             .filter(|&c| !Scene::is_state(&scene.curves[c]))
             .filter(|&c| scene.curves[c].unit == *unit || (is_last && !units.contains(&scene.curves[c].unit)))
             .collect();
-        lane::lane(ui, scene, id.with(("lane", i)), rect, *unit, &members, units.len() > 1, cached);
+        let lane = lane::Lane {
+            id: id.with(("lane", i)),
+            rect,
+            unit: *unit,
+            members: &members,
+            is_unit_shown: units.len() > 1,
+            // Flags fly above the curves of the first lane, not over them.
+            headroom: if i == 0 { flags_height } else { 0.0 },
+        };
+        lane.draw(ui, scene, cached);
     }
     for (i, &curve) in strips.iter().enumerate() {
         let top = scene.area.top() + lanes_height + STRIP_GAP + i as f32 * (STRIP_HEIGHT + STRIP_GAP);
@@ -235,24 +256,46 @@ fn lanes(ui: &mut Ui, scene: &Scene<'_>, id: Id, cached: &mut PerChart) {
     let painter = ui.painter();
     if scene.curves.is_empty() {
         let text = "No series in this chart";
-        painter.text(scene.area.center(), Align2::CENTER_CENTER, text, fonts::regular(13.0), scene.tokens.text_weak);
+        painter.text(
+            scene.area.center(),
+            Align2::CENTER_CENTER,
+            text,
+            fonts::regular(13.0),
+            scene.tokens.text_weak,
+        );
     } else if !cached.has_data(scene) {
-        let text = if cached.is_partial(scene) { "Loading history…" } else { "No readings in this stretch of time" };
-        painter.text(scene.area.center(), Align2::CENTER_CENTER, text, fonts::regular(13.0), scene.tokens.text_weak);
+        let text = if cached.is_partial(scene) {
+            "Loading history…"
+        } else {
+            "No readings in this stretch of time"
+        };
+        painter.text(
+            scene.area.center(),
+            Align2::CENTER_CENTER,
+            text,
+            fonts::regular(13.0),
+            scene.tokens.text_weak,
+        );
     } else if cached.is_partial(scene) {
         let place = scene.area.left_bottom() + vec2(6.0, -5.0);
-        painter.text(place, Align2::LEFT_BOTTOM, "Loading history…", fonts::regular(11.0), scene.tokens.text_weak);
+        painter.text(
+            place,
+            Align2::LEFT_BOTTOM,
+            "Loading history…",
+            fonts::regular(11.0),
+            scene.tokens.text_weak,
+        );
     }
 }
 
-fn time_axis(ui: &Ui, scene: &Scene<'_>) {
+fn time_axis(ui: &Ui, scene: &Scene<'_>, cached: &PerChart) {
     let times = scene.times();
     let y = scene.area.bottom() + 5.0;
     let font = fonts::mono(TICK_SIZE);
     let (left, right) = (scene.area.left() - AXIS_WIDTH + 4.0, scene.area.right() + MARGIN_RIGHT - 3.0);
-    for tick in ticks::time_ticks(scene.from, scene.to, f64::from(scene.area.width()), &scene.model.zone) {
-        let Some(label) = tick.label else { continue };
-        let galley = ui.painter().layout_no_wrap(label, font.clone(), scene.tokens.text_weak);
+    for tick in cached.ticks() {
+        let Some(label) = &tick.label else { continue };
+        let galley = ui.painter().layout_no_wrap(label.clone(), font.clone(), scene.tokens.text_weak);
         let x = times.x(tick.at.0);
         let half = galley.size().x / 2.0;
         if x - half >= left && x + half <= right {

@@ -6,6 +6,8 @@ use crate::ticks::{VALUE_LABEL_PX, nice_step};
 const SHRINK_AFTER_SECONDS: f64 = 1.0;
 /// A smaller range is only taken if it is smaller than this share of the present one.
 const SHRINK_BELOW: f64 = 0.8;
+/// Numbers beyond this do not widen an axis: the ends of its range must be numbers too.
+const LARGEST: f64 = 1e300;
 /// Air above and below the data, as a share of their range.
 const AIR: f64 = 0.06;
 
@@ -33,6 +35,7 @@ impl Scale {
             self.loose_since = None;
             return (self.range.unwrap_or((0.0, 1.0)), None);
         };
+        let (min, max) = (min.max(-LARGEST), max.min(LARGEST));
         let target = round_range(min, max, f64::from(height_px));
         let zoomed = std::mem::replace(&mut self.width, width) != width;
         let Some((low, high)) = self.range.filter(|_| !zoomed) else {
@@ -46,7 +49,11 @@ impl Scale {
             return ((low, high), None);
         }
         let waited = seconds - *self.loose_since.get_or_insert(seconds);
-        if waited >= SHRINK_AFTER_SECONDS { self.take(target) } else { ((low, high), Some(SHRINK_AFTER_SECONDS - waited)) }
+        if waited >= SHRINK_AFTER_SECONDS {
+            self.take(target)
+        } else {
+            ((low, high), Some(SHRINK_AFTER_SECONDS - waited))
+        }
     }
 
     const fn take(&mut self, range: (f64, f64)) -> ((f64, f64), Option<f64>) {
@@ -97,8 +104,14 @@ mod tests {
     }
 
     #[test]
+    fn the_largest_numbers_do_not_break_the_axis() {
+        let ((low, high), _) = Scale::default().fit(Some((-f64::MAX, f64::MAX)), 200.0, 1, 0.0);
+        assert!(low.is_finite() && high.is_finite() && (high - low).is_finite());
+    }
+
+    #[test]
     fn a_constant_and_extreme_numbers_have_a_range() {
-        for value in [0.0, 5.0, -3.0, 1e-12, 1e15, -1e15, f64::MAX / 4.0] {
+        for value in [0.0, 5.0, -3.0, 1e-12, 1e15, -1e15, 1e299] {
             let ((low, high), _) = Scale::default().fit(Some((value, value)), 200.0, 1, 0.0);
             assert!(low < high && low <= value && value <= high, "{value}: {low} {high}");
         }

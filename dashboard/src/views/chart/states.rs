@@ -59,14 +59,32 @@ pub(super) fn strip(ui: &Ui, scene: &Scene<'_>, rect: Rect, curve: &Curve<'_>, c
         }
     }
     let name = rect.left_center() - vec2(6.0, 0.0);
-    let axis = Rect::from_min_max(pos2(rect.left() - super::AXIS_WIDTH + 4.0, rect.top()), pos2(rect.left(), rect.bottom()));
+    let axis = Rect::from_min_max(
+        pos2(rect.left() - super::AXIS_WIDTH + 4.0, rect.top()),
+        pos2(rect.left(), rect.bottom()),
+    );
     ui.painter().with_clip_rect(axis.intersect(ui.clip_rect())).text(
         name,
         Align2::RIGHT_CENTER,
-        crate::format::ellipsis(&curve.name, 7),
+        short_name(ui, &curve.name, axis.width() - 6.0),
         fonts::regular(TICK_SIZE),
         tokens.text_weak,
     );
+}
+
+/// As much of a name as there is room for.
+fn short_name(ui: &Ui, name: &str, room: f32) -> String {
+    let width = |text: &str| {
+        let galley =
+            ui.painter().layout_no_wrap(text.to_owned(), fonts::regular(TICK_SIZE), Color32::PLACEHOLDER);
+        galley.size().x
+    };
+    let length = name.chars().count();
+    (3..=length)
+        .rev()
+        .map(|max| crate::format::ellipsis(name, max))
+        .find(|text| width(text) <= room)
+        .unwrap_or_else(|| crate::format::ellipsis(name, 3))
 }
 
 /// Runs of the same state, in screen coordinates.

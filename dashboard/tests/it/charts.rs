@@ -1,0 +1,260 @@
+//! Charts alone: what they say, what the pointer does in them, and a few pictures.
+
+#[path = "../../testkit/fixtures.rs"]
+mod fixtures;
+
+use dashboard::action::Action;
+use dashboard::model::Model;
+use dashboard::settings::ThemeChoice;
+use dashboard::theme;
+use dashboard::views::chart::{ChartCache, ChartSpec, chart};
+use egui::{Event, Id, Modifiers, MouseWheelUnit, Pos2, Rect, TouchPhase, UiBuilder, Vec2, pos2, vec2};
+use egui_kittest::Harness;
+use egui_kittest::kittest::{NodeT as _, Queryable as _};
+use protocol::{SeriesId, Timestamp};
+
+use crate::testkit::SoftRenderer;
+
+struct State {
+    model: Model,
+    cache: ChartCache,
+    specs: Vec<ChartSpec>,
+    actions: Vec<Action>,
+}
+
+fn spec(ids: &[i64]) -> ChartSpec {
+    ChartSpec { title: None, series: ids.iter().copied().map(SeriesId).collect() }
+}
+
+/// Charts one below the other. The cursor follows the pointer, other actions are only collected.
+fn open<'a>(model: Model, specs: &[ChartSpec], size: Vec2, choice: ThemeChoice) -> Harness<'a, State> {
+    let state = State { model, cache: ChartCache::default(), specs: specs.to_vec(), actions: Vec::new() };
+    Harness::builder()
+        .with_size(size)
+        .with_step_dt(0.1)
+        .with_theme(if choice == ThemeChoice::Light { egui::Theme::Light } else { egui::Theme::Dark })
+        .renderer(SoftRenderer::default())
+        .with_context_setup(move |ctx| theme::install(ctx, choice))
+        .build_ui_state(
+            |ui, state| {
+                let screen = ui.ctx().content_rect();
+                ui.painter().rect_filled(screen, 0.0, theme::Tokens::of(ui).canvas);
+                let height = (screen.height() - 8.0) / state.specs.len() as f32;
+                for (i, spec) in state.specs.iter().enumerate() {
+                    let corner = pos2(8.0, 8.0 + i as f32 * height);
+                    let rect = Rect::from_min_size(corner, vec2(screen.width() - 16.0, height - 8.0));
+                    ui.scope_builder(UiBuilder::new().max_rect(rect), |ui| {
+                        let id = Id::unique(("chart", i));
+                        chart(ui, &state.model, spec, id, &mut state.cache, &mut state.actions);
+                    });
+                }
+                for action in &state.actions {
+                    if let Action::SetCursor(at) = action {
+                        state.model.cursor = *at;
+                    }
+                }
+            },
+            state,
+        )
+}
+
+fn wheel(harness: &mut Harness<'_, State>, at: Pos2, delta: Vec2, modifiers: Modifiers) {
+    harness.hover_at(at);
+    harness.step();
+    let (phase, source) = (TouchPhase::Move, egui::MouseWheelSource::Unknown);
+    harness.event(Event::MouseWheel { unit: MouseWheelUnit::Point, delta, modifiers, phase, source });
+    harness.run_steps(8);
+}
+
+fn drag(harness: &mut Harness<'_, State>, from: Pos2, to: Pos2, button: egui::PointerButton) {
+    let press = |pos, pressed| Event::PointerButton { pos, button, pressed, modifiers: Modifiers::NONE };
+    harness.hover_at(from);
+    harness.step();
+    harness.event(press(from, true));
+    harness.step();
+    harness.hover_at(from.lerp(to, 0.5));
+    harness.step();
+    harness.hover_at(to);
+    harness.step();
+    harness.event(press(to, false));
+    harness.run_steps(2);
+}
+
+const SIZE: Vec2 = vec2(800.0, 300.0);
+const MIDDLE: Pos2 = pos2(400.0, 150.0);
+
+/// The entry of a series in the legend.
+fn legend<'a>(harness: &'a Harness<'_, State>, name: &str) -> egui_kittest::Node<'a> {
+    let mut entries = harness.get_all_by_role(egui::Role::CheckBox);
+    let is_it =
+        |node: &egui_kittest::Node<'_>| node.accesskit_node().label().is_some_and(|l| l.starts_with(name));
+    entries.find(is_it).expect("an entry in the legend")
+}
+
+fn heater<'a>() -> Harness<'a, State> {
+    open(fixtures::step_response(), &[spec(&[1])], SIZE, ThemeChoice::Dark)
+}
+
+#[test]
+fn a_chart_says_its_title_and_the_value_of_every_series() {
+    let mut harness = open(fixtures::step_response(), &[spec(&[1, 2, 3, 4])], SIZE, ThemeChoice::Dark);
+    harness.run();
+    harness.get_by_label_contains("Chart heater-1, Temperature 3");
+    for (name, unit) in [("Temperature", "°C"), ("Power", "W"), ("Heating", "off"), ("Mode", "idle")] {
+        let label = legend(&harness, name).accesskit_node().label().expect("a name");
+        assert!(label.ends_with(unit), "{label}");
+    }
+}
+
+#[test]
+fn a_click_on_a_name_hides_the_series_and_another_shows_it_again() {
+    let mut harness = open(fixtures::greenhouses(), &[spec(&[1, 5, 9])], SIZE, ThemeChoice::Dark);
+    harness.run();
+    let is_on = |harness: &Harness<'_, State>| {
+        legend(harness, "greenhouse-01").accesskit_node().toggled() == Some(egui::accesskit::Toggled::True)
+    };
+    assert!(is_on(&harness));
+    legend(&harness, "greenhouse-01").click();
+    harness.run();
+    assert!(!is_on(&harness));
+    legend(&harness, "greenhouse-01").click();
+    harness.run();
+    assert!(is_on(&harness));
+}
+
+#[test]
+fn the_wheel_zooms_at_the_pointer() {
+    let mut harness = heater();
+    wheel(&mut harness, MIDDLE, vec2(0.0, 50.0), Modifiers::NONE);
+    let (from, to) = harness.state().model.range();
+    let mut total = 1.0;
+    for action in &harness.state().actions {
+        if let Action::Zoom { at, factor } = action {
+            assert!(*at > from && *at < to);
+            let share = at.micros_since(from) as f64 / to.micros_since(from) as f64;
+            assert!((share - 0.47).abs() < 0.03, "{share}");
+            total *= factor;
+        }
+    }
+    assert!(total < 0.9, "{total}: up is closer");
+}
+
+#[test]
+fn shift_and_wheel_pans() {
+    let mut harness = heater();
+    wheel(&mut harness, MIDDLE, vec2(0.0, 60.0), Modifiers::SHIFT);
+    let panned: i64 = pans(&harness).iter().sum();
+    assert!(panned < 0, "{panned}");
+    assert!(!harness.state().actions.iter().any(|a| matches!(a, Action::Zoom { .. })));
+}
+
+fn pans(harness: &Harness<'_, State>) -> Vec<i64> {
+    let actions = harness.state().actions.iter();
+    actions.filter_map(|a| if let Action::Pan { micros } = a { Some(*micros) } else { None }).collect()
+}
+
+#[test]
+fn dragging_pans_by_as_much_time_as_the_pointer_passed() {
+    let mut harness = heater();
+    drag(&mut harness, MIDDLE, MIDDLE + vec2(100.0, 10.0), egui::PointerButton::Primary);
+    let (from, to) = harness.state().model.range();
+    let panned = pans(&harness).iter().sum::<i64>() as f64 / to.micros_since(from) as f64;
+    assert!((panned + 100.0 / 730.0).abs() < 0.01, "{panned}");
+}
+
+#[test]
+fn a_box_with_the_secondary_button_shows_that_stretch() {
+    let mut harness = heater();
+    drag(&mut harness, MIDDLE, MIDDLE + vec2(150.0, 40.0), egui::PointerButton::Secondary);
+    let shown = harness.state().actions.iter().find_map(|action| match action {
+        Action::ShowRange { from, to } => Some(to.micros_since(*from)),
+        _ => None,
+    });
+    let share = shown.expect("a range") as f64 / harness.state().model.viewport.width() as f64;
+    assert!((share - 150.0 / 730.0).abs() < 0.01, "{share}");
+}
+
+#[test]
+fn the_cursor_is_set_by_the_pointer_and_taken_back_when_it_leaves() {
+    let mut harness = heater();
+    harness.hover_at(MIDDLE);
+    harness.run();
+    assert!(harness.state().model.cursor.is_some());
+    harness.remove_cursor();
+    harness.run();
+    assert_eq!(harness.state().model.cursor, None);
+}
+
+#[test]
+fn a_double_click_goes_back_to_what_is_live() {
+    let mut harness = heater();
+    let press = |pressed| {
+        let button = egui::PointerButton::Primary;
+        Event::PointerButton { pos: MIDDLE, button, pressed, modifiers: Modifiers::NONE }
+    };
+    harness.hover_at(MIDDLE);
+    harness.step();
+    for pressed in [true, false, true, false] {
+        harness.event(press(pressed));
+        harness.step();
+    }
+    assert!(harness.state().actions.contains(&Action::Follow), "{:?}", harness.state().actions);
+}
+
+#[test]
+fn nothing_arriving_asks_for_no_further_frames() {
+    let mut harness = heater();
+    harness.run();
+    let output = harness.output();
+    assert!(output.viewport_output.values().all(|v| v.repaint_delay == std::time::Duration::MAX));
+}
+
+#[test]
+fn a_chart_without_series_data_or_room_says_so_and_does_not_fail() {
+    let unknown = ChartSpec { title: Some("Somewhere else".into()), series: vec![SeriesId(900)] };
+    for size in [vec2(40.0, 30.0), vec2(120.0, 90.0), vec2(500.0, 260.0)] {
+        let specs = [unknown.clone(), spec(&[])];
+        let mut harness = open(fixtures::step_response(), &specs, size, ThemeChoice::Dark);
+        harness.run();
+        if size.x > 400.0 {
+            harness.get_by_label("Somewhere else");
+            harness.get_by_label_contains("series 900 no data");
+        }
+    }
+}
+
+#[test]
+fn any_stretch_of_time_can_be_drawn() {
+    let mut harness = open(fixtures::step_response(), &[spec(&[1, 2, 3, 4])], SIZE, ThemeChoice::Light);
+    let now = fixtures::NOW;
+    for (from, to) in [(0, 1_000), (now.0 - 500, now.0 + 500), (0, i64::MAX), (now.0, now.0 + 1)] {
+        harness.state_mut().model.viewport.show(Timestamp(from), Timestamp(to), now);
+        harness.run_steps(3);
+    }
+}
+
+#[test]
+fn a_step_response_with_its_command_in_the_dark() {
+    let specs = [spec(&[1]), spec(&[1, 2, 3, 4])];
+    let mut harness = open(fixtures::step_response(), &specs, vec2(860.0, 700.0), ThemeChoice::Dark);
+    harness.run();
+    harness.snapshot("chart_step_dark");
+}
+
+#[test]
+fn a_step_response_with_its_command_in_the_light() {
+    let specs = [spec(&[1]), spec(&[1, 2, 3, 4])];
+    let mut harness = open(fixtures::step_response(), &specs, vec2(860.0, 700.0), ThemeChoice::Light);
+    harness.hover_at(pos2(300.0, 200.0));
+    harness.run();
+    harness.snapshot("chart_step_light");
+}
+
+#[test]
+fn noisy_curves_with_a_gap_and_the_table_at_the_cursor() {
+    let specs = [spec(&[1, 5, 9]), spec(&[2, 6, 10])];
+    let mut harness = open(fixtures::greenhouses(), &specs, vec2(860.0, 620.0), ThemeChoice::Dark);
+    harness.hover_at(pos2(400.0, 120.0));
+    harness.run();
+    harness.snapshot("chart_bands_dark");
+}
