@@ -77,7 +77,7 @@ async fn i_3_i_4_a_subscription_is_a_snapshot_and_then_each_reading_once() {
         let newest = values(&snapshot, series);
         assert!(newest.len() == 1 && newest[0] >= 499, "{snapshot}");
         assert_eq!(subscribed["position"].as_i64().unwrap(), newest[0] + 1, "one position a reading");
-        follow(&mut viewer, series, newest[0] + 1, newest[0] + 500).await;
+        follow(&mut viewer, series, newest[0] + 1, 2_999.min(newest[0] + 500)).await;
         viewer.say(json!({"type": "unsubscribe", "id": id})).await;
         viewer.say(json!({"type": "unsubscribe", "id": 99})).await;
         // What was on its way may still come; the answer to another request shows that all of it has.
@@ -98,9 +98,10 @@ async fn i_4_since_goes_on_after_a_reconnect_without_a_hole_or_a_duplicate() {
     viewer.say(json!({"type": "subscribe", "id": 1, "max_hz": 60})).await;
     let snapshot = viewer.next_of("readings").await;
     let mut next = values(&snapshot, series)[0] + 1;
-    let mut position;
-    for _ in 0..10 {
-        (next, position) = follow(&mut viewer, series, next, next + 50).await;
+    let mut position = snapshot["position"].as_i64().unwrap();
+    // Some ten times; fewer where the viewer is so slow that it gets more at once.
+    while next <= 1_999 {
+        (next, position) = follow(&mut viewer, series, next, 1_999.min(next + 150)).await;
         // Without a close frame, as a connection ends in the field.
         drop(viewer);
         (viewer, _) = hub.viewer(Role::Viewer).await;
@@ -108,7 +109,6 @@ async fn i_4_since_goes_on_after_a_reconnect_without_a_hole_or_a_duplicate() {
         let subscribed = viewer.next_of("subscribed").await;
         assert_eq!((&subscribed["resumed"], &subscribed["position"]), (&json!(true), &json!(position)));
     }
-    (next, position) = follow(&mut viewer, series, next, 1_999).await;
     drop((viewer, within("the device", sending).await.unwrap()));
 
     // Also over a restart of the hub, and with what was stored while nobody looked.
