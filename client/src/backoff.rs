@@ -12,8 +12,6 @@ use rand::{RngExt, SeedableRng};
 pub const BASE: Duration = Duration::from_millis(500);
 /// Bound that the waits grow to. Chosen: 10 000 devices then knock 670 times a second on average.
 pub const CAP: Duration = Duration::from_secs(30);
-/// A connection that was welcomed and lasted this long was a success: the waits start anew.
-pub const LASTED: Duration = Duration::from_secs(10);
 
 /// How the waits grow.
 #[derive(Debug, Clone)]

@@ -9,10 +9,10 @@ use protocol::SUBPROTOCOL;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::error::{Error, ProtocolError};
-use tokio_tungstenite::tungstenite::http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
+use tokio_tungstenite::tungstenite::http::header::{AUTHORIZATION, RETRY_AFTER, SEC_WEBSOCKET_PROTOCOL};
 use tokio_tungstenite::tungstenite::http::{HeaderValue, Request, Response};
 
-use crate::ending::ConnectError;
+use crate::ending::{ConnectError, RETRY_AFTER_MAX};
 use crate::endpoint::Endpoint;
 use crate::line::{Line, LineLimits, clean};
 
@@ -105,8 +105,14 @@ fn refused(response: &Response<Option<Vec<u8>>>) -> ConnectError {
     match status.as_u16() {
         401 => ConnectError::Unauthorized { message },
         403 => ConnectError::Forbidden { message },
-        status => ConnectError::Refused { status, message },
+        status => ConnectError::Refused { status, message, retry_after: retry_after(response) },
     }
+}
+
+/// The header `Retry-After`, where it gives seconds; a date is not understood and left out.
+fn retry_after(response: &Response<Option<Vec<u8>>>) -> Option<Duration> {
+    let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX))
 }
 
 /// What a body says: the `message` (or `error`) of a JSON object, else the text as it is.

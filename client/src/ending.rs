@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use protocol::CloseCode;
 
+/// Longest wait that a hub may ask for.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_mins(10);
+
 /// Why no connection was made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectError {
@@ -42,6 +45,8 @@ pub enum ConnectError {
         status: u16,
         /// What the hub said.
         message: String,
+        /// How long the hub asks to wait, at most [`RETRY_AFTER_MAX`].
+        retry_after: Option<Duration>,
     },
     /// Whoever answers does not speak this protocol.
     #[error("{address} is not a hub that speaks {}: {problem}", protocol::SUBPROTOCOL)]
@@ -116,6 +121,25 @@ impl Ending {
         }
     }
 
+    /// What the hub asks to wait in addition to our own wait.
+    pub const fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::NotConnected(ConnectError::Refused { retry_after, .. }) => *retry_after,
+            Self::NotConnected(_)
+            | Self::Closed { .. }
+            | Self::Lost(_)
+            | Self::Silent(_)
+            | Self::NoWelcome(_)
+            | Self::Broken { .. }
+            | Self::Asked(_) => None,
+        }
+    }
+
+    /// Whether another connection has taken this one's place. Coming back would only throw that one out in turn.
+    pub fn is_replaced(&self) -> bool {
+        self.code() == Some(CloseCode::Replaced.number())
+    }
+
     /// The code of the hub's close frame, if it sent one.
     pub const fn code(&self) -> Option<u16> {
         match self {
@@ -156,7 +180,7 @@ mod tests {
 
     #[test]
     fn only_what_may_mend_itself_is_tried_again() {
-        let refused = |status| ConnectError::Refused { status, message: String::new() };
+        let refused = |status| ConnectError::Refused { status, message: String::new(), retry_after: None };
         for (error, retry) in [
             (ConnectError::Unauthorized { message: String::new() }, false),
             (ConnectError::Forbidden { message: String::new() }, false),

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use protocol::local;
 use url::{Host, Url};
 
-/// Longest token that is taken, in bytes. Chosen: a JWT with room to spare, and it fits a request head.
-pub const TOKEN_MAX_BYTES: usize = 4_096;
+/// Longest token that the protocol allows, in bytes.
+pub const TOKEN_MAX_BYTES: usize = 256;
 
 /// A hub and the credential for it.
 #[derive(Debug, Clone)]

@@ -59,6 +59,11 @@ impl Heartbeat {
         }
     }
 
+    /// Time between two pings.
+    pub const fn interval(&self) -> Duration {
+        self.interval
+    }
+
     /// Something arrived from the hub, whatever it was.
     pub fn on_heard(&mut self, now: Instant) {
         self.heard_at = self.heard_at.max(now);

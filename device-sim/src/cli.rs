@@ -153,9 +153,11 @@ impl Hub {
 pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     // The WebSocket library logs whole requests, tokens included, at trace.
     let quiet = ["tungstenite=info", "tokio_tungstenite=info"].into_iter().filter_map(|d| d.parse().ok());
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    // What a fleet's connections warn of, the report tells once instead of once for each device.
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,client=error"));
     let filter = quiet.fold(filter, EnvFilter::add_directive);
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
     match arguments.command {
         Command::Run(run) => run_fleet(run).await,
         Command::Load(load) => run_load(load).await,

@@ -4,14 +4,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use client::device::{
-    DeviceClient, DeviceConfig, DeviceError, DeviceEvent, DeviceHandle, DeviceStatus, Fault,
+    DeviceClient, DeviceConfig, DeviceError, DeviceEvent, DeviceHandle, DeviceStatus, Fault, draw_epoch,
 };
 use hdrhistogram::Histogram;
+use protocol::NameError;
 use protocol::command::DeviceCommandState;
 use protocol::declare::{CommandDeclaration, check_args};
 use protocol::device::{CommandRequest, CommandUpdate};
 use protocol::name::CommandId;
-use protocol::{Epoch, NameError};
 use serde_json::Value as Json;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -58,12 +58,6 @@ pub(crate) struct Spec {
 pub(crate) struct Remains {
     pub(crate) status: DeviceStatus,
     pub(crate) faults: FaultCounts,
-}
-
-/// Draws the name of a new epoch: random, whatever the seed, as the hub must never see one twice.
-pub(crate) fn draw_epoch() -> Result<Epoch, NameError> {
-    let bits: u64 = rand::random();
-    Epoch::new(&format!("{bits:016x}"))
 }
 
 struct Running {

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use client::Endpoint;
 use client::backoff::BackoffConfig;
-use client::device::{DeviceConfig, DeviceError, DeviceHandle, DeviceStatus, OUTBOX_BYTES};
+use client::device::{DeviceConfig, DeviceError, DeviceHandle, DeviceStatus, OUTBOX_BYTES, draw_epoch};
 use hdrhistogram::Histogram;
 use protocol::{DeviceId, NameError};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::device::{Device, Remains, Spec, Tally, draw_epoch};
+use crate::device::{Device, Remains, Spec, Tally};
 use crate::faults::{FaultCounts, FaultPlan};
 use crate::kinds::DeviceKind;
 use crate::parts::Random;

@@ -8,6 +8,7 @@ use std::fmt;
 use std::time::Duration;
 
 use client::connect::connect_bare;
+use client::device::draw_epoch;
 use client::{ConnectError, Endpoint};
 use hdrhistogram::Histogram;
 use protocol::declare::MetricDeclaration;
@@ -21,7 +22,6 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::clock::Clock;
-use crate::device::draw_epoch;
 use crate::parts::Random;
 use crate::report::Latencies;
 use crate::socket::{Frame, read_frame, write_close, write_pong, write_text};

@@ -96,9 +96,10 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether every reading arrived or was refused by name: nothing lost, nothing waiting.
+    /// Whether every reading arrived or was refused by name: nothing lost, nothing waiting, no device turned away.
+    /// What was forgotten in reboots that were asked for does not count.
     pub fn is_complete(&self) -> bool {
-        self.lost == 0 && self.waiting == 0
+        self.lost == 0 && self.waiting == 0 && self.gave_up == 0
     }
 
     /// One line for while it runs.
@@ -168,9 +169,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_report_is_complete_only_if_nothing_is_lost_and_nothing_waits() {
+    fn a_report_is_complete_only_if_nothing_is_lost_or_waits_and_nobody_was_turned_away() {
         assert!(Report { refused: 3, lost_in_reboots: 4, ..Report::default() }.is_complete());
         assert!(!Report { lost: 1, ..Report::default() }.is_complete());
         assert!(!Report { waiting: 1, ..Report::default() }.is_complete());
+        assert!(!Report { gave_up: 1, ..Report::default() }.is_complete());
     }
 }

@@ -4,8 +4,9 @@
 //! times, gives the same readings.
 
 use protocol::device::Point;
-use protocol::{MetricName, NameError, Timestamp};
+use protocol::{MetricName, NameError, Timestamp, Value};
 
+use crate::catalog::Metric;
 use crate::kinds::Model;
 
 /// Metrics that are read at the same times.
@@ -13,7 +14,33 @@ use crate::kinds::Model;
 struct Group {
     period: i64,
     next: i64,
-    metrics: Vec<(&'static str, MetricName)>,
+    metrics: Vec<Sensor>,
+}
+
+#[derive(Debug)]
+struct Sensor {
+    metric: &'static str,
+    name: MetricName,
+    /// Steps to the unit that it tells apart.
+    steps: f64,
+}
+
+impl Sensor {
+    /// Tells apart about ten thousand steps of its range, and whole units at least, as real converters do.
+    fn new(metric: &Metric) -> Result<Self, NameError> {
+        let steps = metric.range.map_or(1.0, |(min, max)| {
+            let digits = (4.0 - (max - min).max(1e-6).log10().floor()).clamp(0.0, 9.0);
+            10_f64.powf(digits)
+        });
+        Ok(Self { metric: metric.name, name: MetricName::new(metric.name)?, steps })
+    }
+
+    fn read(&self, model: &mut dyn Model) -> Option<Value> {
+        Some(match model.read(self.metric)? {
+            Value::Number(number) => Value::Number((number * self.steps).round() / self.steps),
+            other @ (Value::Bool(_) | Value::Text(_)) => other,
+        })
+    }
 }
 
 /// A model and when its metrics are due.
@@ -31,7 +58,7 @@ impl Sampler {
         let mut groups: Vec<Group> = Vec::new();
         for metric in model.about().metrics {
             let period = ((1e6 / (metric.hz * rate)).round() as i64).max(1);
-            let entry = (metric.name, MetricName::new(metric.name)?);
+            let entry = Sensor::new(metric)?;
             match groups.iter_mut().find(|group| group.period == period) {
                 Some(group) => group.metrics.push(entry),
                 None => groups.push(Group { period, next: offset, metrics: vec![entry] }),
@@ -48,9 +75,9 @@ impl Sampler {
             let mut values = Vec::new();
             for group in self.groups.iter_mut().filter(|group| group.next == at) {
                 group.next += group.period;
-                for (metric, name) in &group.metrics {
-                    if let Some(value) = self.model.read(metric) {
-                        values.push((name.clone(), value));
+                for sensor in &group.metrics {
+                    if let Some(value) = sensor.read(&mut *self.model) {
+                        values.push((sensor.name.clone(), value));
                     }
                 }
             }

@@ -26,6 +26,9 @@ enum Delivery {
 struct Answer {
     update: CommandUpdate,
     delivery: Delivery,
+    /// It was delivered before and we have forgotten it: it may have been begun then, so that it cannot be refused
+    /// any more, only fail.
+    maybe_begun: bool,
 }
 
 /// What to do with a command that arrived.
@@ -55,6 +58,9 @@ impl Answers {
             return Arrival::Known;
         }
         self.set(update(request.id.clone(), DeviceCommandState::Received, None));
+        if let Some(answer) = self.known.get_mut(&request.id) {
+            answer.maybe_begun = request.attempt > 1;
+        }
         Arrival::New
     }
 
@@ -84,11 +90,14 @@ impl Answers {
     }
 
     /// The device says what became of a command. An answer after the last one is left out.
-    pub(super) fn set(&mut self, update: CommandUpdate) {
+    pub(super) fn set(&mut self, mut update: CommandUpdate) {
         let id = update.id.clone();
         match self.known.get_mut(&id) {
             Some(answer) if is_final(answer.update.state) => return,
             Some(answer) => {
+                if answer.maybe_begun && update.state == DeviceCommandState::Rejected {
+                    update.state = DeviceCommandState::Failed;
+                }
                 answer.update = update;
                 if answer.delivery == Delivery::Queued {
                     return;
@@ -98,7 +107,8 @@ impl Answers {
             None => {
                 self.make_room();
                 self.order.push_back(id.clone());
-                self.known.insert(id.clone(), Answer { update, delivery: Delivery::Queued });
+                self.known
+                    .insert(id.clone(), Answer { update, delivery: Delivery::Queued, maybe_begun: false });
             }
         }
         self.queue.push_back(id);
@@ -237,6 +247,14 @@ mod tests {
         assert!(!answers.on_cancel(&CommandId::new("a").unwrap()));
         assert_eq!(answers.on_command(&request("a")), Arrival::Known);
         assert_eq!(states(&mut answers, 0), [DeviceCommandState::Cancelled]);
+    }
+
+    #[test]
+    fn a_command_that_may_have_been_begun_before_fails_instead_of_being_rejected() {
+        let mut answers = Answers::default();
+        answers.on_command(&CommandRequest { attempt: 2, ..request("a") });
+        answers.set(answer("a", DeviceCommandState::Rejected));
+        assert_eq!(states(&mut answers, 0), [DeviceCommandState::Failed]);
     }
 
     #[test]

@@ -4,9 +4,9 @@
 //! Readings pushed are held until the hub has acknowledged them, over any number of connections. What happens when the
 //! outbox is full is [`WhenFull`]'s choice.
 //!
-//! A connection that the hub refuses for good (a bad token, a wrong device) is tried again slowly, every
-//! [`REFUSED_RETRY`]: a device is alone in the field, and a token that is put right at the hub should bring it back
-//! without a journey.
+//! A connection that the hub refuses for good (a bad token, a wrong device) is tried again slowly, after
+//! [`REFUSED_RETRY`] and a little more: a device is alone in the field, and a token that is put right at the hub should
+//! bring it back without a journey. Only when another connection took its place it stays away.
 
 mod answers;
 mod split;
@@ -18,7 +18,7 @@ use protocol::device::{
     CommandRequest, CommandUpdate, DeviceMessage, ErrorMessage, Hello, Point, Refuse, Welcome,
 };
 use protocol::limits::DEVICE_MESSAGE_MAX_BYTES;
-use protocol::name::{CommandId, Epoch, Seq};
+use protocol::name::{CommandId, Epoch, NameError, Seq};
 use protocol::outbox::OutboxCounts;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -60,7 +60,7 @@ pub struct DeviceConfig {
     pub when_full: WhenFull,
     /// The waits between attempts.
     pub backoff: BackoffConfig,
-    /// The wait after a refusal for good, jittered by a tenth; `None`: no further attempt.
+    /// The wait after a refusal for good, up to a fifth longer; `None`: no further attempt.
     pub refused_retry: Option<Duration>,
     /// Time for dialling and upgrading.
     pub connect_deadline: Duration,
@@ -162,6 +162,12 @@ pub enum DeviceError {
     /// The message breaks a rule of the protocol.
     #[error("not sent: {0}")]
     Invalid(String),
+}
+
+/// Draws the name of a new epoch: 64 random bits, so that a hub never sees one twice.
+pub fn draw_epoch() -> Result<Epoch, NameError> {
+    let bits: u64 = rand::random();
+    Epoch::new(&format!("{bits:016x}"))
 }
 
 #[derive(Debug)]

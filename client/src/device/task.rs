@@ -4,10 +4,11 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use protocol::command::DeviceCommandState;
-use protocol::device::{CommandRequest, DeviceMessage, HubToDevice, Point, Refuse, Welcome};
+use protocol::device::{Ack, CommandRequest, DeviceMessage, HubToDevice, Point, Refuse, Welcome};
+use protocol::limits::DeviceLimits;
 use protocol::name::Seq;
 use protocol::outbox::{Outbox, OutboxCounts};
-use protocol::{CloseCode, DecodeError, Timestamp};
+use protocol::{CloseCode, DecodeError, ErrorCode, Timestamp};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
@@ -15,8 +16,8 @@ use tokio_util::task::TaskTracker;
 
 use super::answers::{Answers, Arrival, update};
 use super::split::{Batch, split};
-use super::{DeviceConfig, DeviceEvent, DeviceStatus, Fault, Order, WhenFull};
-use crate::backoff::{Backoff, LASTED};
+use super::{DeviceConfig, DeviceEvent, DeviceStatus, Fault, Order, WhenFull, draw_epoch};
+use crate::backoff::Backoff;
 use crate::connect::connect;
 use crate::ending::Ending;
 use crate::heartbeat::Beat;
@@ -46,6 +47,8 @@ pub(super) struct Task {
     link: Link,
     backoff: Backoff,
     outbox: Outbox,
+    /// The last number given in this epoch.
+    last_seq: Seq,
     /// Taken from `push` and waiting for room in the outbox; nothing more is taken while there are any.
     held: VecDeque<Batch>,
     answers: Answers,
@@ -78,6 +81,7 @@ impl Task {
             backoff: Backoff::new(&config.backoff),
             outbox: Outbox::new(config.outbox_bytes),
             held: VecDeque::new(),
+            last_seq: Seq(0),
             config,
             pushes,
             orders,
@@ -155,7 +159,7 @@ impl Task {
                 break;
             }
             if let Some(batch) = self.held.pop_front() {
-                self.outbox.push(batch.points);
+                self.last_seq = self.outbox.push(batch.points);
             }
         }
     }
@@ -319,14 +323,21 @@ impl Task {
                 }
             }
             HubToDevice::Error(error) => {
-                tracing::warn!(device = %self.config.hello.device, code = %error.code, message = error.message,
-                    "the hub did not like a message");
+                // `wrong_state` answers a repeated answer, which is as it should be.
+                if error.code != ErrorCode::WrongState {
+                    tracing::warn!(device = %self.config.hello.device, code = %error.code, message = error.message,
+                        "the hub did not like a message");
+                }
                 self.tell(DeviceEvent::Error(error));
             }
         }
     }
 
     fn on_welcome(&mut self, welcome: Welcome, now: Instant) {
+        if welcome.acked_seq > self.last_seq {
+            // The hub knows more of this epoch than we do, and would take our numbers for duplicates.
+            return self.begin_new_epoch();
+        }
         self.link.welcome(welcome.heartbeat_seconds, now);
         self.hub_time = Some((welcome.server_time, now));
         self.outbox.on_welcome(&welcome);
@@ -334,6 +345,31 @@ impl Task {
         self.totals.connections += 1;
         tracing::debug!(device = %self.config.hello.device, session = welcome.session, "connected");
         self.tell(DeviceEvent::Connected(welcome));
+    }
+
+    /// Gives everything that waits to a new epoch, numbered from 1, and connects again.
+    fn begin_new_epoch(&mut self) {
+        let Ok(epoch) = draw_epoch() else { return };
+        tracing::warn!(device = %self.config.hello.device, old = %self.config.hello.epoch, new = %epoch,
+            "the hub has later batches of this epoch: going on in a new one");
+        self.config.hello.epoch = epoch;
+        self.disconnect(&Ending::Asked("the epoch was used before: a new one is begun"));
+        let mut old = std::mem::replace(&mut self.outbox, Outbox::new(self.config.outbox_bytes));
+        old.on_welcome(&everything());
+        self.past = sum(self.past, old.counts());
+        self.last_seq = Seq(0);
+        while let Some(text) = old.poll(0) {
+            match DeviceMessage::decode(&text) {
+                Ok(DeviceMessage::Readings(readings)) => {
+                    // Counted by the old outbox and by the new one: once is enough.
+                    self.past.pushed -= readings.points.iter().map(|p| p.values.len() as u64).sum::<u64>();
+                    self.last_seq = self.outbox.push(readings.points);
+                    old.on_ack(Ack { seq: readings.seq });
+                }
+                Ok(DeviceMessage::Skip(skip)) => old.on_ack(Ack { seq: skip.seq }),
+                Ok(DeviceMessage::Hello(_) | DeviceMessage::CommandUpdate(_)) | Err(_) => {}
+            }
+        }
     }
 
     fn on_ack(&mut self, through: Seq, now: Instant) {
@@ -403,12 +439,13 @@ impl Task {
             Fault::Reboot(epoch) => {
                 self.take_all();
                 while let Some(batch) = self.held.pop_front() {
-                    self.outbox.push(batch.points);
+                    self.last_seq = self.outbox.push(batch.points);
                 }
                 self.disconnect(&Ending::Asked("rebooted on purpose"));
                 self.totals.lost_in_reboots += self.outbox.waiting_readings();
                 self.past = sum(self.past, self.outbox.counts());
                 self.outbox = Outbox::new(self.config.outbox_bytes);
+                self.last_seq = Seq(0);
                 self.config.hello.epoch = epoch;
             }
         }
@@ -422,8 +459,8 @@ impl Task {
         self.written.clear();
         match link {
             Link::Greeting { line, .. } => self.say_farewell(line, ending),
-            Link::Up { line, since, .. } => {
-                if now.saturating_duration_since(since) >= LASTED {
+            Link::Up { line, since, heartbeat } => {
+                if now.saturating_duration_since(since) >= heartbeat.interval() {
                     self.backoff.reset();
                 }
                 self.say_farewell(line, ending);
@@ -431,9 +468,11 @@ impl Task {
             Link::Waiting { .. } | Link::Connecting(_) => {}
         }
         let retry_in = if ending.is_retryable() {
-            Some(self.backoff.next_wait())
+            Some(ending.retry_after().unwrap_or_default() + self.backoff.next_wait())
+        } else if ending.is_replaced() {
+            None
         } else {
-            self.config.refused_retry.map(|wait| wait.mul_f64(0.9) + self.backoff.jitter(wait.mul_f64(0.2)))
+            self.config.refused_retry.map(|wait| wait + self.backoff.jitter(wait.mul_f64(0.2)))
         };
         self.link = Link::Waiting { until: retry_in.map(|wait| now + wait) };
         self.totals.gave_up = retry_in.is_none();
@@ -510,6 +549,17 @@ impl Task {
         {
             tracing::trace!("nobody waits for the end of the device");
         }
+    }
+}
+
+/// A welcome that makes an outbox say everything it holds.
+fn everything() -> Welcome {
+    Welcome {
+        session: String::new(),
+        server_time: Timestamp::default(),
+        acked_seq: Seq(0),
+        limits: DeviceLimits { unacked_batches: u32::MAX, ..DeviceLimits::default() },
+        heartbeat_seconds: 1,
     }
 }
 

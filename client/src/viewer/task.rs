@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use super::requests::Requests;
 use super::subscriptions::{Subscriptions, progress};
 use super::{ViewerConfig, ViewerEvent};
-use crate::backoff::{Backoff, LASTED};
+use crate::backoff::Backoff;
 use crate::connect::connect;
 use crate::ending::Ending;
 use crate::heartbeat::Beat;
@@ -249,15 +249,16 @@ impl Task {
         let now = Instant::now();
         match std::mem::replace(&mut self.link, Link::Waiting { until: None }) {
             Link::Greeting { line, .. } => self.say_farewell(line, ending),
-            Link::Up { line, since, .. } => {
-                if now.saturating_duration_since(since) >= LASTED {
+            Link::Up { line, since, heartbeat } => {
+                if now.saturating_duration_since(since) >= heartbeat.interval() {
                     self.backoff.reset();
                 }
                 self.say_farewell(line, ending);
             }
             Link::Waiting { .. } | Link::Connecting(_) => {}
         }
-        let retry_in = ending.is_retryable().then(|| self.backoff.next_wait());
+        let asked = ending.retry_after().unwrap_or_default();
+        let retry_in = ending.is_retryable().then(|| asked + self.backoff.next_wait());
         self.link = Link::Waiting { until: retry_in.map(|wait| now + wait) };
         self.to_ask.clear();
         for error in self.requests.on_disconnected() {

@@ -96,7 +96,7 @@ async fn closing_gives_up_at_its_deadline_and_says_what_still_waits() {
 async fn a_hub_that_closes_is_come_back_to_or_not_as_its_code_says() {
     let hub = Hub::start().await;
     let (_device, mut events) = DeviceClient::spawn(device_config(&hub)).unwrap();
-    for (code, soon) in [(1001, true), (4000, false), (1011, true), (4003, false)] {
+    for (code, soon) in [(1001, true), (4007, false), (1011, true), (4003, false)] {
         let (mut peer, _) = hub.accept_device(0).await;
         peer.close(code, "because").await;
         assert_eq!(peer.read().await, Err(Some(code)), "the close is answered with its own code");
@@ -108,8 +108,16 @@ async fn a_hub_that_closes_is_come_back_to_or_not_as_its_code_says() {
         assert!(reason.contains("because"), "{reason}");
         let wait = retry_in.expect("a device never gives up");
         assert_eq!(wait <= Duration::from_secs(30), soon, "{code}: {wait:?}");
-        assert!(wait <= Duration::from_secs(330), "{code}: {wait:?}");
+        assert!(wait <= Duration::from_mins(6), "{code}: {wait:?}");
     }
+    let (mut peer, _) = hub.accept_device(0).await;
+    peer.close(4000, "because").await;
+    assert!(matches!(next(&mut events).await, DeviceEvent::Connected(_)));
+    let event = next(&mut events).await;
+    assert!(
+        matches!(event, DeviceEvent::Disconnected { retry_in: None, code: Some(4000), .. }),
+        "two connections of one device must not throw each other out for ever: {event:?}"
+    );
 }
 
 #[tokio::test]
@@ -232,4 +240,22 @@ async fn a_full_outbox_gives_up_the_oldest_or_lets_push_wait() {
         "it should wait for the hub"
     );
     assert_eq!(device.status().counts.lost, 0);
+}
+
+#[tokio::test]
+async fn a_device_that_has_forgotten_its_place_goes_on_in_a_new_epoch_with_everything_it_holds() {
+    let hub = Hub::start().await;
+    let (device, mut events) = DeviceClient::spawn(device_config(&hub)).unwrap();
+    for at in 0..3 {
+        device.push(point(at)).await.unwrap();
+    }
+    let (_peer, hello) = hub.accept_device(77).await;
+    assert_eq!(hello.epoch.as_str(), "e1");
+    let (mut peer, hello) = hub.accept_device(0).await;
+    assert_ne!(hello.epoch.as_str(), "e1");
+    peer.batches(1, 3).await;
+    peer.ack(3).await;
+    assert!(matches!(next(&mut events).await, DeviceEvent::Disconnected { .. }));
+    let status = device.wait_for(|s| s.counts.acked == 3).await.unwrap();
+    assert_eq!((status.counts.pushed, status.waiting_readings, status.counts.lost), (3, 0, 0));
 }
