@@ -5,6 +5,7 @@
 //! the cursor moves. Painting (the GPU's part) is not in it.
 
 #[path = "../testkit/fixtures.rs"]
+#[expect(dead_code, reason = "pictures and tests use the rest")]
 mod fixtures;
 
 use dashboard::model::Model;

@@ -3,7 +3,6 @@
 //! `cargo run -p dashboard --example screenshot -- --hub ws://127.0.0.1:7878 --data DIR --out dashboard.png --wait 20`
 
 #[path = "../testkit/mod.rs"]
-#[expect(unreachable_pub, reason = "the same files are a module of other binaries")]
 mod testkit;
 
 use std::path::PathBuf;
@@ -54,6 +53,9 @@ struct Arguments {
     /// Put a cursor this many seconds before the end.
     #[arg(long, value_name = "SECONDS")]
     cursor: Option<f64>,
+    /// Put the pointer here, in points from the upper left: `900,300`.
+    #[arg(long, value_name = "X,Y")]
+    hover: Option<String>,
     /// Show only this chart: its metric and the devices, as `metric:device,device`. Can be given again.
     #[arg(long, value_name = "CHART")]
     chart: Vec<String>,
@@ -122,6 +124,11 @@ fn main() -> anyhow::Result<()> {
     if let Some(seconds) = arguments.cursor {
         let at = harness.state().model().range().1.plus_micros(-(seconds * 1e6) as i64);
         harness.state_mut().act(Action::SetCursor(Some(at)));
+    }
+    if let Some(at) = &arguments.hover {
+        let (x, y) = at.split_once(',').context("--hover is X,Y")?;
+        harness.hover_at(egui::pos2(x.trim().parse()?, y.trim().parse()?));
+        harness.step();
     }
     // Once for the actions, once for what they led to.
     harness.step();

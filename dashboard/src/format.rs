@@ -48,7 +48,10 @@ pub fn number(n: f64) -> String {
     if !n.is_finite() {
         return "–".to_owned();
     }
-    if n != 0.0 && (n.abs() < 1e-5 || n.abs() >= 1e9) {
+    if n == 0.0 {
+        return "0".to_owned();
+    }
+    if n.abs() < 1e-5 || n.abs() >= 1e9 {
         return format!("{n:.2e}");
     }
     grouped(&format!("{n:.*}", decimals_for(n)))
@@ -210,7 +213,8 @@ mod tests {
     #[test]
     fn numbers_show_about_four_digits() {
         for (n, text) in [
-            (0.0, "0.000"),
+            (0.0, "0"),
+            (-0.0, "0"),
             (21.587, "21.6"),
             (-18.04, "−18.0"),
             (1_013.2, "1013"),

@@ -88,11 +88,11 @@ impl Rung {
 
     const fn divides(self, coarser: Self) -> bool {
         match (self, coarser) {
-            (Self::Micros(a), Self::Micros(b)) => b % a == 0,
+            (Self::Micros(a), Self::Micros(b))
+            | (Self::Days(a), Self::Days(b))
+            | (Self::Months(a), Self::Months(b)) => b % a == 0,
             (Self::Micros(a), _) => DAY % a == 0,
-            (Self::Days(a), Self::Days(b)) => b % a == 0,
             (Self::Days(a), Self::Months(_)) => a == 1,
-            (Self::Months(a), Self::Months(b)) => b % a == 0,
             (Self::Days(_) | Self::Months(_), Self::Micros(_)) | (Self::Months(_), Self::Days(_)) => false,
         }
     }

@@ -29,7 +29,7 @@ impl Hub {
             let (mut points, mut buckets) = (Vec::new(), Vec::<Bucket>::new());
             match request.step {
                 Resolution::Raw => {
-                    points = readings.map(|(&at, &v)| (Timestamp(at), Value::Number(v))).collect()
+                    points = readings.map(|(&at, &v)| (Timestamp(at), Value::Number(v))).collect();
                 }
                 Resolution::Buckets(step) => {
                     for (&at, &value) in readings {

@@ -17,9 +17,9 @@ use crate::views::widgets::{self, Icon};
 /// Values in a sparkline.
 const SPARKLINE: usize = 60;
 /// Width of the value at the right end.
-const VALUE_WIDTH: f32 = 64.0;
+const VALUE_WIDTH: f32 = 70.0;
 /// Width of the sparkline.
-const SPARKLINE_WIDTH: f32 = 68.0;
+const SPARKLINE_WIDTH: f32 = 64.0;
 
 /// A row that is being dragged: the series it stands for.
 #[derive(Debug, Clone)]

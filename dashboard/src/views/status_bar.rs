@@ -43,7 +43,8 @@ pub fn status_bar(ui: &mut Ui, model: &Model, readings_held: u64, frame: Option<
             say(format!("{} unreadable", counters.bad_messages), t.error, "Messages that could not be read");
         }
         if counters.reconnects > 0 {
-            say(format!("{} reconnects", counters.reconnects), t.text_weak, "Since this window was opened");
+            let noun = if counters.reconnects == 1 { "reconnect" } else { "reconnects" };
+            say(format!("{} {noun}", counters.reconnects), t.text_weak, "Since this window was opened");
         }
     });
 }

@@ -60,12 +60,11 @@ pub(super) fn input(
             }
             cached.was_hovered = true;
         }
-        Some(_) => {}
         None if cached.was_hovered => {
             actions.push(Action::SetCursor(None));
             cached.was_hovered = false;
         }
-        None => {}
+        _ => {}
     }
 }
 

@@ -116,7 +116,7 @@ impl Scene<'_> {
                 .model
                 .series
                 .text(curve.id, column.mean)
-                .map_or_else(|| "–".to_owned(), |text| text.to_string()),
+                .map_or_else(|| "–".to_owned(), ToString::to_string),
         }
     }
 }
