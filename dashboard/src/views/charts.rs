@@ -26,9 +26,12 @@ pub fn charts(
     cache: &mut ChartCache,
     actions: &mut Vec<Action>,
 ) -> f32 {
+    let rect = ui.max_rect();
     let mut docking = Docking { model, cache, actions, edited: false, widest: 0.0 };
     layout.tree.ui(&mut docking, ui);
     let Docking { edited, widest, .. } = docking;
+    // What no chart took makes a chart of its own.
+    drop_anywhere(ui, rect, actions);
     if edited {
         layout.touched();
     }
@@ -37,6 +40,9 @@ pub fn charts(
 
 /// Takes a device or metric that is dropped where no chart is.
 pub fn drop_anywhere(ui: &Ui, rect: Rect, actions: &mut Vec<Action>) {
+    if !DragAndDrop::has_payload_of_type::<DraggedSeries>(ui.ctx()) {
+        return;
+    }
     let response = ui.interact(rect, ui.scope_id().with("drop"), Sense::hover());
     if let Some(payload) = response.dnd_release_payload::<DraggedSeries>() {
         actions.push(Action::AddChart { title: None, series: payload.0.clone() });

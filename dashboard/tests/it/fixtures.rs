@@ -145,6 +145,7 @@ impl Window {
             .with_size(size)
             .with_theme(egui_theme)
             .with_max_steps(12)
+            .with_step_dt(0.05)
             .renderer(SoftRenderer::default())
             .build_eframe(|creation| {
                 let mut start = Start::new("127.0.0.1:7878", clock);

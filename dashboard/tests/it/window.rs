@@ -190,3 +190,39 @@ fn ten_thousand_devices_cost_what_fits_on_the_screen() {
     window.harness.get_by_label("10 000 devices");
     assert!(window.harness.query_all_by_label_contains("Show metrics of").count() < 60);
 }
+
+#[test]
+fn a_double_click_on_a_device_adds_a_chart_and_a_drop_puts_it_into_one() {
+    let mut window = Window::open();
+    window.connect(2);
+    assert_eq!(window.harness.state().layout().charts().count(), 2);
+    let row = window.harness.get_by_label_contains("greenhouse-02 live").rect().center();
+    for _ in 0..2 {
+        for pressed in [true, false] {
+            window.harness.event(egui::Event::PointerButton {
+                pos: row,
+                button: egui::PointerButton::Primary,
+                pressed,
+                modifiers: egui::Modifiers::NONE,
+            });
+        }
+    }
+    window.run();
+    let charts: Vec<_> = window.harness.state().layout().charts().cloned().collect();
+    assert_eq!(charts.len(), 3);
+    let added = charts.iter().max_by_key(|p| p.chart).unwrap();
+    assert_eq!(added.spec.series, [protocol::SeriesId(21)]);
+
+    let from = window.harness.get_by_label_contains("greenhouse-01 live").rect().center();
+    let to = window.harness.get_by_label_contains("Chart Air temperature · greenhouse-02").rect().center();
+    window.harness.drag_at(from);
+    window.harness.step();
+    window.harness.hover_at(from + egui::vec2(40.0, 10.0));
+    window.harness.step();
+    window.harness.hover_at(to);
+    window.harness.step();
+    window.harness.drop_at(to);
+    window.run();
+    let layout = window.harness.state().layout();
+    assert_eq!(layout.chart(added.chart).unwrap().spec.series, [protocol::SeriesId(21), protocol::SeriesId(11)]);
+}

@@ -68,7 +68,12 @@ fn round_range(min: f64, max: f64, height_px: f64) -> (f64, f64) {
     let span = max - min;
     // A constant fills no range: show it in the middle of one that fits its size.
     let least = (max.abs().max(min.abs()) * 1e-3).max(1e-6);
-    let air = if span < least { least.max(max.abs() * 0.02) } else { span * AIR };
+    let air = match span < least {
+        // Nothing but zero has no size of its own.
+        true if max == 0.0 && min == 0.0 => 1.0,
+        true => least.max(max.abs() * 0.02),
+        false => span * AIR,
+    };
     let (low, high) = (min - air, max + air);
     let step = nice_step((high - low) / (height_px / VALUE_LABEL_PX).max(1.0)) / 2.0;
     // What is never negative does not show negative numbers only for the air below it.
