@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use egui_tiles::{Container, Tile, TileId, Tiles, Tree};
+use egui_tiles::{Container, Grid, Tile, TileId, Tiles, Tree};
 use protocol::{Kind, SeriesId};
 use serde::{Deserialize, Serialize};
 
@@ -115,6 +115,19 @@ impl Layout {
     pub const fn touched(&mut self) {
         self.automatic = false;
         self.changed = true;
+    }
+
+    /// Lets the charts of a grid move up to where one was taken away.
+    pub fn close_holes(&mut self) {
+        for tile in self.tree.tiles.tiles_mut() {
+            if let Tile::Container(Container::Grid(grid)) = tile {
+                let mut full = Grid::new(grid.children().copied().collect());
+                full.layout = grid.layout;
+                full.col_shares.clone_from(&grid.col_shares);
+                full.row_shares.clone_from(&grid.row_shares);
+                *grid = full;
+            }
+        }
     }
 
     /// Whether there are no charts.
@@ -270,6 +283,7 @@ impl Layout {
             if self.tree.root == Some(tile) {
                 self.tree.root = None;
             }
+            self.close_holes();
             self.touched();
         }
     }

@@ -196,11 +196,20 @@ async fn connected(endpoint: Endpoint, mut far_end: FarEnd, waker: Waker) {
     // From the client to this task; when full, the client reads no more.
     let (events_tx, mut events) = mpsc::channel(64);
     let handle = ViewerClient::spawn(ViewerConfig::new(endpoint), events_tx);
+    let mut round_trip_known = false;
     loop {
         tokio::select! {
             event = events.recv() => {
                 let Some(event) = event else { break };
                 let event = translate(event);
+                round_trip_known &= !matches!(event, Event::Connected(_));
+                if matches!(event, Event::RoundTrip(_)) && std::mem::replace(&mut round_trip_known, true) {
+                    // Shown with the next frame that there is a reason for; it wakes nobody, so it may not wait either.
+                    if far_end.events.capacity() > EVENTS / 2 && far_end.events.try_send(event).is_err() {
+                        break;
+                    }
+                    continue;
+                }
                 let urgent = event.is_urgent();
                 if far_end.events.send(event).await.is_err() {
                     break;

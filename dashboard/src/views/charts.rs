@@ -27,9 +27,12 @@ pub fn charts(
     actions: &mut Vec<Action>,
 ) -> f32 {
     let rect = ui.max_rect();
-    let mut docking = Docking { model, cache, actions, edited: false, widest: 0.0 };
+    let mut docking = Docking { model, cache, actions, edited: false, dropped: false, widest: 0.0 };
     layout.tree.ui(&mut docking, ui);
-    let Docking { edited, widest, .. } = docking;
+    let Docking { edited, dropped, widest, .. } = docking;
+    if dropped {
+        layout.close_holes();
+    }
     // What no chart took makes a chart of its own.
     drop_anywhere(ui, rect, actions);
     if edited {
@@ -71,6 +74,7 @@ struct Docking<'a> {
     cache: &'a mut ChartCache,
     actions: &'a mut Vec<Action>,
     edited: bool,
+    dropped: bool,
     widest: f32,
 }
 
@@ -264,6 +268,7 @@ impl Behavior<Pane> for Docking<'_> {
     fn on_edit(&mut self, action: EditAction) {
         // A drag that has only begun has changed nothing yet.
         self.edited |= action != EditAction::TileDragged;
+        self.dropped |= action == EditAction::TileDropped;
     }
 }
 

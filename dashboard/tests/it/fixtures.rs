@@ -19,18 +19,18 @@ use serde_json::json;
 use crate::testkit::SoftRenderer;
 
 /// 2025-06-15 12:00:00 UTC.
-pub const NOW: Timestamp = Timestamp(1_749_988_800_000_000);
-pub const SECOND: i64 = 1_000_000;
+pub(crate) const NOW: Timestamp = Timestamp(1_749_988_800_000_000);
+pub(crate) const SECOND: i64 = 1_000_000;
 
-pub fn later(seconds: i64) -> Timestamp {
+pub(crate) fn later(seconds: i64) -> Timestamp {
     NOW.plus_micros(seconds * SECOND)
 }
 
-pub fn message(json: serde_json::Value) -> HubToViewer {
+pub(crate) fn message(json: serde_json::Value) -> HubToViewer {
     HubToViewer::decode(&json.to_string()).unwrap()
 }
 
-pub fn welcome(position: i64) -> Event {
+pub(crate) fn welcome(position: i64) -> Event {
     Event::Connected(ViewerWelcome {
         session: "s-1".into(),
         server_time: NOW,
@@ -42,7 +42,7 @@ pub fn welcome(position: i64) -> Event {
 }
 
 /// A greenhouse with a temperature, a humidity and a vent, and two commands.
-pub fn greenhouse(number: i64, connected: bool) -> serde_json::Value {
+pub(crate) fn greenhouse(number: i64, connected: bool) -> serde_json::Value {
     json!({
         "id": format!("greenhouse-{number:02}"), "model": "GH-2", "firmware": "1.4.0", "connected": connected,
         "since": NOW.0 - 3_600 * SECOND, "last_seen": NOW.0 - if connected { 0 } else { 240 * SECOND },
@@ -60,15 +60,15 @@ pub fn greenhouse(number: i64, connected: bool) -> serde_json::Value {
     })
 }
 
-pub fn devices(list: &[serde_json::Value]) -> Event {
+pub(crate) fn devices(list: &[serde_json::Value]) -> Event {
     Event::Message(message(json!({"type": "devices", "devices": list, "snapshot": true})))
 }
 
-pub fn changed(device: serde_json::Value) -> Event {
+pub(crate) fn changed(device: serde_json::Value) -> Event {
     Event::Message(message(json!({"type": "devices", "devices": [device]})))
 }
 
-pub fn readings(subscription: u64, position: i64, series: i64, points: &[(Timestamp, f64)]) -> Event {
+pub(crate) fn readings(subscription: u64, position: i64, series: i64, points: &[(Timestamp, f64)]) -> Event {
     Event::Message(HubToViewer::Readings(LiveReadings {
         id: subscription,
         position: Position(position),
@@ -81,7 +81,7 @@ pub fn readings(subscription: u64, position: i64, series: i64, points: &[(Timest
     }))
 }
 
-pub fn subscribed(id: u64, position: i64, resumed: bool) -> Event {
+pub(crate) fn subscribed(id: u64, position: i64, resumed: bool) -> Event {
     Event::Message(HubToViewer::Subscribed(Subscribed {
         id,
         series: 1,
@@ -90,7 +90,7 @@ pub fn subscribed(id: u64, position: i64, resumed: bool) -> Event {
     }))
 }
 
-pub fn command(id: Option<u64>, states: &[(&str, i64)], more: serde_json::Value) -> Event {
+pub(crate) fn command(id: Option<u64>, states: &[(&str, i64)], more: serde_json::Value) -> Event {
     let transitions: Vec<_> = states
         .iter()
         .map(|(state, seconds)| json!({"state": state, "at": later(*seconds).0, "by": "operator"}))
@@ -107,12 +107,12 @@ pub fn command(id: Option<u64>, states: &[(&str, i64)], more: serde_json::Value)
     Event::Message(HubToViewer::Command(CommandEvent { id, command }))
 }
 
-pub fn model() -> Model {
+pub(crate) fn model() -> Model {
     Model::new("127.0.0.1:7878", Settings::default(), TimeZone::UTC, NOW)
 }
 
 /// A model that is connected and knows `count` greenhouses.
-pub fn connected_model(count: i64) -> Model {
+pub(crate) fn connected_model(count: i64) -> Model {
     let mut model = model();
     model.handle_event(welcome(100), NOW);
     let list: Vec<_> = (1..=count).map(|n| greenhouse(n, true)).collect();
@@ -122,18 +122,18 @@ pub fn connected_model(count: i64) -> Model {
 }
 
 /// The window with both ends of its link in hand.
-pub struct Window {
-    pub harness: Harness<'static, App>,
-    pub hub: FarEnd,
+pub(crate) struct Window {
+    pub(crate) harness: Harness<'static, App>,
+    pub(crate) hub: FarEnd,
     time: Arc<AtomicI64>,
 }
 
 impl Window {
-    pub fn open() -> Self {
+    pub(crate) fn open() -> Self {
         Self::open_with(ThemeChoice::Dark, [1200.0, 760.0])
     }
 
-    pub fn open_with(theme: ThemeChoice, size: [f32; 2]) -> Self {
+    pub(crate) fn open_with(theme: ThemeChoice, size: [f32; 2]) -> Self {
         let time = Arc::new(AtomicI64::new(NOW.0));
         let clock: Clock = {
             let time = Arc::clone(&time);
@@ -156,31 +156,31 @@ impl Window {
         Self { harness, hub, time }
     }
 
-    pub fn tell(&mut self, event: Event) {
+    pub(crate) fn tell(&mut self, event: Event) {
         self.hub.events.try_send(event).unwrap();
         self.run();
     }
 
     /// Draws until nothing changes any more.
-    pub fn run(&mut self) {
+    pub(crate) fn run(&mut self) {
         // Two steps take in what has arrived and what that led to; then it has to come to rest.
         self.harness.run_steps(2);
         self.harness.run_ok();
     }
 
-    pub fn advance(&mut self, seconds: i64) {
+    pub(crate) fn advance(&mut self, seconds: i64) {
         self.time.fetch_add(seconds * SECOND, Ordering::Relaxed);
         self.run();
     }
 
-    pub fn connect(&mut self, count: i64) {
+    pub(crate) fn connect(&mut self, count: i64) {
         self.tell(welcome(100));
         let list: Vec<_> = (1..=count).map(|n| greenhouse(n, n != 4)).collect();
         self.tell(devices(&list));
     }
 
     /// What the window has sent since the last call.
-    pub fn sent(&mut self) -> Vec<ViewerMessage> {
+    pub(crate) fn sent(&mut self) -> Vec<ViewerMessage> {
         std::iter::from_fn(|| self.hub.outbox.try_recv().ok())
             .filter_map(|out| match out {
                 Outgoing::Send(message) => Some(message),

@@ -92,3 +92,18 @@ fn a_damaged_or_newer_layout_is_not_taken() {
     assert!(Layout::from_json("").is_none());
     assert!(Layout::from_json(&text).is_some());
 }
+
+#[test]
+fn charts_move_up_when_one_is_closed() {
+    let (mut layout, model) = first(2);
+    for series in [11, 21, 12] {
+        layout.apply(&Action::AddChart { title: None, series: vec![SeriesId(series)] }, &model.devices);
+    }
+    let first = layout.charts().map(|p| p.chart).min().unwrap();
+    layout.apply(&Action::CloseChart(first), &model.devices);
+    assert_eq!(layout.charts().count(), 4);
+    // A hole is written as null among the children of the grid.
+    let json: serde_json::Value = serde_json::from_str(&layout.to_json().unwrap()).unwrap();
+    let text = json["tree"]["tiles"].to_string();
+    assert!(text.contains("Grid") && !text.contains("null"), "{text}");
+}
