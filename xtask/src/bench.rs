@@ -137,10 +137,10 @@ fn load(
     Ok(Measured {
         what,
         in_flight,
-        readings_per_second: number("readings_per_second")?,
-        cpu_per_million: cpu / (number("readings_acknowledged")? / 1e6),
-        p50_ms: number("ack_p50_ms")?,
-        p99_ms: number("ack_p99_ms")?,
+        readings_per_second: number("/readings_per_second")?,
+        cpu_per_million: cpu / (number("/acknowledged")? / 1e6),
+        p50_ms: number("/ack_latency_ms/p50")?,
+        p99_ms: number("/ack_latency_ms/p99")?,
         rss_mib: rss_kib(server.id())? / 1024.0,
     })
 }
