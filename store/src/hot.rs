@@ -100,6 +100,12 @@ impl Hot {
         Ok(points)
     }
 
+    /// The earliest and the latest time.
+    pub(crate) fn span(&self) -> Option<(Timestamp, Timestamp)> {
+        let times = || self.series.values().flat_map(|series| series.points.times()).copied();
+        Some((Timestamp(times().min()?), Timestamp(times().max()?)))
+    }
+
     /// The latest reading of each series; of two at the same time the first stored.
     pub(crate) fn latest(&self) -> Result<Vec<Row>, StoreError> {
         let mut latest = Vec::with_capacity(self.series.len());

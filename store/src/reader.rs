@@ -79,40 +79,36 @@ impl Reader {
         self.snapshot(writer::last_position)
     }
 
-    /// The database in numbers.
+    /// The database in numbers. Costs a look at each device and series, not at each block.
     pub fn stats(&self) -> Result<Stats, StoreError> {
-        self.snapshot(|connection| {
-            let through = block::sealed_through(connection)?;
+        self.snapshot_with_hot(|connection, hot| {
             let count = |sql: &str| -> Result<u64, StoreError> {
                 row::count(connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
             };
-            let devices = count("SELECT count(*) FROM device")?;
-            let series = count("SELECT count(*) FROM series")?;
+            let through = block::sealed_through(connection)?;
+            let last = writer::last_position(connection)?;
             let conflicts = count("SELECT coalesce(sum(conflicts), 0) FROM series")?;
-            let file_bytes = count("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")?;
-            let (hot, hot_first, hot_last): (i64, Option<i64>, Option<i64>) = connection
+            let oldest: Option<i64> = connection
                 .prepare_cached(
-                    "SELECT count(*), min(observed_at), max(observed_at) FROM reading WHERE position > ?1",
+                    "SELECT min((SELECT first_at FROM block
+                                 WHERE block.series_id = series.series_id AND position <= ?1
+                                 ORDER BY first_at LIMIT 1)) FROM series",
                 )?
-                .query_row([through.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-            let (blocks, sealed, sealed_first, sealed_last): (i64, i64, Option<i64>, Option<i64>) =
-                connection
-                    .prepare_cached(
-                        "SELECT count(*), coalesce(sum(count), 0), min(first_at), max(last_at) FROM block
-                     WHERE position <= ?1",
-                    )?
-                    .query_row([through.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
-            let hot = row::count(hot)?;
+                .query_row([through.0], |row| row.get(0))?;
+            let newest: Option<i64> = connection
+                .prepare_cached("SELECT max(latest_at) FROM series")?
+                .query_row([], |row| row.get(0))?;
+            let (hot_oldest, hot_newest) = hot.span().unzip();
             Ok(Stats {
-                devices,
-                series,
-                readings: row::count(sealed)? + hot,
-                hot,
-                blocks: row::count(blocks)?,
+                devices: count("SELECT count(*) FROM device")?,
+                series: count("SELECT count(*) FROM series")?,
+                // Positions count readings: none is left out and none is used twice.
+                readings: row::count(last.0)?.saturating_sub(conflicts),
+                hot: row::count(last.0 - through.0)?,
                 conflicts,
-                file_bytes,
-                oldest: hot_first.into_iter().chain(sealed_first).min().map(Timestamp),
-                newest: hot_last.into_iter().chain(sealed_last).max().map(Timestamp),
+                file_bytes: count("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")?,
+                oldest: hot_oldest.into_iter().chain(oldest.map(Timestamp)).min(),
+                newest: hot_newest.into_iter().chain(newest.map(Timestamp)).max(),
             })
         })
     }

@@ -247,12 +247,10 @@ pub struct Stats {
     pub devices: u64,
     /// Series known.
     pub series: u64,
-    /// Readings stored, hot and sealed.
+    /// Readings stored, hot and sealed, without those left out as conflicts.
     pub readings: u64,
     /// Readings that are not sealed yet.
     pub hot: u64,
-    /// Blocks.
-    pub blocks: u64,
     /// Readings left out of blocks because their series had one at the same microsecond, stored before.
     pub conflicts: u64,
     /// Size of the database file without its write-ahead log, in bytes.

@@ -251,7 +251,10 @@ impl Link {
     fn poison(&mut self, error: &StoreError) {
         if self.poison.is_none() {
             tracing::error!(%error, "the store stops: nothing more is acknowledged");
-            self.poison = Some(error.to_string());
+            self.poison = Some(match error {
+                StoreError::Fatal(problem) => problem.clone(),
+                other => other.to_string(),
+            });
         }
     }
 
@@ -311,5 +314,51 @@ fn lock(path: &Path) -> Result<File, StoreError> {
             Err(StoreError::Busy(format!("another process writes {}", path.display())))
         }
         Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn writer() -> (tempfile::TempDir, Writer) {
+        let folder = tempfile::tempdir().unwrap();
+        let writer = Writer::open(&folder.path().join("t.db")).unwrap();
+        (folder, writer)
+    }
+
+    #[test]
+    fn after_the_disk_failed_nothing_is_stored_any_more() {
+        let (_folder, mut writer) = writer();
+        let failed: Result<(), StoreError> =
+            writer.link.transact(Commit::Synced, |_| Err(StoreError::Fatal("fsync: I/O error".into())));
+        assert!(failed.unwrap_err().is_fatal());
+        let device = "pump".parse().unwrap();
+        for result in [
+            writer.append(&[], Timestamp(1)).map(drop),
+            writer.create_device(&device, Timestamp(1)).map(drop),
+            writer.touch(&[(DeviceKey(1), Timestamp(1))]),
+            writer.seal(1).map(drop),
+            writer.merge(1).map(drop),
+            writer.checkpoint(),
+            writer.open_commands().map(drop),
+        ] {
+            assert_eq!(result.unwrap_err().to_string(), "the disk failed: fsync: I/O error");
+        }
+    }
+
+    #[test]
+    fn i_1_a_lazy_commit_leaves_the_next_one_synced() {
+        let (_folder, mut writer) = writer();
+        let synchronous = |writer: &Writer| -> i64 {
+            writer.link.connection.pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap()
+        };
+        let inside = writer.link.transact(Commit::Lazy, |connection| {
+            Ok(connection.pragma_query_value(None, "synchronous", |row| row.get::<_, i64>(0))?)
+        });
+        assert_eq!((inside.unwrap(), synchronous(&writer)), (1, 2));
+        let failed: Result<(), StoreError> = writer.link.transact(Commit::Lazy, |_| Err(StoreError::Full));
+        assert!(matches!(failed, Err(StoreError::Full)));
+        assert_eq!(synchronous(&writer), 2);
     }
 }

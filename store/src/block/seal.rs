@@ -74,7 +74,7 @@ impl Writer {
         match state {
             Sealing::Failed => {
                 self.link.transact(Commit::Lazy, super::recover)?;
-                Ok(0)
+                self.step(Sealing::Idle, max_rows)
             }
             Sealing::Idle => {
                 self.sealing = self.begin()?;

@@ -279,7 +279,11 @@ impl Run {
         assert_eq!(found.readings, latest);
 
         let stats = self.reader.stats().unwrap();
-        assert_eq!(stats.readings + stats.conflicts, self.model.rows.len() as u64);
+        let rows = self.model.rows.len() as u64;
+        assert_eq!(stats.readings + stats.conflicts, rows);
+        assert_eq!(self.count_rows() + stats.conflicts, rows, "every row is in one place");
+        let times = || self.model.rows.iter().map(|row| row.at);
+        assert_eq!((stats.oldest, stats.newest), (times().min(), times().max()));
 
         let after = self.chance.below(position.0 as u64 + 1);
         let limit = [usize::MAX, 3][self.chance.below(2) as usize];
@@ -295,6 +299,14 @@ impl Run {
                 assert!((after as i64) < through.0, "position {after} of {position:?} is gone");
             }
         }
+    }
+
+    /// What the tables hold, counted by hand.
+    fn count_rows(&self) -> u64 {
+        let connection = rusqlite::Connection::open(self.base.path()).unwrap();
+        let sql = "SELECT (SELECT count(*) FROM reading, sealed WHERE position > through) +
+                          (SELECT coalesce(sum(count), 0) FROM block, sealed WHERE position <= through)";
+        connection.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap() as u64
     }
 
     /// Two times: around now mostly, or everything.

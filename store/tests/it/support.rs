@@ -33,6 +33,12 @@ impl Base {
         Reader::open(&self.path()).unwrap()
     }
 
+    /// A reader of a database that was not closed in order.
+    pub(crate) fn reader_after_recovery(&self) -> Reader {
+        drop(self.writer());
+        self.reader()
+    }
+
     /// The database as a killed process leaves it: what is in the file and in its log, and no goodbye.
     pub(crate) fn crash_copy(&self) -> Self {
         let copy = Self::new();
