@@ -83,24 +83,25 @@ impl Docking<'_> {
         let button = Rect::from_min_size(pos2(card.right() - 15.0, card.top() + 6.0), vec2(14.0, 22.0));
         let id = ui.scope_id().with("menu");
         let response = ui.interact(button, id, Sense::click());
+        let popup = egui::Popup::default_response_id(&response);
         let title = layout::title(pane, &self.model.devices);
         let name = format!("Menu of {title}");
         response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Button, true, &name));
         let t = Tokens::of(ui);
-        if ui.rect_contains_pointer(card) || response.has_focus() || egui::Popup::is_id_open(ui.ctx(), id) {
+        if ui.rect_contains_pointer(card) || response.has_focus() || egui::Popup::is_id_open(ui.ctx(), popup)
+        {
             let color = if response.hovered() { t.text } else { t.text_weak };
             for y in [-4.5, 0.0, 4.5] {
                 ui.painter().circle_filled(button.center() + vec2(0.0, y), 1.4, color);
             }
         }
         widgets::focus_ring(ui, &response, button);
-        egui::Popup::menu(&response)
-            .id(id)
-            .close_behavior(egui::PopupCloseBehavior::CloseOnClickOutside)
-            .show(|ui| {
+        egui::Popup::menu(&response).close_behavior(egui::PopupCloseBehavior::CloseOnClickOutside).show(
+            |ui| {
                 ui.set_min_width(190.0);
                 self.menu_items(ui, pane);
-            });
+            },
+        );
     }
 
     fn menu_items(&mut self, ui: &mut Ui, pane: &Pane) {
@@ -111,7 +112,7 @@ impl Docking<'_> {
             .hint_text(RichText::new("Title").color(t.text_weak))
             .char_limit(80)
             .desired_width(178.0);
-        if ui.add(edit).changed() {
+        if ui.add(edit).accessible_name("Title").changed() {
             self.actions.push(Action::RenameChart { chart, title: text });
         }
         let mut item = |ui: &mut Ui, text: &str, action: Action| {

@@ -226,3 +226,29 @@ fn a_double_click_on_a_device_adds_a_chart_and_a_drop_puts_it_into_one() {
     let layout = window.harness.state().layout();
     assert_eq!(layout.chart(added.chart).unwrap().spec.series, [protocol::SeriesId(21), protocol::SeriesId(11)]);
 }
+
+#[test]
+fn the_menu_of_a_chart_renames_splits_and_closes_it() {
+    let mut window = Window::open();
+    window.connect(2);
+    let open_menu = |window: &mut Window, title: &str| {
+        window.harness.get_by_label(&format!("Menu of {title}")).click();
+        window.run();
+    };
+    open_menu(&mut window, "Humidity");
+    window.harness.get_by_label("Title").focus();
+    window.run();
+    window.harness.get_by_label("Title").type_text("Damp");
+    window.run();
+    window.harness.key_press(Key::Escape);
+    window.run();
+    open_menu(&mut window, "Damp");
+    window.harness.get_by_label("Split below").click();
+    window.run();
+    assert_eq!(window.harness.state().layout().charts().count(), 3);
+    open_menu(&mut window, "Air temperature");
+    window.harness.get_by_label("Close the chart").click();
+    window.run();
+    assert_eq!(window.harness.state().layout().charts().count(), 2);
+    assert!(window.harness.query_by_label("Menu of Air temperature").is_none());
+}
