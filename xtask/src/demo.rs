@@ -21,6 +21,9 @@ const FLEET_PATIENCE: Duration = Duration::from_secs(20);
 /// How long the hub may take to stop in order; it cuts itself off before.
 const HUB_PATIENCE: Duration = Duration::from_secs(10);
 
+/// How often a hub that was killed is started again. Chosen: enough to play with, few enough to end a loop.
+const RESTARTS_MAX: u32 = 100;
+
 /// What the demo can be told.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -58,6 +61,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let mut hub = hub;
     let mut fleet = fleet;
     let mut ended_well = true;
+    let mut restarts = 0;
     while !interrupt.came() && until.is_none_or(|until| Instant::now() < until) {
         thread::sleep(Duration::from_millis(100));
         if let Some(running) = &mut window
@@ -72,9 +76,17 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             say_how_to_open_a_window(&hub, &data);
         }
         if let Some(status) = hub.running.ended()? {
-            say(&format!("the hub has ended by itself ({status}): see {}", log.display()));
-            ended_well = false;
-            break;
+            restarts += 1;
+            if status.code().is_some() || restarts > RESTARTS_MAX {
+                say(&format!("the hub has ended by itself ({status}): see {}", log.display()));
+                ended_well = false;
+                break;
+            }
+            say(&format!(
+                "the hub was killed ({status}): it is started again, and the fleet goes on where it was"
+            ));
+            let address = hub.url.trim_start_matches("ws://").to_owned();
+            hub = start_hub("debug", &data, &address, &log)?;
         }
         if let Some(status) = fleet.ended()? {
             say(&format!("the fleet has ended by itself ({status})"));
