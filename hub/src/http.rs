@@ -220,20 +220,21 @@ fn check_upgrade(request: &Request) -> Result<HeaderValue, Box<Response>> {
         })
     };
     let bad = |message: String| Box::new(refusal(StatusCode::BAD_REQUEST, message));
+    let upgrade_required = |message: &str| {
+        let mut response = refusal(StatusCode::UPGRADE_REQUIRED, message);
+        response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        Box::new(response)
+    };
     if request.method() != Method::GET || request.version() < Version::HTTP_11 {
         return Err(bad("an upgrade is a GET of HTTP/1.1".into()));
     }
     if !has(header::CONNECTION, "upgrade") || !has(header::UPGRADE, "websocket") {
-        let mut response =
-            refusal(StatusCode::UPGRADE_REQUIRED, "this path speaks WebSocket: send an upgrade");
-        response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-        return Err(Box::new(response));
+        return Err(upgrade_required("this path speaks WebSocket: send an upgrade"));
     }
     if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
-        let mut response = refusal(StatusCode::UPGRADE_REQUIRED, "Sec-WebSocket-Version must be 13");
-        response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-        return Err(Box::new(response));
+        return Err(upgrade_required("Sec-WebSocket-Version must be 13"));
     }
     if !has(header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL) {
         return Err(bad(format!(

@@ -1,5 +1,6 @@
-//! Kill -9 at full load: what was acknowledged is on disk, and nothing is there twice (I-1, I-2).
+//! Kill -9 at full load: what was acknowledged or shown is on disk, and nothing is there twice (I-1, I-2, I-3).
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -7,11 +8,12 @@ use std::time::Duration;
 use client::device::{DeviceClient, DeviceConfig, DeviceHandle, Fault, WhenFull};
 use protocol::device::Point;
 use protocol::{DeviceId, Timestamp, Value};
+use serde_json::json;
 use store::Reader;
 use tokio::task::JoinHandle;
 
-use crate::harness::{TestHub, until, within};
-use crate::wire::{START, hello};
+use crate::harness::{Role, TestHub, until, within};
+use crate::wire::{Heard, START, hello};
 
 const DEVICES: usize = 4;
 const KILLS: u64 = 10;
@@ -48,17 +50,38 @@ fn load(hub: &TestHub, name: &str, stop: &Arc<AtomicBool>) -> Load {
     Load { device, handle, pushing }
 }
 
+/// A viewer that looks on until the hub is gone. Returns the latest time of each series that it was shown.
+async fn look_on(hub: &TestHub) -> JoinHandle<HashMap<i64, i64>> {
+    let (mut viewer, _) = hub.viewer(Role::Viewer).await;
+    viewer.say(json!({"type": "subscribe", "id": 1, "max_hz": 60})).await;
+    viewer.next_of("subscribed").await;
+    tokio::spawn(async move {
+        let mut shown = HashMap::new();
+        while let Heard::Message(message) = viewer.hear().await {
+            for series in message["series"].as_array().into_iter().flatten() {
+                let latest =
+                    series["points"].as_array().unwrap().iter().map(|point| point[0].as_i64().unwrap()).max();
+                let before = shown.entry(series["series"].as_i64().unwrap()).or_default();
+                *before = latest.unwrap().max(*before);
+            }
+        }
+        shown
+    })
+}
+
 fn stored(reader: &Reader, device: &DeviceId) -> u64 {
     reader.ledger(device).unwrap().iter().map(|stream| stream.readings).sum()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn i_1_i_2_killed_again_and_again_the_hub_keeps_each_acknowledged_reading_exactly_once() {
+async fn i_1_i_2_i_3_killed_again_and_again_the_hub_keeps_all_it_acknowledged_or_showed_exactly_once() {
     let mut hub = TestHub::process(&[]).await;
     let stop = Arc::new(AtomicBool::new(false));
     let loads: Vec<Load> = (0..DEVICES).map(|n| load(&hub, &format!("pump-{n}"), &stop)).collect();
     let acked = || loads.iter().map(|load| load.handle.status().counts.acked).sum::<u64>();
+    let mut shown_in_all = 0;
     for kill in 0..KILLS {
+        let viewer = look_on(&hub).await;
         for load in &loads {
             load.handle.inject(Fault::Duplicate(3)).await.unwrap();
         }
@@ -72,9 +95,17 @@ async fn i_1_i_2_killed_again_and_again_the_hub_keeps_each_acknowledged_reading_
             let stored = stored(&reader, &load.device);
             assert!(stored >= acked, "kill {kill}: {}: {acked} acknowledged, {stored} stored", load.device);
         }
+        let shown = within("the viewer to end", viewer).await.unwrap();
+        let latest: HashMap<i64, i64> =
+            reader.latest().unwrap().readings.iter().map(|row| (row.series.0, row.at.0)).collect();
+        for (series, at) in &shown {
+            assert!(latest[series] >= *at, "kill {kill}: series {series} was shown up to {at}: {latest:?}");
+        }
+        shown_in_all += shown.len();
         drop(reader);
         hub.launch().await;
     }
+    assert!(shown_in_all > 0, "the viewers saw nothing");
     stop.store(true, Ordering::Relaxed);
     let mut total = 0;
     for load in loads {

@@ -106,8 +106,13 @@ async fn a_request_that_is_no_upgrade_of_ours_is_refused_with_the_right_status_a
         let answer = http(hub.address, &request).await;
         assert_eq!(answer.status, status, "{what}: {answer:?}");
         assert!(answer.body.contains(place), "{what}: {answer:?}");
-        if what.contains("version") {
-            assert!(answer.head.contains("sec-websocket-version: 13"), "{answer:?}");
+        for (code, header) in
+            [(405, "allow: get"), (426, "sec-websocket-version: 13"), (426, "upgrade: websocket")]
+        {
+            assert!(
+                status != code || answer.head.contains(header),
+                "{what}: {header} is missing: {answer:?}"
+            );
         }
         bystander.is_undisturbed().await;
     }
