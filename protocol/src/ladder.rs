@@ -111,9 +111,10 @@ impl Bucket {
         self.last = later.last;
     }
 
-    /// The arithmetic mean.
+    /// The arithmetic mean; where the sum left the range of numbers, the middle between the extremes.
     pub fn mean(&self) -> f64 {
-        self.sum / self.count as f64
+        let mean = self.sum / self.count as f64;
+        if mean.is_finite() { mean } else { self.min / 2.0 + self.max / 2.0 }
     }
 }
 
@@ -151,6 +152,14 @@ mod tests {
         assert_eq!(Step::M1.floor(Timestamp(59_999_999)), Timestamp(0));
         assert_eq!(Step::M1.floor(Timestamp(60_000_000)), Timestamp(60_000_000));
         assert_eq!(Step::S1.floor(Timestamp(-1)), Timestamp(-1_000_000));
+    }
+
+    #[test]
+    fn a_mean_is_a_number_even_where_the_sum_is_not() {
+        let mut bucket = Bucket::of(Timestamp(0), f64::MAX);
+        bucket.merge(&Bucket::of(Timestamp(1), f64::MAX));
+        assert_eq!(bucket.mean(), f64::MAX);
+        assert!(!serde_json::to_string(&bucket).unwrap().contains("null"));
     }
 
     #[test]

@@ -66,6 +66,13 @@ pub(super) fn list(json: bool, remote: &Remote) -> anyhow::Result<ExitCode> {
         Some(devices) => devices,
         None => {
             let path = data_folder(remote.data.as_deref())?.join(local::DATABASE_FILE);
+            if !path.exists() {
+                bail!(
+                    "no hub answers at {}, and there is no database {}: name its folder with --data",
+                    remote.hub,
+                    path.display()
+                );
+            }
             let reader = Reader::open(&path).with_context(|| format!("database {}", path.display()))?;
             reader.devices()?.into_iter().map(|record| record.info).collect()
         }
