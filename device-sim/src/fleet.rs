@@ -41,6 +41,8 @@ pub struct FleetConfig {
     pub batch_interval: Duration,
     /// Bytes of messages that a device holds until they are acknowledged.
     pub outbox_bytes: usize,
+    /// The waits of each device between its attempts to connect; their seed is drawn from the fleet's.
+    pub backoff: BackoffConfig,
     /// How long the stop waits for the last acks.
     pub drain: Duration,
     /// Text before every device id, so that several fleets can share a hub.
@@ -61,6 +63,7 @@ impl FleetConfig {
             speed: 1.0,
             batch_interval: Duration::from_millis(200),
             outbox_bytes: OUTBOX_BYTES,
+            backoff: BackoffConfig::default(),
             drain: Duration::from_secs(10),
             prefix: String::new(),
             faults: FaultPlan::default(),
@@ -122,7 +125,7 @@ impl Fleet {
                 kind: *kind,
                 config: DeviceConfig {
                     outbox_bytes: config.outbox_bytes,
-                    backoff: BackoffConfig { seed: Some(backoff_seed), ..BackoffConfig::default() },
+                    backoff: BackoffConfig { seed: Some(backoff_seed), ..config.backoff.clone() },
                     // Whoever started a simulation is there to read the error.
                     refused_retry: None,
                     ..DeviceConfig::new(config.endpoint.clone(), about.hello(id.clone(), draw_epoch()?)?)
