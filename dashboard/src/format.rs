@@ -90,9 +90,18 @@ pub fn value(v: &Value) -> String {
     }
 }
 
+/// A value as it stands before its unit: a number without a unit that is whole is a count, and has no decimals.
+pub fn value_of_unit(v: &Value, code: Option<&str>) -> String {
+    let has_unit = code.map(unit).is_some_and(|u| !u.is_empty());
+    match v {
+        Value::Number(n) if !has_unit && n.fract() == 0.0 && n.abs() < 1e9 => grouped(&format!("{n:.0}")),
+        other => value(other),
+    }
+}
+
 /// A value with its unit, if that says anything.
 pub fn value_with_unit(v: &Value, code: Option<&str>) -> String {
-    with_unit(value(v), code)
+    with_unit(value_of_unit(v, code), code)
 }
 
 /// A text followed by a unit: a space between, but not before `°` alone.
@@ -234,6 +243,13 @@ mod tests {
         assert_eq!(with_unit("40".into(), Some("%RH")), "40 %");
         assert_eq!(with_unit("3".into(), None), "3");
         assert_eq!(with_unit("90".into(), Some("deg")), "90°");
+    }
+
+    #[test]
+    fn counts_have_no_decimals_and_measurements_keep_theirs() {
+        assert_eq!(value_with_unit(&Value::Number(71.0), None), "71");
+        assert_eq!(value_with_unit(&Value::Number(71.0), Some("Cel")), "71.0 °C");
+        assert_eq!(value_with_unit(&Value::Number(0.5), None), "0.500");
     }
 
     #[test]

@@ -272,7 +272,10 @@ mod tests {
         };
         let mut link = Link::start(target, Arc::new(|_| {})).unwrap();
         let said = link.events.blocking_recv();
-        assert!(matches!(&said, Some(Event::Unusable(reason)) if reason.contains("operator.token")), "{said:?}");
+        assert!(
+            matches!(&said, Some(Event::Unusable(reason)) if reason.contains("operator.token")),
+            "{said:?}"
+        );
         std::fs::write(folder.path().join("operator.token"), "t").unwrap();
         assert_eq!(link.send(Outgoing::ReconnectNow), None);
         assert_eq!(link.events.blocking_recv(), Some(Event::Connecting { attempt: 1 }));
@@ -284,7 +287,8 @@ mod tests {
     fn a_full_queue_gives_messages_back() {
         let (link, far_end) = Link::pair();
         let message = ViewerMessage::Unsubscribe(protocol::viewer::Unsubscribe { id: 1 });
-        let sent = (0..).take_while(|_| link.send(Outgoing::Send(message.clone())).is_none()).take(10_000).count();
+        let sent =
+            (0..).take_while(|_| link.send(Outgoing::Send(message.clone())).is_none()).take(10_000).count();
         assert_eq!(sent, OUTBOX);
         drop(far_end);
         assert_eq!(link.send(Outgoing::ReconnectNow), Some(Outgoing::ReconnectNow));

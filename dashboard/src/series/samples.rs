@@ -169,6 +169,18 @@ impl Samples {
             })
     }
 
+    /// The number of readings of `from <= time < to`.
+    pub(super) fn count(&self, from: i64, to: i64) -> usize {
+        let first = self.chunks.partition_point(|chunk| chunk.times.last().is_some_and(|&last| last < from));
+        self.chunks
+            .range(first..)
+            .take_while(|chunk| chunk.times.first().is_some_and(|&first| first < to))
+            .map(|chunk| {
+                chunk.times.partition_point(|&t| t < to) - chunk.times.partition_point(|&t| t < from)
+            })
+            .sum()
+    }
+
     /// The newest reading before `at`.
     pub(super) fn before(&self, at: i64) -> Option<(i64, f64)> {
         let after = self.chunks.partition_point(|chunk| chunk.times.first().is_some_and(|&first| first < at));

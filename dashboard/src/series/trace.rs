@@ -147,17 +147,32 @@ impl Series {
     ) {
         let margin = self.gap_micros();
         let (from, to) = (from.saturating_sub(margin), to.saturating_add(margin));
-        let history = Tiles::keys(fineness, from, to)
-            .filter_map(|key| self.tiles.content(key))
-            .flat_map(|content| content.readings(from, to).iter().copied());
+        let tiles = || Tiles::keys(fineness, from, to).filter_map(|key| self.tiles.content(key));
+        let history = tiles().flat_map(|content| content.readings(from, to).iter().copied());
         let live = self.samples.range(from, to);
-        let width = micros_per_pixel.round().max(1.0) as i64;
-        let pixels = (to - from) as f64 / micros_per_pixel;
+        let fetched: usize = tiles().map(|content| content.readings(from, to).len()).sum();
+        let count = fetched.max(self.samples.count(from, to));
         let columns = &mut trace.columns;
-        join_by_time(history, live, |at, value| columns.push(Column::reading(at, value)));
-        if columns.len() as f64 > pixels * DENSE {
-            trace.width = width;
-            fold_readings(columns, width);
+        if (count as f64) <= (to - from) as f64 / micros_per_pixel * DENSE {
+            join_by_time(history, live, |at, value| columns.push(Column::reading(at, value)));
+            return;
+        }
+        let width = micros_per_pixel.round().max(1.0) as i64;
+        trace.width = width;
+        let (mut open, mut end) = (Rollup::EMPTY, i64::MIN);
+        join_by_time(history, live, |at, value| {
+            if at < end {
+                open.add(&Rollup::of(value));
+                return;
+            }
+            if open.count > 0 {
+                columns.push(Column::of(end - width + width / 2, &open));
+            }
+            open = Rollup::of(value);
+            end = (at.div_euclid(width) + 1) * width;
+        });
+        if open.count > 0 {
+            columns.push(Column::of(end - width + width / 2, &open));
         }
     }
 
@@ -300,30 +315,6 @@ fn join_by_time(
     for (at, value) in second {
         say(at, value);
     }
-}
-
-/// Makes columns of `width` from single readings, in place.
-fn fold_readings(columns: &mut Vec<Column>, width: i64) {
-    let mut kept = 0;
-    let mut open: Option<(i64, Rollup)> = None;
-    for i in 0..columns.len() {
-        let index = columns[i].at.div_euclid(width);
-        let reading = Rollup::of(columns[i].mean);
-        match &mut open {
-            Some((column, rollup)) if *column == index => rollup.add(&reading),
-            _ => {
-                if let Some((column, rollup)) = open.replace((index, reading)) {
-                    columns[kept] = Column::of(column * width + width / 2, &rollup);
-                    kept += 1;
-                }
-            }
-        }
-    }
-    if let Some((column, rollup)) = open {
-        columns[kept] = Column::of(column * width + width / 2, &rollup);
-        kept += 1;
-    }
-    columns.truncate(kept);
 }
 
 /// The usual distance between the readings of a trace.

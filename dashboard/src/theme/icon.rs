@@ -26,7 +26,8 @@ fn pixel(x: f32, y: f32) -> Color32 {
     let inside = (radius - corner(x).hypot(corner(y)) + 0.5).clamp(0.0, 1.0);
     // The distance to the curve, measured across its slope.
     let phase = (x - 10.0) / (size - 20.0) * std::f32::consts::TAU;
-    let (curve, slope) = (size / 2.0 - phase.sin() * 13.0, phase.cos() * 13.0 * std::f32::consts::TAU / (size - 20.0));
+    let (curve, slope) =
+        (size / 2.0 - phase.sin() * 13.0, phase.cos() * 13.0 * std::f32::consts::TAU / (size - 20.0));
     let distance = (y - curve).abs() / 1.0f32.hypot(slope);
     let on_curve = if (8.0..size - 8.0).contains(&x) { (3.2 - distance).clamp(0.0, 1.0) } else { 0.0 };
     let color = super::tokens::mix(DARK.panel, DARK.accent, on_curve);

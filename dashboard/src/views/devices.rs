@@ -280,7 +280,8 @@ fn paint_sparkline(ui: &Ui, model: &Model, series: SeriesId, rect: Rect, status:
 /// Draws a value with its unit, ending at the right edge of a row.
 pub fn paint_value(ui: &Ui, row: Rect, value: Option<&Value>, unit: Option<&str>, color: egui::Color32) {
     let t = Tokens::of(ui);
-    let text = value.map_or_else(|| "–".to_owned(), |v| format::ellipsis(&format::value(v), 14));
+    let text =
+        value.map_or_else(|| "–".to_owned(), |v| format::ellipsis(&format::value_of_unit(v, unit), 14));
     let unit = unit.map(format::unit).filter(|u| !u.is_empty() && value.is_some());
     let mut job = egui::text::LayoutJob::default();
     job.append(&text, 0.0, egui::TextFormat::simple(fonts::mono(12.5), color));

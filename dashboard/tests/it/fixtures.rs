@@ -10,8 +10,8 @@ use dashboard::settings::{Settings, ThemeChoice};
 use egui_kittest::Harness;
 use jiff::tz::TimeZone;
 use protocol::viewer::{
-    CommandEvent, CommandInfo, HubToViewer, LiveReadings, Role, SeriesReadings, Subscribed,
-    ViewerMessage, ViewerWelcome,
+    CommandEvent, CommandInfo, HubToViewer, LiveReadings, Role, SeriesReadings, Subscribed, ViewerMessage,
+    ViewerWelcome,
 };
 use protocol::{Position, SeriesId, Timestamp, Value};
 use serde_json::json;

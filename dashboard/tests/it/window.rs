@@ -224,7 +224,10 @@ fn a_double_click_on_a_device_adds_a_chart_and_a_drop_puts_it_into_one() {
     window.harness.drop_at(to);
     window.run();
     let layout = window.harness.state().layout();
-    assert_eq!(layout.chart(added.chart).unwrap().spec.series, [protocol::SeriesId(21), protocol::SeriesId(11)]);
+    assert_eq!(
+        layout.chart(added.chart).unwrap().spec.series,
+        [protocol::SeriesId(21), protocol::SeriesId(11)]
+    );
 }
 
 #[test]
