@@ -92,6 +92,9 @@ fn explain(error: &eframe::Error) -> String {
         Without a screen: xvfb-run dashboard.";
     match error {
         eframe::Error::AppCreation(error) => format!("The dashboard could not start: {error}"),
-        other => format!("No window could be opened: {other}. {advice}"),
+        other => {
+            let reason = other.to_string();
+            format!("No window could be opened: {}. {advice}", reason.trim_end_matches('.'))
+        }
     }
 }

@@ -3,7 +3,7 @@
 //! Made once and kept as long as neither the data nor the view change, so a frame in which only the cursor moves costs
 //! nothing here. Never given anything that is not finite.
 
-use egui::epaint::Mesh;
+use egui::epaint::{Mesh, Vertex, WHITE_UV};
 use egui::{Color32, Pos2, Rect, Shape, Vec2, pos2, vec2};
 
 use crate::series::{Column, Trace};
@@ -131,10 +131,12 @@ fn add_band(run: &[Column], map: &Map, look: &Look, mesh: &mut Mesh) {
     for (i, column) in run.iter().enumerate() {
         let x = map.x(column.at);
         let (top, bottom) = (map.y(column.max) - half, map.y(column.min) + half);
-        mesh.colored_vertex(pos2(x, top - fade), Color32::TRANSPARENT);
-        mesh.colored_vertex(pos2(x, top + fade), color);
-        mesh.colored_vertex(pos2(x, bottom - fade), color);
-        mesh.colored_vertex(pos2(x, bottom + fade), Color32::TRANSPARENT);
+        mesh.vertices.extend_from_slice(&[
+            vertex(pos2(x, top - fade), Color32::TRANSPARENT),
+            vertex(pos2(x, top + fade), color),
+            vertex(pos2(x, bottom - fade), color),
+            vertex(pos2(x, bottom + fade), Color32::TRANSPARENT),
+        ]);
         if i > 0 {
             join(mesh, start + (i as u32 - 1) * 4, start + i as u32 * 4);
         }
@@ -147,6 +149,10 @@ fn add_line(points: &[Pos2], look: &Look, mesh: &mut Mesh) {
     mesh.reserve_triangles(points.len() * 6);
     let inner = (look.width - look.pixel).max(0.0) * 0.5;
     let outer = inner + look.pixel;
+    let is_dense = match (points.first(), points.last()) {
+        (Some(first), Some(last)) => last.x - first.x < look.width * points.len() as f32,
+        _ => return,
+    };
     let mut before: Option<Vec2> = None;
     let mut previous: Option<u32> = None;
     for (i, &point) in points.iter().enumerate() {
@@ -156,6 +162,10 @@ fn add_line(points: &[Pos2], look: &Look, mesh: &mut Mesh) {
                 let cosine = a.dot(b);
                 if cosine > CORNER {
                     let across = (a + b) / (1.0 + cosine);
+                    (across, across)
+                } else if is_dense {
+                    // A corner no wider than the line: its middle is enough.
+                    let across = if cosine > -0.9 { (a + b).normalized() } else { a };
                     (across, across)
                 } else {
                     (a, b)
@@ -178,24 +188,46 @@ fn add_line(points: &[Pos2], look: &Look, mesh: &mut Mesh) {
     }
 }
 
+const fn vertex(pos: Pos2, color: Color32) -> Vertex {
+    Vertex { pos, uv: WHITE_UV, color }
+}
+
 fn normal(from: Pos2, to: Pos2) -> Vec2 {
     (to - from).normalized().rot90()
 }
 
 fn across(mesh: &mut Mesh, at: Pos2, normal: Vec2, inner: f32, outer: f32, color: Color32) -> u32 {
     let index = mesh.vertices.len() as u32;
-    mesh.colored_vertex(at - normal * outer, Color32::TRANSPARENT);
-    mesh.colored_vertex(at - normal * inner, color);
-    mesh.colored_vertex(at + normal * inner, color);
-    mesh.colored_vertex(at + normal * outer, Color32::TRANSPARENT);
+    mesh.vertices.extend_from_slice(&[
+        vertex(at - normal * outer, Color32::TRANSPARENT),
+        vertex(at - normal * inner, color),
+        vertex(at + normal * inner, color),
+        vertex(at + normal * outer, Color32::TRANSPARENT),
+    ]);
     index
 }
 
 fn join(mesh: &mut Mesh, a: u32, b: u32) {
-    for k in 0..3 {
-        mesh.add_triangle(a + k, a + k + 1, b + k);
-        mesh.add_triangle(b + k, a + k + 1, b + k + 1);
-    }
+    mesh.indices.extend_from_slice(&[
+        a,
+        a + 1,
+        b,
+        b,
+        a + 1,
+        b + 1, //
+        a + 1,
+        a + 2,
+        b + 1,
+        b + 1,
+        a + 2,
+        b + 2, //
+        a + 2,
+        a + 3,
+        b + 2,
+        b + 2,
+        a + 3,
+        b + 3,
+    ]);
 }
 
 #[cfg(test)]
