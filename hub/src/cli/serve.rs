@@ -33,9 +33,11 @@ fn start_log(config: &Config) -> anyhow::Result<()> {
 }
 
 async fn serve(config: Config) -> anyhow::Result<ExitCode> {
+    // Before anyone can connect: a signal that comes from then on means an orderly stop.
+    let stop = stop_signal();
     let running = crate::start(config).await?;
     let failed = tokio::select! {
-        () = stop_signal() => false,
+        () = stop => false,
         () = running.failed() => true,
     };
     if failed {
@@ -47,14 +49,13 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     Ok(if in_time && !failed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Waits for Ctrl-C or SIGTERM.
-async fn stop_signal() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let (Ok(mut interrupt), Ok(mut terminate)) =
-            (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-        else {
+/// Takes Ctrl-C and SIGTERM from now on. What it returns waits for one of them.
+#[cfg(unix)]
+fn stop_signal() -> impl Future<Output = ()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    async {
+        let (Ok(mut interrupt), Ok(mut terminate)) = signals else {
             tracing::warn!("no signal handlers: the hub can only be killed, which is safe");
             return std::future::pending().await;
         };
@@ -63,7 +64,11 @@ async fn stop_signal() {
             _ = terminate.recv() => {}
         }
     }
-    #[cfg(not(unix))]
+}
+
+/// Waits for Ctrl-C.
+#[cfg(not(unix))]
+async fn stop_signal() {
     if tokio::signal::ctrl_c().await.is_err() {
         std::future::pending::<()>().await;
     }

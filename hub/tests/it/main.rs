@@ -6,7 +6,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
-    reason = "clippy allows these in tests, but does not see that helpers are tests"
+    reason = "clippy allows these in tests, but does not see that what tests share is a test too"
 )]
 
 mod batches;

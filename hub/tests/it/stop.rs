@@ -110,6 +110,17 @@ async fn i_15_peers_that_do_nothing_do_not_hold_up_the_stop() {
 }
 
 #[tokio::test]
+async fn i_15_a_stop_right_after_the_start_is_in_order_too() {
+    let mut hub = TestHub::nowhere(&[]);
+    for _ in 0..10 {
+        hub.launch().await;
+        hub.terminate();
+        let (status, log) = hub.ended().await;
+        assert!(status.success(), "{status}: {log}");
+    }
+}
+
+#[tokio::test]
 async fn a_hub_that_was_stopped_or_killed_starts_again_and_has_everything() {
     let mut hub = TestHub::process(&[]).await;
     for round in 1..=3 {
