@@ -11,6 +11,10 @@ use anyhow::Result;
 use crate::process::{Running, cargo, program, run as run_to_end, start_hub};
 use crate::{root, say};
 
+/// The device whose panel is open, and the command half-way whose step response the picture shows.
+const DEVICE: &str = "cold-room-01";
+const COMMAND: &str = "cold-room-01:set_temperature:setpoint=-12";
+
 /// What the picture can be told.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -60,6 +64,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let mut picture = Command::new(program("debug", "examples/screenshot"));
     picture
         .args(["--hub", &hub.url, "--theme", &args.theme, "--wait", &args.seconds.to_string()])
+        .args(["--select", DEVICE, "--send", COMMAND])
+        .args(["--send-at", &(args.seconds / 2).to_string(), "--span", &args.seconds.max(60).to_string()])
         .arg("--data")
         .arg(&data)
         .arg("--out")
