@@ -28,8 +28,15 @@ async fn main() -> anyhow::Result<()> {
     }
 }
 
-#[expect(clippy::result_large_err, reason = "the library's callback type")]
-fn speak_ours(_: &Request, mut response: Response) -> Result<Response, tokio_tungstenite::tungstenite::handshake::server::ErrorResponse> {
+#[expect(
+    clippy::result_large_err,
+    clippy::unnecessary_wraps,
+    reason = "the type of the callback is the library's"
+)]
+fn speak_ours(
+    _: &Request,
+    mut response: Response,
+) -> Result<Response, tokio_tungstenite::tungstenite::handshake::server::ErrorResponse> {
     response.headers_mut().insert(
         "sec-websocket-protocol",
         tokio_tungstenite::tungstenite::http::HeaderValue::from_static(protocol::SUBPROTOCOL),
@@ -40,7 +47,8 @@ fn speak_ours(_: &Request, mut response: Response) -> Result<Response, tokio_tun
 async fn serve(stream: TcpStream) -> anyhow::Result<()> {
     stream.set_nodelay(true)?;
     let config = hub::session::socket_config(4 * 1024, DEVICE_MESSAGE_MAX_BYTES, 256 * 1024);
-    let mut socket = tokio_tungstenite::accept_hdr_async_with_config(stream, speak_ours, Some(config)).await?;
+    let mut socket =
+        tokio_tungstenite::accept_hdr_async_with_config(stream, speak_ours, Some(config)).await?;
     let mut sum = 0.0;
     while let Some(message) = socket.next().await {
         let Message::Text(text) = message? else { continue };

@@ -27,7 +27,8 @@ async fn main() -> anyhow::Result<()> {
         let request = ClientRequestBuilder::new(format!("{url}{DEVICE_PATH}").parse()?)
             .with_header("Authorization", format!("Bearer {}", token.trim()))
             .with_sub_protocol(SUBPROTOCOL);
-        let (mut socket, _) = tokio_tungstenite::client_async_with_config(request, stream, Some(config)).await?;
+        let (mut socket, _) =
+            tokio_tungstenite::client_async_with_config(request, stream, Some(config)).await?;
         let hello = Hello {
             device: DeviceId::new(&format!("idle-{n}"))?,
             epoch: Epoch::new("e1")?,

@@ -277,7 +277,7 @@ impl Task {
             attempt,
             expires_at: command.expires_at,
         };
-        if session.try_send(ToSession::Command(request)).is_err() {
+        if session.try_send(ToSession::Command(Box::new(request))).is_err() {
             tracing::warn!(command = %id, device = %command.device, "the device's session takes no more commands");
             if state.is_some() {
                 self.change(id, Some(CommandState::Unknown), "hub", |_| {}).await;

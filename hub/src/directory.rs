@@ -16,8 +16,8 @@ use tokio::sync::{broadcast, mpsc};
 /// What the rest of the hub can tell a device's session.
 #[derive(Debug)]
 pub enum ToSession {
-    /// Hand this command to the device.
-    Command(CommandRequest),
+    /// Hand this command to the device. Boxed, because a queue holds room for 32 of these from the start.
+    Command(Box<CommandRequest>),
     /// Ask the device to stop this command.
     Cancel(CommandId),
     /// Close with this code.

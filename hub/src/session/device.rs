@@ -249,6 +249,10 @@ impl<'a> Session<'a> {
                 () = self.completions.wait() => self.acknowledge(socket).await?,
                 Some(told) = self.inward.recv() => self.told(socket, told).await?,
                 _ = beat.tick() => {
+                    if !self.inbox.has_room() {
+                        // We do not read it, so its silence means nothing.
+                        self.heartbeat.forgive();
+                    }
                     let ping = self.heartbeat.beat(clock::now())?;
                     write(socket, ping).await?;
                 }
@@ -426,7 +430,7 @@ impl<'a> Session<'a> {
 
     async fn told(&mut self, socket: &mut Socket, told: ToSession) -> Result<(), End> {
         match told {
-            ToSession::Command(command) => say(socket, command).await,
+            ToSession::Command(command) => say(socket, *command).await,
             ToSession::Cancel(id) => say(socket, Cancel { id }).await,
             ToSession::Close(code) => Err(End::close(code)),
         }

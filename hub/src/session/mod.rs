@@ -168,6 +168,11 @@ impl Heartbeat {
         self.unanswered = 0;
     }
 
+    /// The peer could not be heard: its silence so far does not count.
+    pub const fn forgive(&mut self) {
+        self.unanswered = 0;
+    }
+
     /// A pong came back with the time of its ping.
     pub fn pong(&mut self, payload: &[u8], now: Timestamp) {
         if let Ok(sent) = <[u8; 8]>::try_from(payload) {

@@ -330,8 +330,8 @@ impl Session {
     async fn subscribe(&mut self, request: Subscribe) -> Result<Answer, End> {
         let id = request.id;
         let max_hz = request.max_hz.unwrap_or(limits::DEFAULT_HZ);
-        if !(max_hz > 0.0 && max_hz <= limits::MAX_HZ) {
-            let problem = format!("max_hz: {max_hz} is outside 0 to {}", limits::MAX_HZ);
+        if !(limits::MIN_HZ..=limits::MAX_HZ).contains(&max_hz) {
+            let problem = format!("max_hz: {max_hz} is outside {} to {}", limits::MIN_HZ, limits::MAX_HZ);
             return Ok(Err(refuse(id, ErrorCode::BadField, problem)));
         }
         let named = request.select.devices.len() + request.select.metrics.len() + request.select.series.len();
