@@ -155,6 +155,7 @@ fn add_line(points: &[Pos2], look: &Look, mesh: &mut Mesh) {
     };
     let mut before: Option<Vec2> = None;
     let mut previous: Option<u32> = None;
+    let mut last_cut: Option<Vec2> = None;
     for (i, &point) in points.iter().enumerate() {
         let after = points.get(i + 1).map(|&next| normal(point, next));
         let (arriving, leaving) = match (before, after) {
@@ -164,8 +165,8 @@ fn add_line(points: &[Pos2], look: &Look, mesh: &mut Mesh) {
                     let across = (a + b) / (1.0 + cosine);
                     (across, across)
                 } else if is_dense {
-                    // A corner no wider than the line: its middle is enough.
-                    let across = if cosine > -0.9 { (a + b).normalized() } else { a };
+                    // A corner no wider than the line: one cut between both directions, whichever way they point.
+                    let across = (if cosine < 0.0 { a - b } else { a + b }).normalized();
                     (across, across)
                 } else {
                     (a, b)
@@ -175,6 +176,11 @@ fn add_line(points: &[Pos2], look: &Look, mesh: &mut Mesh) {
             (None, Some(b)) => (b, b),
             (None, None) => return,
         };
+        // Both ends of a piece must be cut the same way round, or it would be pinched in its middle.
+        let turn =
+            |cut: Vec2| if is_dense && last_cut.is_some_and(|last| last.dot(cut) < 0.0) { -cut } else { cut };
+        let (arriving, leaving) = (turn(arriving), turn(leaving));
+        last_cut = Some(leaving);
         let here = across(mesh, point, arriving, inner, outer, look.color);
         if let Some(previous) = previous {
             join(mesh, previous, here);
