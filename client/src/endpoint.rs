@@ -100,7 +100,7 @@ pub enum EndpointError {
     BadToken(String),
     /// No token was given for a hub on another machine.
     #[error(
-        "no token for {host}: give one with --token or in {}; a token file is read only for a hub on this machine",
+        "no token for {host}: give one in {}; a token file is read only for a hub on this machine",
         local::TOKEN_VARIABLE
     )]
     TokenNeeded {

@@ -1,11 +1,19 @@
 //! The command `device-sim`.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser;
 use device_sim::cli::{Arguments, run};
 
 #[tokio::main]
-async fn main() -> anyhow::Result<ExitCode> {
-    run(Arguments::parse()).await
+async fn main() -> ExitCode {
+    match run(Arguments::parse()).await {
+        Ok(code) => code,
+        Err(error) => {
+            // Standard error is gone: nobody to tell.
+            drop(writeln!(std::io::stderr().lock(), "device-sim: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
 }

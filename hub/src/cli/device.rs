@@ -1,5 +1,6 @@
 //! `hub device add | list`: through the hub if it runs, else straight on its database.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
@@ -25,9 +26,8 @@ pub(super) fn add(id: &DeviceId, remote: &Remote) -> anyhow::Result<ExitCode> {
 
 /// `None`: no hub answers there.
 async fn add_through_hub(id: &DeviceId, remote: &Remote) -> anyhow::Result<Option<String>> {
-    let url = url::Url::parse(&remote.hub).with_context(|| format!("--hub {}", remote.hub))?;
-    let (host, port) = (url.host_str().unwrap_or("127.0.0.1"), url.port().unwrap_or(80));
-    let Ok(stream) = tokio::net::TcpStream::connect((host, port)).await else {
+    let (host, port) = remote::host_and_port(remote)?;
+    let Ok(stream) = tokio::net::TcpStream::connect((host.as_str(), port)).await else {
         return Ok(None);
     };
     let token = remote::token(remote)?;
@@ -52,27 +52,37 @@ async fn add_through_hub(id: &DeviceId, remote: &Remote) -> anyhow::Result<Optio
 }
 
 fn add_to_database(id: &DeviceId, remote: &Remote) -> anyhow::Result<String> {
-    let data = data_folder(remote.data.as_deref())?;
-    std::fs::create_dir_all(&data).with_context(|| format!("data folder {}", data.display()))?;
-    let path = data.join(local::DATABASE_FILE);
-    let mut writer = Writer::open(&path).with_context(|| format!("database {}", path.display()))?;
+    let path = database(remote)?;
+    let mut writer = Writer::open(&path)
+        .with_context(|| format!("no hub answers at {}, and its database cannot be opened", remote.hub))?;
     let token = auth::add_device(&mut writer, id, clock::now())?;
     writer.checkpoint()?;
     Ok(token.reveal().to_owned())
+}
+
+/// The database that is used where no hub answers; says so.
+fn database(remote: &Remote) -> anyhow::Result<PathBuf> {
+    let path = data_folder(remote.data.as_deref())?.join(local::DATABASE_FILE);
+    if !path.exists() {
+        bail!(
+            "no hub answers at {}, and there is no database {}: name the hub with --hub or its folder with --data",
+            remote.hub,
+            path.display()
+        );
+    }
+    print::error(&format!(
+        "no hub answers at {}: this is what the database {} has",
+        remote.hub,
+        path.display()
+    ));
+    Ok(path)
 }
 
 pub(super) fn list(json: bool, remote: &Remote) -> anyhow::Result<ExitCode> {
     let devices = match remote::block_on(remote::devices(remote))? {
         Some(devices) => devices,
         None => {
-            let path = data_folder(remote.data.as_deref())?.join(local::DATABASE_FILE);
-            if !path.exists() {
-                bail!(
-                    "no hub answers at {}, and there is no database {}: name its folder with --data",
-                    remote.hub,
-                    path.display()
-                );
-            }
+            let path = database(remote)?;
             let reader = Reader::open(&path).with_context(|| format!("database {}", path.display()))?;
             reader.devices()?.into_iter().map(|record| record.info).collect()
         }

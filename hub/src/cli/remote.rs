@@ -1,6 +1,7 @@
 //! What the command line does through a hub that runs, as a viewer of its own: commands, `tail`, the list of devices.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
@@ -41,6 +42,14 @@ pub(super) fn token(remote: &Remote) -> anyhow::Result<String> {
     if let Some(token) = &remote.token {
         return Ok(token.clone());
     }
+    let (host, _) = host_and_port(remote)?;
+    let is_here = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    if !is_here {
+        bail!(
+            "no token for {host}: give one with {}; a token file is used only for a hub on this machine",
+            local::TOKEN_VARIABLE
+        );
+    }
     let path = data_folder(remote.data.as_deref())?.join(local::OPERATOR_TOKEN_FILE);
     let text = std::fs::read_to_string(&path).with_context(|| {
         format!(
@@ -50,6 +59,17 @@ pub(super) fn token(remote: &Remote) -> anyhow::Result<String> {
         )
     })?;
     Ok(text.trim().to_owned())
+}
+
+/// Where the hub is: `ws://HOST:PORT`, or the same without `ws://`.
+pub(super) fn host_and_port(remote: &Remote) -> anyhow::Result<(String, u16)> {
+    let text = if remote.hub.contains("://") { remote.hub.clone() } else { format!("ws://{}", remote.hub) };
+    let url = url::Url::parse(&text).with_context(|| format!("--hub {}", remote.hub))?;
+    if url.scheme() != "ws" {
+        bail!("--hub {}: only ws:// is spoken here", remote.hub);
+    }
+    let host = url.host_str().with_context(|| format!("--hub {}: no host in it", remote.hub))?;
+    Ok((host.trim_matches(['[', ']']).to_owned(), url.port().unwrap_or(80)))
 }
 
 /// A time for a person: UTC, to the millisecond.
@@ -65,14 +85,12 @@ struct Viewer {
 impl Viewer {
     /// `None`: no hub answers there.
     async fn connect(remote: &Remote) -> anyhow::Result<Option<Self>> {
-        let url = url::Url::parse(&remote.hub).with_context(|| format!("--hub {}", remote.hub))?;
-        if url.scheme() != "ws" {
-            bail!("--hub {}: only ws:// is spoken here", remote.hub);
-        }
-        let (host, port) = (url.host_str().unwrap_or("127.0.0.1"), url.port().unwrap_or(80));
-        let Ok(stream) = TcpStream::connect((host, port)).await else { return Ok(None) };
+        let (host, port) = host_and_port(remote)?;
+        let Ok(stream) = TcpStream::connect((host.as_str(), port)).await else { return Ok(None) };
         stream.set_nodelay(true)?;
-        let uri: Uri = format!("ws://{host}:{port}{VIEWER_PATH}").parse()?;
+        let authority =
+            if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+        let uri: Uri = format!("ws://{authority}{VIEWER_PATH}").parse()?;
         let request = ClientRequestBuilder::new(uri)
             .with_header("Authorization", format!("Bearer {}", token(remote)?))
             .with_sub_protocol(SUBPROTOCOL);
@@ -168,7 +186,7 @@ pub(super) fn send_command(order: Order, remote: &Remote) -> anyhow::Result<Exit
         viewer
             .say(SendCommand { id: 1, device: order.device, name: order.name, args, expires_in_ms })
             .await?;
-        let mut told = 0;
+        let mut told = Told::default();
         let mut command_id = None;
         loop {
             let command = match viewer.next().await? {
@@ -194,14 +212,27 @@ pub(super) fn send_command(order: Order, remote: &Remote) -> anyhow::Result<Exit
     })
 }
 
+/// What was printed of a command.
+#[derive(Default)]
+struct Told {
+    transitions: usize,
+    progress: Option<f64>,
+    text: String,
+}
+
 /// Prints the transitions that were not printed yet; as JSON, the whole command at each change.
-fn tell(command: &CommandInfo, told: &mut usize, json: bool) -> anyhow::Result<()> {
+fn tell(command: &CommandInfo, told: &mut Told, json: bool) -> anyhow::Result<()> {
     if json {
-        print::line(&serde_json::to_string(command)?);
+        let text = serde_json::to_string(command)?;
+        // The answer to the request and the news to every viewer say the same once.
+        if text != told.text {
+            print::line(&text);
+            told.text = text;
+        }
         return Ok(());
     }
     let last = command.transitions.len();
-    for (i, Transition { state, at, by }) in command.transitions.iter().enumerate().skip(*told) {
+    for (i, Transition { state, at, by }) in command.transitions.iter().enumerate().skip(told.transitions) {
         let mut line = format!("{} {} {state} by {by}", time(*at), command.id);
         if i + 1 == last {
             if let Some(error) = &command.error {
@@ -213,12 +244,14 @@ fn tell(command: &CommandInfo, told: &mut usize, json: bool) -> anyhow::Result<(
         }
         print::line(&line);
     }
-    if *told == last
+    if told.transitions == last
+        && told.progress != command.progress
         && let Some(progress) = command.progress
     {
         print::line(&format!("{:24} {} {:.0} %", "", command.id, progress * 100.0));
     }
-    *told = last;
+    told.transitions = last;
+    told.progress = command.progress;
     Ok(())
 }
 

@@ -18,6 +18,11 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
 }
 
 fn start_log(config: &Config) -> anyhow::Result<()> {
+    // A word alone would be taken for the name of a module, and the log would stay silent.
+    let is_level = config.log.parse::<tracing::level_filters::LevelFilter>().is_ok();
+    if !is_level && !config.log.contains('=') {
+        anyhow::bail!("log: {:?} is not a level (error, warn, info, debug, trace, off)", config.log);
+    }
     let filter = EnvFilter::builder().parse(&config.log).with_context(|| {
         format!("log: {:?} is not a level (error, warn, info, debug, trace) or filter", config.log)
     })?;
