@@ -16,6 +16,7 @@ use protocol::{CommandId, DeviceId, ErrorCode, Timestamp, limits};
 use serde_json::{Map, Value as Json};
 use store::{CommandChange, StoreError};
 use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::time::Instant;
 
 use crate::clock;
 use crate::directory::{Directory, SessionSender, ToSession};
@@ -25,6 +26,8 @@ use crate::ingest::Ingest;
 const QUEUE: usize = 1_024;
 /// Events that a viewer may lag behind before it is told to ask for the commands anew.
 const EVENTS_QUEUE: usize = 1_024;
+/// How long after a change that could not be stored what is due is tried again.
+const RETRY: Duration = Duration::from_secs(1);
 
 type Reply<T> = oneshot::Sender<Result<T, ErrorMessage>>;
 
@@ -57,7 +60,7 @@ impl Commands {
         let (requests, queue) = mpsc::channel(QUEUE);
         let events = broadcast::channel(EVENTS_QUEUE).0;
         let open = open.into_iter().map(|command| (command.id.clone(), command)).collect();
-        let task = Task { open, order: 0, directory, ingest, events: events.clone() };
+        let task = Task { open, order: 0, directory, ingest, events: events.clone(), retry_at: None };
         (Self { requests, events }, task.run(queue))
     }
 
@@ -105,6 +108,8 @@ struct Task {
     directory: Arc<Directory>,
     ingest: Ingest,
     events: broadcast::Sender<Arc<CommandInfo>>,
+    /// A change was not stored: what is due is tried again then, and not before.
+    retry_at: Option<Instant>,
 }
 
 fn issued_at(command: &CommandInfo) -> Timestamp {
@@ -121,11 +126,20 @@ impl Task {
                 None => Duration::from_secs(3_600),
             };
             // At most a minute: the wait must not outlive a jump of the clock by more.
-            let wait = wait.min(Duration::from_secs(60));
+            let wait = match self.retry_at {
+                Some(at) => at.saturating_duration_since(Instant::now()),
+                None => wait.min(Duration::from_secs(60)),
+            };
             match tokio::time::timeout(wait, queue.recv()).await {
                 Ok(Some(request)) => self.serve(request).await,
                 Ok(None) => return,
-                Err(_) => self.expire().await,
+                Err(_) => {
+                    let again = self.retry_at.take().is_some();
+                    self.expire().await;
+                    if again {
+                        self.deliver_queued().await;
+                    }
+                }
             }
         }
     }
@@ -153,10 +167,34 @@ impl Task {
             .map(|c| c.id.clone())
             .collect();
         for id in expired {
-            self.change(&id, Some(CommandState::Expired), "hub", |change| {
-                change.error = Some("its time ran out before the device was there".into());
-            })
-            .await;
+            let stored = self
+                .change(&id, Some(CommandState::Expired), "hub", |change| {
+                    change.error = Some("its time ran out before the device was there".into());
+                })
+                .await;
+            if stored.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Hands over what waits although its device is here, because it could not be stored before.
+    async fn deliver_queued(&mut self) {
+        let queued = |command: &CommandInfo| command.state == CommandState::Queued;
+        let mut devices: Vec<DeviceId> =
+            self.open.values().filter(|c| queued(c)).map(|c| c.device.clone()).collect();
+        devices.sort();
+        devices.dedup();
+        for device in devices {
+            let Some(session) = self.directory.session(&device) else { continue };
+            for id in self.of_device(&device) {
+                if self.retry_at.is_some() {
+                    return;
+                }
+                if self.open.get(&id).is_some_and(queued) {
+                    self.hand_over(&id, &session).await;
+                }
+            }
         }
     }
 
@@ -382,6 +420,7 @@ impl Task {
             }
             Err(error) => {
                 tracing::error!(command = %id, %error, "a change of a command is not stored");
+                self.retry_at.get_or_insert_with(|| Instant::now() + RETRY);
                 None
             }
         }

@@ -36,15 +36,18 @@ impl Subscriptions {
         if let Some(subscription) = self.by_id.get_mut(&subscribed.id) {
             subscription.unanswered = subscription.unanswered.saturating_sub(1);
             if subscription.unanswered == 0 {
-                subscription.request.since = Some(subscribed.position);
+                // Without its snapshot there is nothing to go on from.
+                subscription.request.since = subscribed.resumed.then_some(subscribed.position);
             }
         }
     }
 
     /// Readings have been given to the application.
     pub(super) fn on_readings(&mut self, id: u64, position: Position) {
+        // 0: a part of a snapshot that has not ended.
         if let Some(subscription) = self.by_id.get_mut(&id)
             && subscription.unanswered == 0
+            && position > Position(0)
         {
             subscription.request.since = Some(position);
         }
@@ -100,6 +103,15 @@ mod tests {
         subscriptions.on_subscribed(&subscribed(1, 5));
         subscriptions.on_readings(1, Position(9));
         assert_eq!(since(&mut subscriptions), [Some(9)]);
+    }
+
+    #[test]
+    fn a_snapshot_that_broke_off_is_asked_for_again() {
+        let mut subscriptions = Subscriptions::default();
+        subscriptions.add(subscribe(1), true);
+        subscriptions.on_subscribed(&subscribed(1, 5));
+        subscriptions.on_readings(1, Position(0));
+        assert_eq!(since(&mut subscriptions), [None]);
     }
 
     #[test]

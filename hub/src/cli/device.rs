@@ -53,28 +53,22 @@ async fn add_through_hub(id: &DeviceId, remote: &Remote) -> anyhow::Result<Optio
 
 fn add_to_database(id: &DeviceId, remote: &Remote) -> anyhow::Result<String> {
     let path = database(remote)?;
-    let mut writer = Writer::open(&path)
-        .with_context(|| format!("no hub answers at {}, and its database cannot be opened", remote.hub))?;
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).with_context(|| format!("data folder {}", folder.display()))?;
+    }
+    let mut writer = Writer::open(&path)?;
     let token = auth::add_device(&mut writer, id, clock::now())?;
     writer.checkpoint()?;
     Ok(token.reveal().to_owned())
 }
 
-/// The database that is used where no hub answers; says so.
+/// The database that is used where no hub answers; says so. Only for a hub on this machine.
 fn database(remote: &Remote) -> anyhow::Result<PathBuf> {
-    let path = data_folder(remote.data.as_deref())?.join(local::DATABASE_FILE);
-    if !path.exists() {
-        bail!(
-            "no hub answers at {}, and there is no database {}: name the hub with --hub or its folder with --data",
-            remote.hub,
-            path.display()
-        );
+    if !remote::is_here(remote)? {
+        bail!("no hub answers at {}", remote.hub);
     }
-    print::error(&format!(
-        "no hub answers at {}: this is what the database {} has",
-        remote.hub,
-        path.display()
-    ));
+    let path = data_folder(remote.data.as_deref())?.join(local::DATABASE_FILE);
+    print::error(&format!("no hub answers at {}: the database {} is used", remote.hub, path.display()));
     Ok(path)
 }
 

@@ -42,11 +42,10 @@ pub(super) fn token(remote: &Remote) -> anyhow::Result<String> {
     if let Some(token) = &remote.token {
         return Ok(token.clone());
     }
-    let (host, _) = host_and_port(remote)?;
-    let is_here = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
-    if !is_here {
+    if !is_here(remote)? {
         bail!(
-            "no token for {host}: give one with {}; a token file is used only for a hub on this machine",
+            "no token for {}: give one with {}; a token file is used only for a hub on this machine",
+            remote.hub,
             local::TOKEN_VARIABLE
         );
     }
@@ -59,6 +58,12 @@ pub(super) fn token(remote: &Remote) -> anyhow::Result<String> {
         )
     })?;
     Ok(text.trim().to_owned())
+}
+
+/// Whether the hub is on this machine: only then are its files ours to use.
+pub(super) fn is_here(remote: &Remote) -> anyhow::Result<bool> {
+    let (host, _) = host_and_port(remote)?;
+    Ok(host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback()))
 }
 
 /// Where the hub is: `ws://HOST:PORT`, or the same without `ws://`.

@@ -322,6 +322,11 @@ impl<'a> Session<'a> {
                     }
                     match self.hub.commands.update(self.device.clone(), update).await {
                         Ok(()) => Ok(()),
+                        // Not stored, and no device repeats an answer by itself: on the next connection we ask for it.
+                        Err(error) if error.code == ErrorCode::Internal => {
+                            say(socket, error).await?;
+                            Err(End::close(CloseCode::Internal))
+                        }
                         Err(error) => say(socket, error).await,
                     }
                 }
@@ -410,6 +415,11 @@ impl<'a> Session<'a> {
                 }
             };
             if self.inbox.on_put_back(*ticket) {
+                if *fate == Fate::OutOfOrder {
+                    // An older session of the device stored more after our welcome. Only a new welcome can say where
+                    // the stream is: a skip would be refused for ever.
+                    return Err(End::close(CloseCode::Internal));
+                }
                 refuse = Some(Refuse {
                     seq: ticket.first(),
                     code,

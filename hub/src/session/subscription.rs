@@ -12,7 +12,8 @@ use protocol::{Position, SeriesId, Timestamp, Value};
 use store::Row;
 use tokio::time::Instant;
 
-/// Readings that wait for one subscription. Chosen: two seconds of a fast fleet, some 2 MB.
+/// Readings that wait for one subscription, or two for each of its series where that is more.
+/// Chosen: two seconds of a fast fleet, some 2 MB.
 pub const PENDING_MAX: usize = 50_000;
 
 /// One subscription of one viewer.
@@ -109,7 +110,8 @@ impl Subscription {
             (Detail::All, _) | (Detail::Latest, None) => {
                 waiting.push((row.at, row.value.clone()));
                 self.pending_count += 1;
-                if self.pending_count > PENDING_MAX {
+                // Twice the series at least: one of each stays, and to leave out nothing each time would cost the more.
+                if self.pending_count > PENDING_MAX.max(2 * self.pending.len()) {
                     self.conflate();
                 }
             }
@@ -157,13 +159,17 @@ impl Subscription {
     /// The next message, of at most some `readings_max` readings so that it stays below the size of a message.
     pub fn message(&mut self, readings_max: usize, now: Instant) -> LiveReadings {
         let mut series = Vec::new();
-        let mut count = 0;
-        while count < readings_max
+        let (mut count, mut used) = (0, 0);
+        while used < readings_max
             && let Some((id, mut points)) = self.pending.pop_first()
         {
-            let room = readings_max - count;
-            if points.len() > room {
-                let rest = points.split_off(room);
+            let mut taken = 0;
+            while taken < points.len() && used < readings_max {
+                used += weight(&points[taken].1);
+                taken += 1;
+            }
+            if taken < points.len() {
+                let rest = points.split_off(taken);
                 self.pending.insert(id, rest);
             }
             count += points.len();
@@ -177,11 +183,20 @@ impl Subscription {
         self.due = if complete { now + self.period } else { now };
         LiveReadings {
             id: self.id,
-            position: self.said,
+            // Before its last part nobody can go on from a snapshot.
+            position: if self.snapshot && !complete { Position(0) } else { self.said },
             snapshot: if complete { std::mem::take(&mut self.snapshot) } else { self.snapshot },
             series,
             omitted: self.omitted.take(),
         }
+    }
+}
+
+/// What a reading counts in a message: a text by its length, because JSON may write six bytes for one of its own.
+pub(super) fn weight(value: &Value) -> usize {
+    match value {
+        Value::Text(text) => 1 + text.len() / 8,
+        Value::Number(_) | Value::Bool(_) => 1,
     }
 }
 

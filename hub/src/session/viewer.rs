@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::protocol::Message;
 
-use super::subscription::Subscription;
+use super::subscription::{Subscription, weight};
 use super::{End, Heartbeat, Peer, Socket, close_frame, end_of, linger};
 use crate::clock;
 use crate::live::Commit;
@@ -36,6 +36,8 @@ const STUCK_DEADLINE: Duration = Duration::from_secs(30);
 const READINGS_PER_MESSAGE: usize = 10_000;
 /// Devices in one part of the snapshot.
 const DEVICES_PER_MESSAGE: usize = 200;
+/// Bytes of JSON in one list of devices or commands, well below `HUB_MESSAGE_MAX_BYTES`.
+const LIST_BYTES: usize = 2 * 1024 * 1024;
 /// Readings read from the store at once to catch up.
 const CATCH_UP_ROWS: usize = 20_000;
 /// Readings that are worth reading again after a gap; what is further behind is left to `history`.
@@ -280,16 +282,18 @@ impl Session {
     }
 
     async fn say_devices(&self) -> Result<(), End> {
-        let devices = self.hub.directory.snapshot();
-        let mut parts = devices.chunks(DEVICES_PER_MESSAGE).peekable();
-        if parts.peek().is_none() {
-            return self.say(Devices { devices: Vec::new(), snapshot: true, more: false }).await;
+        let (mut part, mut bytes) = (Vec::new(), 0);
+        for device in self.hub.directory.snapshot() {
+            let more = json_bytes(&*device);
+            if !part.is_empty() && (part.len() >= DEVICES_PER_MESSAGE || bytes + more > LIST_BYTES) {
+                let devices = std::mem::take(&mut part);
+                self.say(Devices { devices, snapshot: true, more: true }).await?;
+                bytes = 0;
+            }
+            bytes += more;
+            part.push(DeviceInfo::clone(&device));
         }
-        while let Some(part) = parts.next() {
-            let devices = part.iter().map(|device| DeviceInfo::clone(device)).collect();
-            self.say(Devices { devices, snapshot: true, more: parts.peek().is_some() }).await?;
-        }
-        Ok(())
+        self.say(Devices { devices: part, snapshot: true, more: false }).await
     }
 
     /// Changes of devices ran past this session: all are told again.
@@ -450,7 +454,17 @@ impl Session {
             .readers
             .read(move |reader| reader.commands(request.device.as_ref(), request.before, limit as usize));
         match query.await {
-            Ok(commands) => self.say(Commands { id, commands }).await.map(Ok),
+            Ok(mut commands) => {
+                // At most `limit`: what does not fit in a message is to be had by `before`.
+                let mut bytes = 0;
+                let fits = |command: &&protocol::viewer::CommandInfo| {
+                    bytes += json_bytes(*command);
+                    bytes <= LIST_BYTES
+                };
+                let fitting = commands.iter().take_while(fits).count();
+                commands.truncate(fitting.max(1));
+                self.say(Commands { id, commands }).await.map(Ok)
+            }
             Err(error) => Ok(Err(store_trouble(id, &error))),
         }
     }
@@ -546,10 +560,9 @@ async fn answer_history(
         }
         let part = |points, buckets, more| History { id, series, step, points, buckets, more, position };
         let mut parts: Vec<History> = match step {
-            Resolution::Raw => points
-                .chunks(limits::HISTORY_POINTS_PER_MESSAGE)
-                .map(|chunk| part(chunk.to_vec(), Vec::new(), true))
-                .collect(),
+            Resolution::Raw => {
+                cut(&points).into_iter().map(|chunk| part(chunk.to_vec(), Vec::new(), true)).collect()
+            }
             Resolution::Buckets(_) => buckets
                 .chunks(limits::HISTORY_POINTS_PER_MESSAGE)
                 .map(|chunk| part(Vec::new(), chunk.to_vec(), true))
@@ -569,4 +582,26 @@ async fn answer_history(
             return Ok(());
         }
     }
+}
+
+/// The size of a value as JSON.
+fn json_bytes(value: &impl serde::Serialize) -> usize {
+    serde_json::to_string(value).map_or(0, |text| text.len())
+}
+
+/// Cuts readings into parts of about `HISTORY_POINTS_PER_MESSAGE`, fewer where texts are long.
+fn cut(points: &[(Timestamp, Value)]) -> Vec<&[(Timestamp, Value)]> {
+    let (mut parts, mut start, mut used) = (Vec::new(), 0, 0);
+    for (i, (_, value)) in points.iter().enumerate() {
+        let more = weight(value);
+        if i > start && used + more > limits::HISTORY_POINTS_PER_MESSAGE {
+            parts.push(&points[start..i]);
+            (start, used) = (i, 0);
+        }
+        used += more;
+    }
+    if start < points.len() {
+        parts.push(&points[start..]);
+    }
+    parts
 }
