@@ -213,8 +213,8 @@ impl TestHub {
 
     /// Asks the program to stop, as `kill` does.
     pub(crate) fn terminate(&self) {
-        let id = self.process_id().to_string();
-        assert!(std::process::Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        let id = rustix::process::Pid::from_raw(self.process_id().cast_signed()).unwrap();
+        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
     }
 
     /// Waits until the program has ended. Returns how, and its log.
