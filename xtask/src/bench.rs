@@ -128,12 +128,11 @@ fn load(
         bail!("the load generator failed: {}", output.status);
     }
     let cpu = cpu_seconds(server.id())? - before;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let line =
-        text.lines().rfind(|line| line.starts_with('{')).context("the load generator printed no JSON")?;
-    let report: Json = serde_json::from_str(line)?;
-    let number =
-        |name: &str| report.get(name).and_then(Json::as_f64).with_context(|| format!("no {name} in {line}"));
+    let report: Json =
+        serde_json::from_slice(&output.stdout).context("the load generator printed no JSON")?;
+    let number = |pointer: &str| {
+        report.pointer(pointer).and_then(Json::as_f64).with_context(|| format!("no {pointer} in {report}"))
+    };
     Ok(Measured {
         what,
         in_flight,
