@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use protocol::{DeviceId, Timestamp, local};
 use sha2::{Digest as _, Sha256};
-use store::{CredentialRole, NewCredential, Reader, StoreError, Writer};
+use store::{CredentialRole, DeviceKey, NewCredential, Reader, StoreError, Writer};
 
 /// A secret that opens a connection. Prints as `***`.
 #[derive(Clone, PartialEq, Eq)]
@@ -70,9 +70,13 @@ pub fn find(reader: &Reader, token: &Token) -> Result<Option<Principal>, StoreEr
         .map(|credential| Principal { role: credential.role, label: credential.label }))
 }
 
-/// Makes a token for a device and stores its hash.
-pub fn add_device(writer: &mut Writer, id: &DeviceId, now: Timestamp) -> Result<Token, AuthError> {
-    writer.create_device(id, now)?;
+/// Makes a device, if it is not there yet, and a token for it, whose hash is stored.
+pub fn add_device(
+    writer: &mut Writer,
+    id: &DeviceId,
+    now: Timestamp,
+) -> Result<(DeviceKey, Token), AuthError> {
+    let key = writer.create_device(id, now)?;
     let token = Token::draw("device")?;
     writer.add_credential(&NewCredential {
         hash: token.hash(),
@@ -80,7 +84,7 @@ pub fn add_device(writer: &mut Writer, id: &DeviceId, now: Timestamp) -> Result<
         label: format!("device {id}"),
         created_at: now,
     })?;
-    Ok(token)
+    Ok((key, token))
 }
 
 /// Why a credential could not be made.

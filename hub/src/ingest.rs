@@ -344,10 +344,7 @@ impl Worker {
                 self.answer(reply, answer);
             }
             Request::AddDevice(id, at, reply) => {
-                let answer = auth::add_device(&mut self.writer, &id, at.max(now)).and_then(|token| {
-                    let key = self.writer.create_device(&id, now)?;
-                    Ok((key, token))
-                });
+                let answer = auth::add_device(&mut self.writer, &id, at.max(now));
                 if let Err(AuthError::Store(error)) = &answer {
                     self.note_failure(error);
                 }

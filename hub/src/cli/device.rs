@@ -57,7 +57,7 @@ fn add_to_database(id: &DeviceId, remote: &Remote) -> anyhow::Result<String> {
         std::fs::create_dir_all(folder).with_context(|| format!("data folder {}", folder.display()))?;
     }
     let mut writer = Writer::open(&path)?;
-    let token = auth::add_device(&mut writer, id, clock::now())?;
+    let (_, token) = auth::add_device(&mut writer, id, clock::now())?;
     writer.checkpoint()?;
     Ok(token.reveal().to_owned())
 }
