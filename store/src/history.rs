@@ -109,7 +109,8 @@ fn sum_up_closed(
     }
 }
 
-fn kind_of(connection: &Connection, series: SeriesId) -> Result<Kind, StoreError> {
+/// The kind of a series, which must exist.
+pub(crate) fn kind_of(connection: &Connection, series: SeriesId) -> Result<Kind, StoreError> {
     let kind: String = connection
         .prepare_cached("SELECT kind FROM series WHERE series_id = ?1")?
         .query_row([series.0], |row| row.get(0))

@@ -23,12 +23,14 @@ mod latest;
 mod points;
 mod reader;
 mod row;
+mod scan;
 mod schema;
 mod types;
 mod writer;
 
 pub use error::StoreError;
 pub use reader::Reader;
+pub use scan::Scan;
 pub use schema::SCHEMA;
 pub use types::{
     Appended, Batch, BatchContent, BucketHistory, CommandChange, Credential, CredentialKey, CredentialRole,

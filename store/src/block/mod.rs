@@ -68,6 +68,23 @@ pub(crate) fn find(
     to: Timestamp,
     through: Position,
 ) -> Result<Vec<Meta>, StoreError> {
+    let mut blocks = Vec::new();
+    visit(connection, series, from, to, through, |meta| {
+        blocks.push(meta);
+        Ok(true)
+    })?;
+    Ok(blocks)
+}
+
+/// Shows `look` the same blocks one by one until it has enough.
+pub(crate) fn visit(
+    connection: &Connection,
+    series: SeriesId,
+    from: Timestamp,
+    to: Timestamp,
+    through: Position,
+    mut look: impl FnMut(Meta) -> Result<bool, StoreError>,
+) -> Result<(), StoreError> {
     let mut statement = connection.prepare_cached(
         "SELECT block_id, first_at, last_at, count, position, piece, min, max, sum, first, last FROM block
          WHERE series_id = ?1 AND first_at >= ?2 AND first_at < ?3 AND last_at >= ?4 AND position <= ?5
@@ -75,11 +92,12 @@ pub(crate) fn find(
     )?;
     // No block reaches beyond its day.
     let mut rows = statement.query((series.0, Step::D1.floor(from).0, to.0, from.0, through.0))?;
-    let mut blocks = Vec::new();
     while let Some(row) = rows.next()? {
-        blocks.push(read_meta(row)?);
+        if !look(read_meta(row)?)? {
+            break;
+        }
     }
-    Ok(blocks)
+    Ok(())
 }
 
 fn read_meta(row: &rusqlite::Row<'_>) -> Result<Meta, StoreError> {

@@ -14,4 +14,5 @@ mod files;
 mod full;
 mod history;
 mod model;
+mod scan;
 mod support;

@@ -5,7 +5,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use protocol::{Bucket, Position, Seq, SeriesId, Step, Timestamp, Value};
-use store::{Batch, BatchContent, Outcome, Reader, Registered, Row, SealPolicy, Since, StoreError, Writer};
+use store::{
+    Batch, BatchContent, Outcome, Reader, Registered, Row, Scan, SealPolicy, Since, StoreError, Writer,
+};
 
 use crate::support::{Base, Chance, NOW, hello, suffixed};
 
@@ -259,6 +261,13 @@ impl Run {
                     expected[..expected.len().min(limit)],
                     "{series:?} from {from} to {to}"
                 );
+                let part = 1 + self.chance.below(2_000) as usize;
+                let mut scan = Scan::new(*series, Timestamp(from), Timestamp(to)).with_part(part);
+                let mut scanned = Vec::new();
+                while let Some(points) = scan.next(&self.reader).unwrap() {
+                    scanned.extend(points);
+                }
+                assert_eq!(scanned, expected, "{series:?} from {from} to {to} in parts of {part}");
                 if is_text {
                     continue;
                 }
