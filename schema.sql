@@ -16,7 +16,7 @@
 -- Settings that belong to the file. The connection's own (synchronous=FULL, foreign_keys=ON, ...) are in the store.
 
 PRAGMA application_id = 1952803941;      -- 0x74656C65, "tele": a file with another number is left alone
-PRAGMA user_version = 1;                 -- version of this schema; a hub refuses a file that is newer than itself
+PRAGMA user_version = 2;                 -- version of this schema; a hub refuses a file that is newer than itself
 
 
 ------------------------------------------------------------------------------------------------------------------
@@ -49,6 +49,8 @@ CREATE TABLE series (
     latest_at    INTEGER,                -- time of its latest sealed reading; a hot one may be later
     latest       ANY,                    -- and its value
     conflicts    INTEGER NOT NULL DEFAULT 0, -- readings left out on sealing: their microsecond was taken (see `block`)
+    removed      INTEGER NOT NULL DEFAULT 0, -- readings that retention took away
+    thinned      INTEGER NOT NULL DEFAULT 0, -- readings of which retention has left only statistics (see block.step)
     UNIQUE (device_key, metric)
 ) STRICT;
 
@@ -113,6 +115,7 @@ CREATE TABLE block (
     last         ANY NOT NULL,           -- value of the latest reading
     position     INTEGER NOT NULL,       -- every reading in it was committed at or before this position
     piece        INTEGER NOT NULL CHECK (piece IN (0, 1)), -- 1: small, to be merged with its neighbours
+    step         INTEGER,                -- NULL: its readings are there; else only statistics are, by so many seconds
     PRIMARY KEY (series_id, first_at, block_id)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX block_piece ON block (series_id, first_at, position) WHERE piece = 1;
@@ -121,8 +124,42 @@ CREATE INDEX block_piece ON block (series_id, first_at, position) WHERE piece = 
 CREATE TABLE block_data (
     block_id     INTEGER PRIMARY KEY,
     buckets      BLOB,                   -- statistics of finer stretches of time, so that wide queries need not decode
-    times        BLOB NOT NULL,
+    times        BLOB NOT NULL,          -- empty once retention has left only statistics
     vals         BLOB NOT NULL
+) STRICT;
+
+-- Hot rows that could not be sealed because they are damaged: put aside as they were found, so that the rest goes on.
+CREATE TABLE damaged (
+    position     INTEGER PRIMARY KEY,    -- of the row; of the first one where several are missing
+    count        INTEGER NOT NULL,       -- more than one only where rows are missing
+    series_id    ANY,                    -- the columns of the row; all NULL where it is missing
+    observed_at  ANY,
+    received_at  ANY,
+    value        ANY,
+    problem      TEXT NOT NULL
+) STRICT;
+
+-- Every position up to the last one is accounted for:
+--     last position = hot rows + sum(block.count) + sum(series.conflicts) + sum(series.removed) + sum(damaged.count)
+
+
+------------------------------------------------------------------------------------------------------------------
+-- Retention
+--
+-- Age is told by how long the hub has run, not by a clock on the wall: a clock that jumps must not wipe anything.
+------------------------------------------------------------------------------------------------------------------
+
+-- How long hubs have run on this file, in microseconds; written now and then. One row.
+CREATE TABLE running (
+    one          INTEGER PRIMARY KEY CHECK (one = 1),
+    ran          INTEGER NOT NULL
+) STRICT;
+INSERT INTO running (one, ran) VALUES (1, 0);
+
+-- Every position up to this one was committed when the hub had run no longer than this.
+CREATE TABLE mark (
+    position     INTEGER PRIMARY KEY,
+    ran          INTEGER NOT NULL
 ) STRICT;
 
 
@@ -209,7 +246,7 @@ SELECT device.id AS device,
        strftime('%Y-%m-%d %H:%M:%f', block.first_at / 1e6, 'unixepoch') AS first_at,
        strftime('%Y-%m-%d %H:%M:%f', block.last_at / 1e6, 'unixepoch') AS last_at,
        block.count, block.min, block.max, block.sum / block.count AS mean, block.first, block.last,
-       series.unit,
+       series.unit, block.step,
        length(block_data.times) + length(block_data.vals) + coalesce(length(block_data.buckets), 0) AS bytes
 FROM block
 JOIN block_data USING (block_id)

@@ -88,6 +88,8 @@ impl Reader {
             let through = block::sealed_through(connection)?;
             let last = writer::last_position(connection)?;
             let conflicts = count("SELECT coalesce(sum(conflicts), 0) FROM series")?;
+            let removed = count("SELECT coalesce(sum(removed), 0) FROM series")?;
+            let damaged = count("SELECT coalesce(sum(count), 0) FROM damaged")?;
             let oldest: Option<i64> = connection
                 .prepare_cached(
                     "SELECT min((SELECT first_at FROM block
@@ -103,9 +105,12 @@ impl Reader {
                 devices: count("SELECT count(*) FROM device")?,
                 series: count("SELECT count(*) FROM series")?,
                 // Positions count readings: none is left out and none is used twice.
-                readings: row::count(last.0)?.saturating_sub(conflicts),
+                readings: row::count(last.0)?.saturating_sub(conflicts + removed + damaged),
                 hot: row::count(last.0 - through.0)?,
                 conflicts,
+                removed,
+                thinned: count("SELECT coalesce(sum(thinned), 0) FROM series")?,
+                damaged,
                 file_bytes: count("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")?,
                 oldest: hot_oldest.into_iter().chain(oldest.map(Timestamp)).min(),
                 newest: hot_newest.into_iter().chain(newest.map(Timestamp)).max(),

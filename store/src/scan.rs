@@ -3,7 +3,7 @@
 //! For whoever goes through more than fits in memory: export, SQL. Each part is read from a state of the file of its
 //! own, so that a scan of a year holds up neither checkpoints nor sealing, and to stop is to ask no more. What was
 //! acknowledged before the scan began is in it, each reading once, in the order of time: sealing and merging move
-//! readings, but never to another time. What comes in while it runs is in it only if it lies in a later part.
+//! readings, but never to another time. Readings of which retention has left only statistics are not in it. What comes in while it runs is in it only if it lies in a later part.
 
 use protocol::{SeriesId, Timestamp, Value};
 
@@ -65,7 +65,7 @@ impl Scan {
                 let enough = count >= self.part && meta.first_at > self.next;
                 if enough {
                     end = meta.first_at;
-                } else {
+                } else if meta.step.is_none() {
                     count += meta.count;
                     blocks.push(meta);
                 }

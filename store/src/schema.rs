@@ -17,7 +17,8 @@ pub const SCHEMA: &str = include_str!("../../schema.sql");
 /// `PRAGMA application_id` of our files: `tele` in ASCII.
 pub(crate) const APPLICATION_ID: i64 = 0x7465_6C65;
 /// Steps from one version of the schema to the next; the first makes version 1 out of an empty file.
-pub(crate) const MIGRATIONS: &[&str] = &[include_str!("migrations/0001.sql")];
+pub(crate) const MIGRATIONS: &[&str] =
+    &[include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql")];
 /// The version that this program writes.
 pub(crate) const VERSION: i64 = MIGRATIONS.len() as i64;
 
@@ -144,12 +145,15 @@ fn migrate(connection: &mut Connection, from: i64) -> Result<(), StoreError> {
 fn check_tables(connection: &Connection) -> Result<(), StoreError> {
     const TABLES: &[&str] = &[
         "SELECT device_key, id, model, firmware, commands, created_at, last_seen FROM device",
-        "SELECT series_id, device_key, metric, kind, unit, label, min, max, place, conflicts FROM series",
+        "SELECT series_id, device_key, metric, kind, unit, label, min, max, place, conflicts, removed, thinned FROM series",
         "SELECT stream_key, device_key, epoch, last_seq, readings FROM stream",
         "SELECT position, series_id, observed_at, received_at, value FROM reading",
         "SELECT through FROM sealed",
-        "SELECT series_id, first_at, block_id, last_at, count, position FROM block",
+        "SELECT series_id, first_at, block_id, last_at, count, position, step FROM block",
         "SELECT block_id, buckets, times, vals FROM block_data",
+        "SELECT position, count, problem FROM damaged",
+        "SELECT ran FROM running",
+        "SELECT position, ran FROM mark",
         "SELECT command_key, id, device_key, state, issued_at FROM command",
         "SELECT command_key, place, state, at, by FROM command_transition",
         "SELECT credential_key, hash, role, device_key, revoked_at FROM credential",

@@ -247,12 +247,19 @@ pub struct Stats {
     pub devices: u64,
     /// Series known.
     pub series: u64,
-    /// Readings stored, hot and sealed, without those left out as conflicts.
+    /// Readings stored, hot and sealed, also those of which only statistics are left; without those that are counted
+    /// as conflicts, removed or damaged.
     pub readings: u64,
     /// Readings that are not sealed yet.
     pub hot: u64,
     /// Readings left out of blocks because their series had one at the same microsecond, stored before.
     pub conflicts: u64,
+    /// Readings that retention took away.
+    pub removed: u64,
+    /// Readings of which retention has left only statistics.
+    pub thinned: u64,
+    /// Readings that were found damaged when they were to be sealed.
+    pub damaged: u64,
     /// Size of the database file without its write-ahead log, in bytes.
     pub file_bytes: u64,
     /// Time of the earliest reading.

@@ -133,7 +133,9 @@ fn merge_day(
     merged: &mut Merged,
 ) -> Result<(), StoreError> {
     let end = day.plus_micros(Step::D1.micros());
-    let blocks = super::find(connection, series, day, end, through)?;
+    let mut blocks = super::find(connection, series, day, end, through)?;
+    // What has no readings any more has no microsecond to lose either.
+    blocks.retain(|block| block.step.is_none());
     let newest = blocks.iter().map(|block| block.position).max().unwrap_or_default();
     let quiet = newest.saturating_add_unsigned(quiet) <= through.0;
     let runs = runs(&blocks);
@@ -249,6 +251,7 @@ mod tests {
                         count,
                         position: id as i64,
                         piece: count < SMALL && chance(3) > 0,
+                        step: None,
                         summary: None,
                     }
                 })

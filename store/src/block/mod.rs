@@ -35,6 +35,8 @@ pub(crate) struct Meta {
     pub(crate) count: usize,
     pub(crate) position: i64,
     pub(crate) piece: bool,
+    /// What retention has left of it: `None`, its readings; otherwise only statistics, by this step.
+    pub(crate) step: Option<Step>,
     /// The statistics, with `at` at its first reading; `None` if it holds texts or its sum is beyond numbers.
     pub(crate) summary: Option<Bucket>,
 }
@@ -86,7 +88,7 @@ pub(crate) fn visit(
     mut look: impl FnMut(Meta) -> Result<bool, StoreError>,
 ) -> Result<(), StoreError> {
     let mut statement = connection.prepare_cached(
-        "SELECT block_id, first_at, last_at, count, position, piece, min, max, sum, first, last FROM block
+        "SELECT block_id, first_at, last_at, count, position, piece, min, max, sum, first, last, step FROM block
          WHERE series_id = ?1 AND first_at >= ?2 AND first_at < ?3 AND last_at >= ?4 AND position <= ?5
          ORDER BY first_at",
     )?;
@@ -121,10 +123,17 @@ fn read_meta(row: &rusqlite::Row<'_>) -> Result<Meta, StoreError> {
         _ => None,
     };
     let (position, piece) = (row.get(4)?, row.get(5)?);
-    Ok(Meta { id, first_at, last_at, count: count as usize, position, piece, summary })
+    let step = match row.get::<_, Option<i64>>(11)? {
+        None => None,
+        Some(seconds) => match Step::ALL.into_iter().find(|step| step.seconds() == seconds) {
+            Some(step) if summary.is_some() => Some(step),
+            _ => return Err(StoreError::corrupt(format!("block {id} has impossible statistics"))),
+        },
+    };
+    Ok(Meta { id, first_at, last_at, count: count as usize, position, piece, step, summary })
 }
 
-/// Opens a block.
+/// Opens a block. One of which only statistics are left cannot be opened: see [`Meta::step`].
 pub(crate) fn read(connection: &Connection, block: &Meta, kind: Kind) -> Result<Points, StoreError> {
     let mut statement =
         connection.prepare_cached("SELECT times, vals FROM block_data WHERE block_id = ?1")?;

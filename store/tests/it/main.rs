@@ -13,6 +13,7 @@ mod devices;
 mod files;
 mod full;
 mod history;
+mod migrate;
 mod model;
 mod scan;
 mod support;

@@ -1,0 +1,122 @@
+//! Files of past versions: they open, keep all they hold, and a kill on the way costs nothing.
+//!
+//! `fixtures/version-1.db` was written by a hub of schema version 1: two devices with a number, a truth value and a text
+//! each, 3602 readings of which 1000 are sealed, one of them left out as a conflict.
+
+use std::path::Path;
+
+use protocol::{DeviceId, Seq, SeriesId, Timestamp, Value};
+use rusqlite::Connection;
+use store::{Reader, Stats, Writer};
+
+use crate::support::{Base, NOW, row, suffixed};
+
+const MIGRATION_2: &str = include_str!("../../src/migrations/0002.sql");
+
+fn version_1() -> Base {
+    let base = Base::new();
+    std::fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/version-1.db"), base.path())
+        .unwrap();
+    base
+}
+
+fn version(path: &Path) -> i64 {
+    Connection::open(path).unwrap().pragma_query_value(None, "user_version", |row| row.get(0)).unwrap()
+}
+
+/// Sees that everything that was put into the file of version 1 is there, and that it goes on from there.
+fn holds_everything(base: &Base) {
+    let mut writer = base.writer();
+    let reader = base.reader();
+    for (place, name) in (0_i64..).zip(["pump", "press"]) {
+        let series = |metric: i64| SeriesId(place * 3 + metric + 1);
+        for metric in 0..3 {
+            let found = reader.raw(series(metric), Timestamp(0), Timestamp::END_READING, usize::MAX).unwrap();
+            let expected = (60..660).map(|n| {
+                let value = match metric {
+                    0 => Value::Number(n as f64 / 8.0),
+                    1 => Value::Bool(n % 7 == 0),
+                    _ => Value::from(if n % 9 < 4 { "open" } else { "shut" }),
+                };
+                (Timestamp(NOW.0 + n * 1_000_000 + place), value)
+            });
+            assert!(found.points.into_iter().eq(expected), "{name}, metric {metric}");
+        }
+        let device: DeviceId = name.parse().unwrap();
+        let ledger = reader.ledger(&device).unwrap();
+        assert_eq!((ledger[0].last_seq, ledger[0].stored, ledger[0].readings), (Seq(10), 10, 1_801));
+        assert_eq!(reader.device(&device).unwrap().unwrap().info.metrics.len(), 3);
+    }
+    let stats = reader.stats().unwrap();
+    assert!(matches!(stats, Stats { devices: 2, series: 6, readings: 3_601, conflicts: 1, .. }), "{stats:?}");
+    assert_eq!((stats.removed, stats.thinned, stats.damaged), (0, 0, 0));
+    let seen = reader.device(&"pump".parse().unwrap()).unwrap().unwrap().info.last_seen;
+    assert_eq!(seen, Some(NOW.plus_micros(5)));
+
+    let device = crate::support::register(&mut writer, "pump");
+    assert_eq!(device.settled, Seq(10));
+    crate::support::store(&mut writer, device.stream, 11, vec![row(device.series[0], NOW.0, 1.0)]);
+    crate::model::seal_some(&mut writer);
+}
+
+#[test]
+fn a_file_of_version_1_opens_and_keeps_everything() {
+    let base = version_1();
+    assert_eq!(version(&base.path()), 1);
+    assert!(Reader::open(&base.path()).unwrap_err().to_string().contains("schema version 1"));
+    holds_everything(&base);
+    assert_eq!(version(&base.path()), 2);
+    let fresh = Base::new();
+    drop(fresh.writer());
+    let shape = |base: &Base| -> Vec<(String, String)> {
+        let connection = Connection::open(base.path()).unwrap();
+        let mut statement = connection
+            .prepare(
+                "SELECT m.name, c.name || c.type || c.\"notnull\" || coalesce(c.dflt_value, '') || c.pk
+                      FROM sqlite_schema m JOIN pragma_table_info(m.name) c ORDER BY m.name, c.cid",
+            )
+            .unwrap();
+        statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap().map(Result::unwrap).collect()
+    };
+    assert_eq!(shape(&base), shape(&fresh), "columns stand in the order of a new file");
+}
+
+#[test]
+fn a_migration_that_is_killed_begins_again() {
+    // After each statement of the step: what is not committed is gone, and the file is still of version 1.
+    let statements: Vec<&str> = MIGRATION_2.split_inclusive(";\n").collect();
+    assert!(statements.len() > 6);
+    for count in 0..statements.len() {
+        let base = version_1();
+        let connection = Connection::open(base.path()).unwrap();
+        connection.pragma_update(None, "journal_mode", "WAL").unwrap();
+        connection.pragma_update(None, "wal_autocheckpoint", 0).unwrap();
+        // A page of memory, so that what is not committed stands in the log already.
+        connection.pragma_update(None, "cache_size", 1).unwrap();
+        connection.execute_batch(&format!("BEGIN IMMEDIATE;\n{}", statements[..count].concat())).unwrap();
+        connection.execute_batch("UPDATE series SET label = 'half way'").unwrap();
+        let killed = base.crash_copy();
+        assert_eq!(version(&killed.path()), 1, "killed after statement {count}");
+        holds_everything(&killed);
+    }
+}
+
+#[test]
+fn a_migration_whose_log_is_cut_anywhere_is_done_whole_or_not_at_all() {
+    let base = version_1();
+    let mut writer = base.writer();
+    writer.touch(&[]).unwrap();
+    let log = std::fs::read(suffixed(&base.path(), "-wal")).unwrap();
+    assert!(log.len() > 8 * 4_096, "the migration is in the log");
+    let mut versions = Vec::new();
+    for cut in (0..log.len()).step_by(4_096 + 24).chain([log.len()]) {
+        let copy = base.crash_copy();
+        std::fs::write(suffixed(&copy.path(), "-wal"), &log[..cut]).unwrap();
+        versions.push(version(&copy.path()));
+        drop(Writer::open(&copy.path()).unwrap());
+        if versions.len() % 5 == 1 {
+            holds_everything(&copy);
+        }
+    }
+    assert_eq!((versions.first(), versions.last()), (Some(&1), Some(&2)));
+}
