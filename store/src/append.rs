@@ -76,6 +76,7 @@ impl Writer {
     /// Batches of one stream are taken in the order given. `received_at` is noted with every reading.
     pub fn append(&mut self, batches: &[Batch], received_at: Timestamp) -> Result<Appended, StoreError> {
         self.link.check()?;
+        tracing::debug!(work = "append");
         let first = self.next;
         if batches.is_empty() {
             return Ok(Appended { outcomes: Vec::new(), first: Position(first), last: Position(first - 1) });

@@ -284,6 +284,7 @@ impl Link {
     }
 
     fn run_checkpoint(&mut self, mode: &str) -> Result<(), StoreError> {
+        tracing::debug!(work = "checkpoint");
         let result = self
             .connection
             .prepare_cached(&format!("PRAGMA wal_checkpoint({mode})"))

@@ -6,6 +6,7 @@ mod demo;
 mod packages;
 mod process;
 mod screenshot;
+mod torture;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -30,6 +31,8 @@ enum Command {
     Screenshot(screenshot::Args),
     /// Measure the hub beside bare SQLite and bare WebSockets in one run
     Bench(bench::Args),
+    /// Kill the hub again and again at full load, and compare what is stored with what was acknowledged
+    Torture(torture::Args),
 }
 
 fn main() -> ExitCode {
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
         Command::Ci => ci::gate(),
         Command::Screenshot(args) => screenshot::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Torture(args) => torture::run(&args),
     };
     match result {
         Ok(code) => code,

@@ -62,6 +62,7 @@ impl Writer {
         let through = super::sealed_through(&self.link.connection)?;
         let (memory, queue, quiet) = (&self.memory, &mut self.merging.queue, self.seal_policy.quiet);
         if !queue.is_empty() {
+            tracing::debug!(work = "merge");
             self.link.transact(Commit::Lazy, |connection| {
                 while merged.readings < max_rows.max(1) as u64 {
                     let Some((series, day)) = queue.pop_front() else { break };

@@ -84,6 +84,7 @@ impl Writer {
                 }
             }
             Sealing::Reading { mut done, target, mut gathered } => {
+                tracing::debug!(work = "gather");
                 done = gather(&self.link.connection, &self.memory, done, target, max_rows, &mut gathered)?;
                 self.sealing = if done < target {
                     Sealing::Reading { done, target, gathered }
@@ -93,9 +94,11 @@ impl Writer {
                 Ok(0)
             }
             Sealing::Writing { target, gathered, conflicts } => {
+                tracing::debug!(work = "write blocks");
                 self.write(target, gathered, conflicts, max_rows)
             }
             Sealing::Deleting => {
+                tracing::debug!(work = "delete sealed");
                 let left = self.link.transact(Commit::Lazy, |connection| delete(connection, max_rows))?;
                 self.sealing = if left { Sealing::Deleting } else { Sealing::Idle };
                 Ok(0)

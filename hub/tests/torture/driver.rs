@@ -1,0 +1,322 @@
+//! Cycle after cycle: start the hub, let the devices send, kill it, and now and then compare everything.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use tokio::sync::RwLock;
+use tokio::task::{JoinHandle, block_in_place};
+
+use crate::check::{Found, check};
+use crate::content::mix;
+use crate::device::{World, live};
+use crate::oracle::Account;
+use crate::process::{Ended, Process, Trap};
+
+/// The longest that a start may take: far above what it takes on a busy machine.
+const START: Duration = Duration::from_secs(60);
+/// Kills between two comparisons of everything.
+const CHECK_EVERY: u64 = 5;
+/// The longest that a hub runs before it is killed, in milliseconds.
+const RUN_MAX: u64 = 900;
+
+/// What is done, and how often.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) cycles: u64,
+    pub(crate) seed: u64,
+    pub(crate) connections: u64,
+    /// Readings after which a new database is begun, so that checking does not take all the time.
+    pub(crate) readings_max: u64,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    cycles: u64,
+    /// Kills by what the hub was doing.
+    kills: BTreeMap<String, u64>,
+    databases: u64,
+    checks: u64,
+    reboots: u64,
+    again: u64,
+    sent: u64,
+    acked: u64,
+    stored: u64,
+    pub(crate) lost: u64,
+    pub(crate) doubled: u64,
+    slowest_start: Duration,
+    took: Duration,
+    pub(crate) problems: Vec<String>,
+    /// Where the database was kept because of them.
+    pub(crate) kept: Option<PathBuf>,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "| killed while | times |\n|---|---|")?;
+        for (work, times) in &self.kills {
+            writeln!(f, "| {work} | {times} |")?;
+        }
+        writeln!(f, "\n| | |\n|---|---|")?;
+        for (what, number) in [
+            ("cycles", self.cycles),
+            ("databases", self.databases),
+            ("comparisons of everything", self.checks),
+            ("reboots of devices", self.reboots),
+            ("batches sent again", self.again),
+            ("readings sent", self.sent),
+            ("readings acknowledged", self.acked),
+            ("readings stored", self.stored),
+            ("readings doubled", self.doubled),
+            ("readings lost", self.lost),
+            ("other problems", self.problems.len() as u64),
+        ] {
+            writeln!(f, "| {what} | {number} |")?;
+        }
+        writeln!(f, "| slowest start | {} ms |", self.slowest_start.as_millis())?;
+        writeln!(f, "| seconds | {} |", self.took.as_secs())?;
+        for problem in &self.problems {
+            writeln!(f, "problem: {problem}")?;
+        }
+        if let Some(kept) = &self.kept {
+            writeln!(f, "the database and what the hub said are kept in {}", kept.display())?;
+        }
+        Ok(())
+    }
+}
+
+/// How a hub is killed.
+enum Plan {
+    /// So long after it was started, whatever it has come to.
+    Starting(Duration),
+    /// So long after it began to listen.
+    Running(Duration),
+    /// While it does this, or after all that time.
+    Working(Trap),
+    /// So long after it was asked to stop.
+    Stopping(Duration, Duration),
+}
+
+/// Pieces of work that are rare: the hub is killed in them on purpose.
+const RARE: &[&str] = &["gather", "write blocks", "delete sealed", "merge", "checkpoint"];
+
+pub(crate) struct Chance {
+    seed: u64,
+    draws: u64,
+}
+
+impl Chance {
+    fn below(&mut self, n: u64) -> u64 {
+        self.draws += 1;
+        mix([self.seed, self.draws, 4]) % n
+    }
+
+    fn plan(&mut self, usual_start: Duration) -> Plan {
+        let run = Duration::from_millis(100 + self.below(RUN_MAX - 100));
+        match self.below(10) {
+            0..=2 => {
+                let most = usual_start.as_micros() as u64 * 5 / 4 + 5_000;
+                Plan::Starting(Duration::from_micros(self.below(most)))
+            }
+            3..=4 => Plan::Running(run),
+            5 => Plan::Stopping(run, Duration::from_micros(self.below(60_000))),
+            _ => Plan::Working(Trap {
+                work: RARE[self.below(RARE.len() as u64) as usize],
+                times: 1 + self.below(6) as u32,
+                delay: Duration::from_micros(self.below(4_000)),
+            }),
+        }
+    }
+}
+
+/// A database, the devices that fill it, and the oracle.
+pub(crate) struct Stage {
+    pub(crate) folder: TempDir,
+    pub(crate) accounts: Vec<Arc<Mutex<Account>>>,
+    pub(crate) world: Arc<World>,
+    devices: Vec<JoinHandle<()>>,
+}
+
+impl Stage {
+    /// An empty folder, and devices that look for a hub.
+    pub(crate) fn open(connections: u64, seed: u64, address: Option<SocketAddr>) -> Self {
+        let folder =
+            tempfile::Builder::new().prefix("torture-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let world = Arc::new(World {
+            gate: RwLock::new(()),
+            address: Mutex::new(address),
+            token: folder.path().join(protocol::local::FLEET_TOKEN_FILE),
+            over: AtomicBool::new(false),
+        });
+        let accounts: Vec<_> =
+            (0..connections).map(|device| Arc::new(Mutex::new(Account::new(device)))).collect();
+        let devices = accounts
+            .iter()
+            .map(|account| tokio::spawn(live(Arc::clone(account), Arc::clone(&world), seed)))
+            .collect();
+        Self { folder, accounts, world, devices }
+    }
+
+    pub(crate) fn data(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) fn database(&self) -> PathBuf {
+        self.data().join(protocol::local::DATABASE_FILE)
+    }
+
+    /// Copies of the accounts. While devices are connected these move on.
+    pub(crate) fn accounts(&self) -> Vec<Account> {
+        self.accounts.iter().map(|account| account.lock().unwrap().clone()).collect()
+    }
+
+    /// Readings acknowledged so far.
+    pub(crate) fn acked(&self) -> u64 {
+        self.accounts().iter().map(|account| account.readings().1).sum()
+    }
+
+    /// Sends the devices home.
+    pub(crate) async fn close(&mut self) {
+        self.world.over.store(true, Ordering::Relaxed);
+        for device in self.devices.drain(..) {
+            device.await.unwrap();
+        }
+    }
+
+    /// Starts a hub and says where it is.
+    pub(crate) fn start(&self, trap: Option<Trap>) -> Process {
+        let address = *self.world.address.lock().unwrap();
+        Process::start(self.data(), address, trap)
+    }
+
+    /// Waits until the hub listens, and tells the devices where.
+    pub(crate) fn listens(&self, hub: &Process) -> Option<Duration> {
+        let (address, took) = block_in_place(|| hub.listens(START))?;
+        *self.world.address.lock().unwrap() = Some(address);
+        Some(took)
+    }
+}
+
+/// Tortures the hub.
+pub(crate) async fn run(settings: &Settings, say: impl Fn(&str)) -> Report {
+    let begun = Instant::now();
+    let mut report = Report::default();
+    let mut chance = Chance { seed: settings.seed, draws: 0 };
+    let mut address = None;
+    let mut usual_start = Duration::from_millis(50);
+    while report.cycles < settings.cycles && report.problems.is_empty() {
+        let mut stage = Stage::open(settings.connections, mix([settings.seed, report.databases, 5]), address);
+        report.databases += 1;
+        let mut logs: Vec<Ended> = Vec::new();
+        loop {
+            let plan = chance.plan(usual_start);
+            let ended = cycle(&stage, &plan, &mut report, &mut usual_start);
+            report.cycles += 1;
+            if ended.log.iter().any(|line| line.contains("ERROR") || line.contains("panicked")) {
+                report.problems.push("the hub's log has an error".into());
+            }
+            logs.push(ended);
+            // From here on no device is connected.
+            let quiet = stage.world.gate.write().await;
+            let over = report.cycles >= settings.cycles || stage.acked() > settings.readings_max;
+            if over || report.cycles.is_multiple_of(CHECK_EVERY) || !report.problems.is_empty() {
+                let found = compare(&stage, &mut report, &mut logs);
+                report.problems.extend(found.problems);
+                if over || !report.problems.is_empty() {
+                    report.stored += found.stored;
+                    report.lost += found.lost;
+                    report.doubled += found.doubled;
+                    drop(quiet);
+                    break;
+                }
+                say(&format!(
+                    "{} of {} cycles, {} readings in this database",
+                    report.cycles, settings.cycles, found.stored
+                ));
+            }
+        }
+        stage.close().await;
+        address = *stage.world.address.lock().unwrap();
+        for account in stage.accounts() {
+            let (sent, acked) = account.readings();
+            report.sent += sent;
+            report.acked += acked;
+            report.again += account.again;
+            report.reboots += account.epochs.len() as u64 - 1;
+        }
+        if !report.problems.is_empty() {
+            let log: Vec<String> = logs
+                .iter()
+                .flat_map(|ended| [&ended.log[..], &[format!("{:?}", ended.status)]].concat())
+                .collect();
+            std::fs::write(stage.data().join("hub.log"), log.join("\n")).unwrap();
+            report.kept = Some(stage.folder.keep());
+        }
+    }
+    report.took = begun.elapsed();
+    report
+}
+
+/// One life of the hub.
+fn cycle(stage: &Stage, plan: &Plan, report: &mut Report, usual_start: &mut Duration) -> Ended {
+    let trap = if let Plan::Working(trap) = plan { Some(*trap) } else { None };
+    let hub = stage.start(trap);
+    if let Plan::Starting(after) = plan {
+        block_in_place(|| std::thread::sleep(*after));
+    } else if let Some(took) = stage.listens(&hub) {
+        report.slowest_start = report.slowest_start.max(took);
+        *usual_start = (*usual_start * 3 + took) / 4;
+    }
+    let mut stopping = false;
+    match plan {
+        Plan::Starting(_) => {}
+        Plan::Running(time) => block_in_place(|| std::thread::sleep(*time)),
+        Plan::Working(_) => block_in_place(|| hub.wait(Duration::from_millis(RUN_MAX))),
+        Plan::Stopping(time, after) => {
+            block_in_place(|| std::thread::sleep(*time));
+            hub.terminate();
+            stopping = true;
+            block_in_place(|| hub.wait(*after));
+        }
+    }
+    let ended = block_in_place(|| hub.kill());
+    let killed = std::os::unix::process::ExitStatusExt::signal(&ended.status) == Some(9);
+    let work = match &ended.work {
+        _ if !killed && stopping => "(it had stopped in order before)",
+        _ if !killed => {
+            report.problems.push(format!("the hub ended by itself: {}", ended.status));
+            "(it ended by itself)"
+        }
+        None => "start and recovery",
+        Some(_) if stopping => "stop",
+        Some(work) => work,
+    };
+    *report.kills.entry(work.to_owned()).or_default() += 1;
+    ended
+}
+
+/// Starts the hub with no device connected, compares everything with the oracle, and stops it in order.
+fn compare(stage: &Stage, report: &mut Report, logs: &mut Vec<Ended>) -> Found {
+    report.checks += 1;
+    let mut hub = stage.start(None);
+    let listens = stage.listens(&hub);
+    let found = match block_in_place(|| check(&stage.database(), &stage.accounts())) {
+        Ok(found) => found,
+        Err(error) => {
+            Found { problems: vec![format!("the database cannot be read: {error}")], ..Found::default() }
+        }
+    };
+    hub.terminate();
+    let ended = block_in_place(|| hub.end());
+    if listens.is_none() || !ended.status.success() {
+        report.problems.push(format!("the hub did not start and stop in order: {}", ended.status));
+    }
+    logs.push(ended);
+    found
+}
