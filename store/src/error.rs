@@ -61,6 +61,9 @@ pub enum StoreError {
     /// The caller asked for what must not be stored: a number that is not finite, a time out of range.
     #[error("refused to store: {0}")]
     Invalid(String),
+    /// A file beside the database could not be read or written, or must not be: a backup, a file to restore.
+    #[error("{0}")]
+    File(String),
     /// Anything else that the database reported.
     #[error("database: {0}")]
     Sqlite(#[source] rusqlite::Error),
@@ -81,6 +84,7 @@ impl StoreError {
             | Self::NotFound(_)
             | Self::Exists(_)
             | Self::Invalid(_)
+            | Self::File(_)
             | Self::Sqlite(_) => false,
         }
     }
@@ -98,6 +102,7 @@ impl StoreError {
             | Self::NotFound(_)
             | Self::Exists(_)
             | Self::Invalid(_)
+            | Self::File(_)
             | Self::Sqlite(_) => false,
         }
     }
@@ -116,6 +121,7 @@ impl StoreError {
             | Self::NotOurs(_)
             | Self::Corrupt(_)
             | Self::Busy(_)
+            | Self::File(_)
             | Self::Sqlite(_) => false,
         }
     }

@@ -12,6 +12,7 @@
 //! [`StoreError::Corrupt`], never a panic (I-7).
 
 mod append;
+mod backup;
 mod block;
 mod command;
 mod credential;
@@ -26,8 +27,10 @@ mod row;
 mod scan;
 mod schema;
 mod types;
+mod verify;
 mod writer;
 
+pub use backup::{BackedUp, CopyNotice, CopyVisitor, Pace, Restored, restore};
 pub use error::StoreError;
 pub use reader::Reader;
 pub use scan::Scan;
@@ -37,4 +40,5 @@ pub use types::{
     DeviceKey, DeviceRecord, Latest, Merged, NewCredential, Outcome, RawHistory, Registered, Row, SealPolicy,
     Sealed, Since, Stats, StreamKey, StreamLedger,
 };
+pub use verify::{Depth, Finding, Notice, Stage, Verified};
 pub use writer::Writer;

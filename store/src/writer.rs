@@ -303,7 +303,8 @@ impl Link {
     }
 }
 
-fn lock(path: &Path) -> Result<File, StoreError> {
+/// Holds the place of the one process that writes.
+pub(crate) fn lock(path: &Path) -> Result<File, StoreError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     let name = PathBuf::from(name);

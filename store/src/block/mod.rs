@@ -4,6 +4,7 @@
 //! blocks out of many small ones. Both work in slices beside ingest, and a kill between two slices costs nothing: what is
 //! unfinished lies on the far side of the line `sealed.through`, where no query looks, and is cleared away on opening.
 
+pub(crate) mod check;
 pub(crate) mod codec;
 mod cut;
 mod merge;

@@ -7,6 +7,7 @@
 )]
 
 mod append;
+mod backup;
 mod commands;
 mod credentials;
 mod devices;
@@ -17,3 +18,4 @@ mod migrate;
 mod model;
 mod scan;
 mod support;
+mod verify;

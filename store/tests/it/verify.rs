@@ -1,0 +1,284 @@
+//! Damage is found and named, and what is not damaged stays readable.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use protocol::{SeriesId, Timestamp};
+use rusqlite::Connection;
+use store::{Depth, Finding, Notice, Reader, SealPolicy, StoreError, Verified};
+
+use crate::support::{Base, Chance, NOW, register, row, store, times};
+
+/// A database with three devices, four days of readings in blocks and some hot ones; closed.
+fn full_base() -> Base {
+    let base = Base::new();
+    let mut writer = base.writer();
+    for name in ["a", "b", "c"] {
+        let device = register(&mut writer, name);
+        for seq in 1..=20 {
+            let rows = (0..60).flat_map(|i| {
+                let at = seq * 17_000_000_000 + i * 1_000_000;
+                [
+                    row(device.series[0], at, i as f64 / 8.0),
+                    row(device.series[1], at, i % 7 == 0),
+                    row(device.series[2], at, if i % 9 == 0 { "open" } else { "shut" }),
+                ]
+            });
+            store(&mut writer, device.stream, seq as u64, rows.collect());
+        }
+    }
+    crate::model::seal_some(&mut writer);
+    writer.checkpoint().unwrap();
+    drop(writer);
+    base
+}
+
+fn verify(path: &Path, depth: Depth) -> Result<(Verified, Vec<Finding>), StoreError> {
+    let mut findings = Vec::new();
+    let verified = Reader::open(path)?.verify(depth, &mut |notice| {
+        if let Notice::Finding(finding) = notice {
+            findings.push(finding);
+        }
+        ControlFlow::Continue(())
+    })?;
+    assert_eq!(verified.findings, findings.len() as u64);
+    Ok((verified, findings))
+}
+
+/// The findings of damage done by SQL to a whole database.
+fn after(sql: &str) -> Vec<Finding> {
+    let base = full_base();
+    let connection = Connection::open(base.path()).unwrap();
+    connection.execute_batch(&format!("PRAGMA ignore_check_constraints = 1; {sql}")).unwrap();
+    drop(connection);
+    verify(&base.path(), Depth::Whole).unwrap().1
+}
+
+/// The block that holds the first readings of a device's metric.
+fn first_block(base: &Base, device: &str, metric: &str) -> (i64, i64, i64) {
+    Connection::open(base.path())
+        .unwrap()
+        .query_row(
+            "SELECT block_id, block.first_at, last_at FROM block JOIN series USING (series_id)
+             JOIN device USING (device_key) WHERE device.id = ?1 AND metric = ?2 ORDER BY block.first_at LIMIT 1",
+            [device, metric],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+        )
+        .unwrap()
+}
+
+#[test]
+fn a_whole_database_has_no_findings_at_any_depth() {
+    let base = full_base();
+    for depth in [Depth::Quick, Depth::Copy, Depth::Whole] {
+        let (verified, findings) = verify(&base.path(), depth).unwrap();
+        assert_eq!(findings, []);
+        assert!(verified.complete);
+        assert_eq!((verified.devices, verified.series, verified.position.0), (3, 9, 3 * 20 * 180));
+        assert!(verified.blocks > 9 && verified.hot > 0, "{verified:?}");
+        let opened = if depth == Depth::Whole { verified.position.0 as u64 - verified.hot } else { 0 };
+        assert_eq!(verified.opened, opened);
+    }
+}
+
+#[test]
+fn work_in_progress_is_not_damage() {
+    let base = Base::new();
+    let mut writer = base.writer();
+    let device = register(&mut writer, "pump");
+    writer.set_seal_policy(SealPolicy { keep: 0, run_min: 1, run_max: 120, pieces: 2, quiet: 10 });
+    for seq in 1..=7 {
+        let rows = (0..50).map(|i| row(device.series[0], NOW.0 + (seq * 50 + i) * 1_000_000, i as f64));
+        store(&mut writer, device.stream, seq as u64, rows.collect());
+    }
+    // The same microsecond again: a conflict once it is sealed.
+    store(&mut writer, device.stream, 8, vec![row(device.series[0], NOW.0 + 400_000_000, 9.0)]);
+    let mut looks = 0;
+    loop {
+        let (_, findings) = verify(&base.path(), Depth::Whole).unwrap();
+        assert_eq!(findings, [], "after {looks} slices");
+        looks += 1;
+        if !writer.seal(20).unwrap().more && !writer.merge(20).unwrap().more {
+            break;
+        }
+    }
+    assert!(looks > 10, "{looks}");
+}
+
+#[test]
+fn flipped_bytes_in_a_block_are_named_with_device_metric_block_and_times() {
+    for column in ["times", "vals"] {
+        let base = full_base();
+        let (block, first_at, last_at) = first_block(&base, "b", "temperature");
+        let connection = Connection::open(base.path()).unwrap();
+        let mut blob: Vec<u8> = connection
+            .query_row(&format!("SELECT {column} FROM block_data WHERE block_id = ?1"), [block], |row| {
+                row.get(0)
+            })
+            .unwrap();
+        let middle = blob.len() / 2;
+        blob[middle] ^= 16;
+        connection
+            .execute(&format!("UPDATE block_data SET {column} = ?1 WHERE block_id = ?2"), (&blob, block))
+            .unwrap();
+        drop(connection);
+        let (_, findings) = verify(&base.path(), Depth::Whole).unwrap();
+        let [finding] = &findings[..] else { panic!("{findings:?}") };
+        assert_eq!(finding.device.as_deref(), Some("b"));
+        assert_eq!(finding.metric.as_deref(), Some("temperature"));
+        assert_eq!(finding.block, Some(block));
+        assert_eq!(finding.times, Some((Timestamp(first_at), Timestamp(last_at))));
+        assert!(finding.what.contains("fail their check"), "{finding:?}");
+        assert_eq!(verify(&base.path(), Depth::Quick).unwrap().1, [], "no block is opened");
+        // What is not damaged is there.
+        let reader = base.reader();
+        let series = SeriesId(4);
+        assert!(reader.raw(series, Timestamp(0), Timestamp::END_READING, usize::MAX).is_err());
+        let rest = reader.raw(series, Timestamp(last_at + 1), Timestamp::END_READING, usize::MAX).unwrap();
+        assert!(!rest.points.is_empty());
+        for other in [1, 2, 3, 5, 6, 7, 8, 9] {
+            assert_eq!(times(&reader, SeriesId(other)).len(), 1_200);
+        }
+    }
+}
+
+#[test]
+fn statistics_that_are_not_those_of_the_readings_are_named() {
+    for (sql, said) in [
+        ("count = count - 1", "fail their check"),
+        ("min = min - 1", "min is"),
+        ("max = max + 1", "max is"),
+        ("sum = sum + 1", "sum is"),
+        ("sum = NULL", "sum is missing"),
+        ("first = 99.0", "first is 99"),
+        ("last = 'open'", "a text in a series of numbers"),
+        ("first_at = first_at + 1", "first_at is"),
+        ("last_at = last_at - 1", "last_at is"),
+        ("last_at = last_at + 90000000000", "impossible times"),
+    ] {
+        let findings = after(&format!(
+            "UPDATE block SET {sql} WHERE block_id =
+                 (SELECT block_id FROM block JOIN series USING (series_id) WHERE metric = 'temperature' LIMIT 1)"
+        ));
+        let found = findings.iter().find(|finding| finding.what.contains(said));
+        let found = found.unwrap_or_else(|| panic!("{sql}: {findings:?}"));
+        assert!(found.metric.as_deref() == Some("temperature") && found.block.is_some(), "{sql}: {found:?}");
+    }
+}
+
+#[test]
+fn rows_that_are_missing_or_too_many_are_named() {
+    for (sql, said) in [
+        (
+            "DELETE FROM block_data WHERE block_id = (SELECT min(block_id) FROM block_data)",
+            "its readings are not there",
+        ),
+        (
+            "DELETE FROM block WHERE block_id = (SELECT min(block_id) FROM block)",
+            "readings without a row in block",
+        ),
+        ("DELETE FROM block WHERE block_id = (SELECT min(block_id) FROM block)", "does not add up"),
+        ("DELETE FROM reading WHERE position = (SELECT max(position) - 5 FROM reading)", "are not there"),
+        ("DELETE FROM reading WHERE position = (SELECT max(position) FROM reading)", "the streams count"),
+        (
+            "UPDATE reading SET series_id = 77 WHERE position = (SELECT max(position) FROM reading)",
+            "series 77",
+        ),
+        (
+            "UPDATE reading SET value = x'00' WHERE position = (SELECT max(position) FROM reading)",
+            "a value of type",
+        ),
+        (
+            "UPDATE reading SET observed_at = -1 WHERE position = (SELECT max(position) FROM reading)",
+            "outside 1970",
+        ),
+        ("UPDATE stream SET last_seq = last_seq + 1 WHERE stream_key = 2", "last_seq is 21"),
+        ("UPDATE stream SET readings = readings + 1 WHERE stream_key = 2", "the streams count"),
+        ("UPDATE series SET conflicts = 1 WHERE series_id = 2", "does not add up"),
+        ("UPDATE series SET latest_at = 5 WHERE series_id = 2", "latest_at is 5"),
+        ("UPDATE series SET kind = 'bool' WHERE series_id = 1", "of kind bool have codec"),
+        ("PRAGMA foreign_keys = 0; DELETE FROM device WHERE device_key = 2", "is not there"),
+        ("PRAGMA foreign_keys = 0; DELETE FROM series WHERE series_id = 2", "series 2, which is not there"),
+        ("UPDATE sealed SET through = through - 1", "none are being written"),
+        ("UPDATE device SET id = 'a b' WHERE device_key = 1", "a b"),
+        ("UPDATE device SET commands = '{' WHERE device_key = 1", "declared commands"),
+    ] {
+        let findings = after(sql);
+        assert!(findings.iter().any(|finding| finding.what.contains(said)), "{sql}: {findings:?}");
+    }
+}
+
+#[test]
+fn a_command_whose_life_is_broken_is_named() {
+    let command = "INSERT INTO command (command_key, id, device_key, name, args, state, issued_by, issued_at, expires_at)
+                   VALUES (1, 'c-1', 1, 'reset', '{}', 'sent', 'operator', 1, 2);
+                   INSERT INTO command_transition VALUES (1, 0, 'queued', 1, 'operator'), (1, 1, 'sent', 1, 'hub');";
+    assert_eq!(after(command), []);
+    for (sql, said) in [
+        ("UPDATE command SET state = 'running'", "it is running, but its last transition is to sent"),
+        ("DELETE FROM command_transition WHERE place = 0", "begins with sent"),
+        ("DELETE FROM command_transition", "no transitions"),
+        ("INSERT INTO command_transition VALUES (1, 2, 'queued', 1, 'hub')", "from sent to queued"),
+        (
+            "INSERT INTO command_transition VALUES (1, 3, 'running', 1, 'hub')",
+            "transition 3 stands where 2 must",
+        ),
+        ("UPDATE command SET args = '{'", "args is not JSON"),
+    ] {
+        let findings = after(&format!("{command} {sql}"));
+        let found = findings.iter().find(|finding| finding.what.contains(said));
+        let found = found.unwrap_or_else(|| panic!("{sql}: {findings:?}"));
+        assert!(found.what.contains("c-1") && found.device.as_deref() == Some("a"), "{found:?}");
+    }
+}
+
+#[test]
+fn every_truncated_file_is_damaged_and_the_check_comes_to_its_end() {
+    let base = full_base();
+    let whole = std::fs::read(base.path()).unwrap();
+    let mut chance = Chance(11);
+    for _ in 0..12 {
+        let length = 4_096 + chance.below(whole.len() as u64 - 4_097);
+        let copy = Base::new();
+        std::fs::write(copy.path(), &whole[..length as usize]).unwrap();
+        match verify(&copy.path(), Depth::Whole) {
+            Ok((_, findings)) => assert!(!findings.is_empty(), "{length} of {} bytes passed", whole.len()),
+            Err(error) => assert!(matches!(error, StoreError::Corrupt(_)), "{length}: {error}"),
+        }
+    }
+}
+
+#[test]
+fn i_7_flipped_bits_anywhere_never_end_a_check_in_a_panic() {
+    let base = full_base();
+    let whole = std::fs::read(base.path()).unwrap();
+    let mut found = 0;
+    for seed in 0..40 {
+        let mut chance = Chance(seed);
+        let mut bytes = whole.clone();
+        for _ in 0..=chance.below(30) {
+            let place = chance.below(bytes.len() as u64) as usize;
+            bytes[place] ^= 1 << chance.below(8);
+        }
+        let copy = Base::new();
+        std::fs::write(copy.path(), &bytes).unwrap();
+        found += usize::from(
+            verify(&copy.path(), Depth::Whole).map_or(true, |(_, findings)| !findings.is_empty()),
+        );
+    }
+    assert!(found > 10, "{found} of 40 were noticed");
+}
+
+#[test]
+fn a_check_can_be_stopped() {
+    let base = full_base();
+    let mut notices = 0;
+    let verified = base
+        .reader()
+        .verify(Depth::Whole, &mut |_| {
+            notices += 1;
+            if notices > 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })
+        .unwrap();
+    assert!(!verified.complete && notices == 3);
+}
