@@ -141,6 +141,12 @@ fn migrate(connection: &mut Connection, from: i64) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Writes the version that is there already, which makes a transaction one that has something to sync.
+pub(crate) fn rewrite_version(connection: &Connection) -> Result<(), StoreError> {
+    connection.pragma_update(None, "user_version", VERSION)?;
+    Ok(())
+}
+
 /// Sees that every table is there with every column that the statements of this crate name.
 fn check_tables(connection: &Connection) -> Result<(), StoreError> {
     const TABLES: &[&str] = &[

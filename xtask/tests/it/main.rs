@@ -13,6 +13,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("protocol", &[]),
     ("client", &["protocol"]),
     ("store", &["protocol"]),
+    ("crash-vfs", &[]),
     ("hub", &["protocol", "store"]),
     ("dashboard", &["client", "protocol"]),
     ("device-sim", &["client", "protocol"]),
@@ -85,7 +86,9 @@ fn i_8_protocol_has_no_socket_no_clock_no_task() {
 #[test]
 fn i_9_only_the_store_knows_sqlite() {
     for (name, package) in packages() {
-        assert_eq!(dependencies(&package).contains(&"rusqlite".to_owned()), name == "store", "{name}");
+        // `crash-vfs` is the disk under SQLite in the tests of the store.
+        let may = ["store", "crash-vfs"].contains(&name.as_str());
+        assert_eq!(dependencies(&package).contains(&"rusqlite".to_owned()), may, "{name}");
     }
 }
 
@@ -108,7 +111,8 @@ fn i_16_the_dashboards_model_knows_no_egui_no_tokio_and_no_files() {
 #[test]
 fn no_file_is_longer_than_a_thousand_lines() {
     let mut files = Vec::new();
-    for (name, _) in ARROWS {
+    // `crash-vfs` lies within `store`.
+    for (name, _) in ARROWS.iter().filter(|(name, _)| *name != "crash-vfs") {
         rust_files(&root().join(name), &mut files);
     }
     for file in files {
