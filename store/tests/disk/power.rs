@@ -12,7 +12,7 @@ use crate::workload::{FILE, Step, Workload, go_on, open};
 /// Calls of one workload.
 const STEPS: usize = 250;
 /// Cuts of one workload, if not all.
-const CUTS: u64 = 80;
+const CUTS: u64 = 50;
 /// Workloads.
 const SEEDS: u64 = 4;
 
