@@ -10,7 +10,7 @@ use crate::row;
 
 /// The columns that [`check`] wants, in this order.
 pub(crate) const COLUMNS: &str =
-    "block_id, first_at, last_at, count, position, piece, min, max, sum, first, last";
+    "block_id, first_at, last_at, count, position, piece, min, max, sum, first, last, step";
 
 /// Two sums of the same numbers may differ by this part of the sum of their amounts: the order of adding is not
 /// promised.
