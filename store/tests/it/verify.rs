@@ -238,7 +238,8 @@ fn every_truncated_file_is_damaged_and_the_check_comes_to_its_end() {
     let whole = std::fs::read(base.path()).unwrap();
     let mut chance = Chance(11);
     for _ in 0..12 {
-        let length = 4_096 + chance.below(whole.len() as u64 - 4_097);
+        // At least a whole page is missing: the end of the last one may be of a page that is not in use.
+        let length = 4_096 + chance.below(whole.len() as u64 - 2 * 4_096);
         let copy = Base::new();
         std::fs::write(copy.path(), &whole[..length as usize]).unwrap();
         match verify(&copy.path(), Depth::Whole) {
