@@ -90,7 +90,7 @@ pub type CopyVisitor<'a> = dyn FnMut(CopyNotice) -> ControlFlow<()> + 'a;
 impl Reader {
     /// Copies the database as it is now to a new file, while others go on writing to it.
     ///
-    /// The copy is one file with nothing beside it. A file that is there already is an error, or replaced.
+    /// The copy is one file with nothing beside it. A file that is there already is [`StoreError::Exists`], or replaced.
     pub fn backup(
         &self,
         to: &Path,
@@ -102,7 +102,7 @@ impl Reader {
         refuse_same(&source, to)?;
         if to.exists() {
             if !replace {
-                return Err(file_error(to, "there is a file of this name already"));
+                return Err(StoreError::Exists("file of this name"));
             }
             // A database that a hub runs on must not be replaced under it.
             if with_suffix(to, ".lock").exists() {
@@ -179,8 +179,8 @@ impl Reader {
 
 /// Puts a copy of a database in the place of the database at `to`, migrated to this version and checked.
 ///
-/// While a hub runs there it is [`StoreError::Busy`]. A database that is there already is an error, or with `replace`
-/// kept under another name.
+/// While a hub runs there it is [`StoreError::Busy`]. A database that is there already is [`StoreError::Exists`], or
+/// with `replace` kept under another name.
 pub fn restore(
     from: &Path,
     to: &Path,
@@ -200,7 +200,7 @@ pub fn restore(
     let _lock = writer::lock(to)?;
     let there = to.exists() || with_suffix(to, "-wal").exists();
     if there && !replace {
-        return Err(file_error(to, "there is a database already"));
+        return Err(StoreError::Exists("database"));
     }
     let partial = Partial::begin(to, visit)?;
     copy_file(from, &partial, visit)?;

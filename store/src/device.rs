@@ -57,27 +57,35 @@ impl Reader {
 
     /// The account of each stream of a device, oldest first; empty for an unknown device.
     pub fn ledger(&self, device: &DeviceId) -> Result<Vec<StreamLedger>, StoreError> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT epoch, last_seq, stored, refused, skipped, duplicate, readings, stream.created_at, changed_at
-             FROM stream JOIN device USING (device_key) WHERE device.id = ?1 ORDER BY stream_key",
-        )?;
-        let mut rows = statement.query([device.as_str()])?;
-        let mut ledger = Vec::new();
-        while let Some(row) = rows.next()? {
-            ledger.push(StreamLedger {
-                epoch: row::name::<Epoch>(&row.get::<_, String>(0)?)?,
-                last_seq: Seq(row::count(row.get(1)?)?),
-                stored: row::count(row.get(2)?)?,
-                refused: row::count(row.get(3)?)?,
-                skipped: row::count(row.get(4)?)?,
-                duplicate: row::count(row.get(5)?)?,
-                readings: row::count(row.get(6)?)?,
-                created_at: Timestamp(row.get(7)?),
-                changed_at: Timestamp(row.get(8)?),
-            });
-        }
-        Ok(ledger)
+        read_ledger(&self.connection, device)
     }
+}
+
+/// The account of each stream of a device, oldest first.
+pub(crate) fn read_ledger(
+    connection: &Connection,
+    device: &DeviceId,
+) -> Result<Vec<StreamLedger>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT epoch, last_seq, stored, refused, skipped, duplicate, readings, stream.created_at, changed_at
+         FROM stream JOIN device USING (device_key) WHERE device.id = ?1 ORDER BY stream_key",
+    )?;
+    let mut rows = statement.query([device.as_str()])?;
+    let mut ledger = Vec::new();
+    while let Some(row) = rows.next()? {
+        ledger.push(StreamLedger {
+            epoch: row::name::<Epoch>(&row.get::<_, String>(0)?)?,
+            last_seq: Seq(row::count(row.get(1)?)?),
+            stored: row::count(row.get(2)?)?,
+            refused: row::count(row.get(3)?)?,
+            skipped: row::count(row.get(4)?)?,
+            duplicate: row::count(row.get(5)?)?,
+            readings: row::count(row.get(6)?)?,
+            created_at: Timestamp(row.get(7)?),
+            changed_at: Timestamp(row.get(8)?),
+        });
+    }
+    Ok(ledger)
 }
 
 /// Finds the number of a device.

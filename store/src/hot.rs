@@ -106,6 +106,13 @@ impl Hot {
         Some((Timestamp(times().min()?), Timestamp(times().max()?)))
     }
 
+    /// How many rows a series has, and their earliest and latest time.
+    pub(crate) fn of_series(&self, series: SeriesId) -> (u64, Option<(Timestamp, Timestamp)>) {
+        let times = self.series.get(&series).map_or(&[][..], |series| series.points.times());
+        let span = times.iter().min().zip(times.iter().max());
+        (times.len() as u64, span.map(|(first, last)| (Timestamp(*first), Timestamp(*last))))
+    }
+
     /// The latest reading of each series; of two at the same time the first stored.
     pub(crate) fn latest(&self) -> Result<Vec<Row>, StoreError> {
         let mut latest = Vec::with_capacity(self.series.len());

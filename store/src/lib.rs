@@ -26,6 +26,7 @@ mod reader;
 mod row;
 mod scan;
 mod schema;
+mod stats;
 mod types;
 mod verify;
 mod writer;
@@ -37,8 +38,8 @@ pub use scan::Scan;
 pub use schema::SCHEMA;
 pub use types::{
     Appended, Batch, BatchContent, BucketHistory, CommandChange, Credential, CredentialKey, CredentialRole,
-    DeviceKey, DeviceRecord, Latest, Merged, NewCredential, Outcome, RawHistory, Registered, Row, SealPolicy,
-    Sealed, Since, Stats, StreamKey, StreamLedger,
+    DeviceAccount, DeviceKey, DeviceRecord, DeviceStats, Latest, Merged, NewCredential, Outcome, RawHistory,
+    Registered, Row, SealPolicy, Sealed, Since, Sizes, Stats, StreamKey, StreamLedger,
 };
 pub use verify::{Depth, Finding, Notice, Stage, Verified};
 pub use writer::Writer;

@@ -268,6 +268,74 @@ pub struct Stats {
     pub newest: Option<Timestamp>,
 }
 
+/// Sizes of the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sizes {
+    /// Blocks.
+    pub blocks: u64,
+    /// Compressed readings and their finer statistics, in bytes.
+    pub block_bytes: u64,
+    /// The database file, without its write-ahead log, in bytes.
+    pub file_bytes: u64,
+    /// Pages of the file that hold nothing now, in bytes.
+    pub free_bytes: u64,
+    /// The write-ahead log, in bytes.
+    pub log_bytes: u64,
+}
+
+/// What one device has in the database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceStats {
+    /// The device.
+    pub device: DeviceId,
+    /// Its series.
+    pub series: u64,
+    /// Readings in its stored batches, of all epochs.
+    pub readings: u64,
+    /// Readings of these that are not sealed yet.
+    pub hot: u64,
+    /// Readings of these in blocks.
+    pub sealed: u64,
+    /// Readings of these that were left out of blocks because their microsecond was taken.
+    pub conflicts: u64,
+    /// Its blocks.
+    pub blocks: u64,
+    /// Their compressed readings and finer statistics, in bytes.
+    pub block_bytes: u64,
+    /// Time of its earliest reading.
+    pub oldest: Option<Timestamp>,
+    /// Time of its latest reading.
+    pub newest: Option<Timestamp>,
+}
+
+/// The account of one device: what became of its batches, and where the readings in them are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceAccount {
+    /// Its batches, by epoch, oldest first.
+    pub streams: Vec<StreamLedger>,
+    /// Its readings.
+    pub stats: DeviceStats,
+}
+
+impl DeviceAccount {
+    /// Whether nothing is missing and nothing is too much: every batch is stored, refused or skipped, and every reading
+    /// of the stored ones is hot, in a block, or counted as a conflict.
+    pub fn adds_up(&self) -> bool {
+        let batches =
+            |stream: &StreamLedger| stream.sent() == stream.stored + stream.refused + stream.skipped;
+        let of_streams: u64 = self.streams.iter().map(|stream| stream.readings).sum();
+        let DeviceStats { readings, hot, sealed, conflicts, .. } = self.stats;
+        self.streams.iter().all(batches) && of_streams == readings && readings == hot + sealed + conflicts
+    }
+}
+
+impl StreamLedger {
+    /// Batches that the device sent, or lost before it could: it counts without a hole.
+    pub const fn sent(&self) -> u64 {
+        self.last_seq.0
+    }
+}
+
 /// When sealing and merging begin, and how much they leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SealPolicy {

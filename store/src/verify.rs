@@ -89,6 +89,8 @@ pub struct Verified {
     pub hot: u64,
     /// Blocks that were looked at; opened unless it was [`Depth::Quick`] or [`Depth::Copy`].
     pub blocks: u64,
+    /// Readings in blocks, as the blocks count them.
+    pub sealed: u64,
     /// Readings in blocks that could be opened.
     pub opened: u64,
     /// Position of the last reading.
@@ -411,6 +413,7 @@ impl Check<'_> {
         self.verified.position = Position(account.last);
         self.verified.hot = u64::try_from(account.hot).unwrap_or_default();
         self.verified.blocks = u64::try_from(account.blocks).unwrap_or_default();
+        self.verified.sealed = u64::try_from(account.sealed).unwrap_or_default();
         let Account { last, through, hot, sealed, conflicts, committed, unfinished, target, .. } = account;
         if hot != last - through {
             let what = format!(

@@ -1,8 +1,10 @@
-//! The command line: `hub serve`, `hub device`, `hub command`, `hub tail`.
+//! The command line: `hub serve`, `hub device`, `hub command`, `hub tail`, and care for the database.
 //!
 //! Only here does the hub print: answers go to standard output, logs and errors to standard error.
-//! Exit codes: 0 done, 1 failed, 2 bad usage, 3 a command that ended in another way than `succeeded`.
+//! Exit codes: 0 done, 1 failed, 2 a value that cannot be, on the command line or in the settings, 3 a command that ended in another way than `succeeded`, 4 `verify` could
+//! not check.
 
+mod care;
 mod device;
 mod print;
 mod remote;
@@ -13,7 +15,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use protocol::{DeviceId, MetricName};
 
-use crate::config::Options;
+use crate::config::{ConfigError, Options};
 
 /// A telemetry hub: readings in over WebSockets, onto disk, out to viewers, and commands back.
 #[derive(Debug, Parser)]
@@ -38,6 +40,14 @@ enum Command {
     Order(OrderCommand),
     /// Print readings as they are stored
     Tail(TailArgs),
+    /// Check a database and say what is wrong, and where: exit code 0 clean, 1 damaged, 4 it could not be checked
+    Verify(care::VerifyArgs),
+    /// Copy the database to a file, also while the hub runs
+    Backup(care::BackupArgs),
+    /// Put a backup in the place of the database; the hub must not run
+    Restore(care::RestoreArgs),
+    /// The database in numbers, also while the hub runs
+    Stats(care::StatsArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -115,6 +125,16 @@ struct Remote {
     token: Option<String>,
 }
 
+/// Exit code where a flag, a variable or a setting has a value that it cannot have; clap's own as well.
+const BAD_USAGE: u8 = 2;
+/// Exit code of `verify` where neither clean nor damaged is known.
+const COULD_NOT_RUN: u8 = 4;
+
+/// A value on the command line that cannot be meant.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct BadUsage(String);
+
 /// Runs what was asked for.
 pub fn run(cli: Cli) -> ExitCode {
     let result = match cli.command {
@@ -126,12 +146,20 @@ pub fn run(cli: Cli) -> ExitCode {
             remote::send_command(remote::Order { device, name, args, wait, json, expires_in }, &remote)
         }
         Some(Command::Tail(args)) => remote::tail(args),
+        Some(Command::Verify(args)) => Ok(care::verify(&args)),
+        Some(Command::Backup(args)) => care::backup(&args),
+        Some(Command::Restore(args)) => care::restore(&args),
+        Some(Command::Stats(args)) => care::stats(&args),
     };
     match result {
         Ok(code) => code,
         Err(error) => {
             print::error(&format!("{error:#}"));
-            ExitCode::FAILURE
+            if error.is::<BadUsage>() || error.is::<ConfigError>() {
+                ExitCode::from(BAD_USAGE)
+            } else {
+                ExitCode::FAILURE
+            }
         }
     }
 }

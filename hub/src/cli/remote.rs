@@ -19,7 +19,7 @@ use tokio_tungstenite::tungstenite::client::ClientRequestBuilder;
 use tokio_tungstenite::tungstenite::protocol::Message;
 use tokio_tungstenite::tungstenite::{self, http::Uri};
 
-use super::{Remote, TailArgs, print};
+use super::{BadUsage, Remote, TailArgs, print};
 use crate::config::data_folder;
 use crate::session::socket_config;
 
@@ -69,11 +69,12 @@ pub(super) fn is_here(remote: &Remote) -> anyhow::Result<bool> {
 /// Where the hub is: `ws://HOST:PORT`, or the same without `ws://`.
 pub(super) fn host_and_port(remote: &Remote) -> anyhow::Result<(String, u16)> {
     let text = if remote.hub.contains("://") { remote.hub.clone() } else { format!("ws://{}", remote.hub) };
-    let url = url::Url::parse(&text).with_context(|| format!("--hub {}", remote.hub))?;
+    let bad = |problem: &dyn std::fmt::Display| BadUsage(format!("--hub {}: {problem}", remote.hub));
+    let url = url::Url::parse(&text).map_err(|error| bad(&error))?;
     if url.scheme() != "ws" {
-        bail!("--hub {}: only ws:// is spoken here", remote.hub);
+        return Err(bad(&"only ws:// is spoken here").into());
     }
-    let host = url.host_str().with_context(|| format!("--hub {}: no host in it", remote.hub))?;
+    let host = url.host_str().ok_or_else(|| bad(&"no host in it"))?;
     Ok((host.trim_matches(['[', ']']).to_owned(), url.port().unwrap_or(80)))
 }
 
@@ -169,11 +170,11 @@ fn parse_args(args: &[String]) -> anyhow::Result<Map<String, Json>> {
     let mut parsed = Map::new();
     for arg in args {
         let Some((key, value)) = arg.split_once('=') else {
-            bail!("argument {arg:?} is not KEY=VALUE");
+            return Err(BadUsage(format!("argument {arg:?} is not KEY=VALUE")).into());
         };
         let value = serde_json::from_str(value).unwrap_or_else(|_| Json::String(value.to_owned()));
         if parsed.insert(key.to_owned(), value).is_some() {
-            bail!("argument {key} is given twice");
+            return Err(BadUsage(format!("argument {key} is given twice")).into());
         }
     }
     Ok(parsed)
@@ -183,7 +184,9 @@ pub(super) fn send_command(order: Order, remote: &Remote) -> anyhow::Result<Exit
     let args = parse_args(&order.args)?;
     let expires_in_ms = match order.expires_in {
         Some(seconds) if seconds.is_finite() && seconds > 0.0 => Some((seconds * 1_000.0) as u64),
-        Some(seconds) => bail!("--expires-in {seconds}: must be above 0 seconds"),
+        Some(seconds) => {
+            return Err(BadUsage(format!("--expires-in {seconds}: must be above 0 seconds")).into());
+        }
         None => None,
     };
     block_on(async {
@@ -313,6 +316,9 @@ pub(super) fn tail(args: TailArgs) -> anyhow::Result<ExitCode> {
                         viewer.close().await;
                         return Ok(ExitCode::SUCCESS);
                     }
+                }
+                HubToViewer::Subscribed(subscribed) if subscribed.series == 0 => {
+                    print::error("no metric of any device matches now; what appears later is printed");
                 }
                 HubToViewer::Error(error) => bail!("{}: {}", error.code, error.message),
                 _ => {}

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use tracing_subscriber::EnvFilter;
 
+use super::BadUsage;
 use crate::config::{Config, LogFormat, Options};
 
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
@@ -21,10 +22,14 @@ fn start_log(config: &Config) -> anyhow::Result<()> {
     // A word alone would be taken for the name of a module, and the log would stay silent.
     let is_level = config.log.parse::<tracing::level_filters::LevelFilter>().is_ok();
     if !is_level && !config.log.contains('=') {
-        anyhow::bail!("log: {:?} is not a level (error, warn, info, debug, trace, off)", config.log);
+        let problem = format!("log: {:?} is not a level (error, warn, info, debug, trace, off)", config.log);
+        return Err(BadUsage(problem).into());
     }
-    let filter = EnvFilter::builder().parse(&config.log).with_context(|| {
-        format!("log: {:?} is not a level (error, warn, info, debug, trace) or filter", config.log)
+    let filter = EnvFilter::builder().parse(&config.log).map_err(|error| {
+        BadUsage(format!(
+            "log: {:?} is not a level (error, warn, info, debug, trace) or filter: {error}",
+            config.log
+        ))
     })?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -4,6 +4,7 @@ use std::process::Stdio;
 
 use protocol::DEVICE_PATH;
 use serde_json::{Value as Json, json};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::task::JoinHandle;
 
 use crate::harness::{Role, TestHub, program, stderr, stdout, within};
@@ -80,7 +81,9 @@ async fn a_command_is_sent_and_the_exit_code_says_how_it_ended() {
         (&["refuse", "--wait"], 3, "rejected by pump: locked out"),
         (&["work", "sped=1", "--wait"], 1, "args.sped"),
         (&["explode"], 1, "explode"),
-        (&["work", "speed"], 1, "KEY=VALUE"),
+        (&["work", "speed"], 2, "KEY=VALUE"),
+        (&["work", "speed=1", "speed=2"], 2, "given twice"),
+        (&["work", "--expires-in", "0"], 2, "--expires-in 0"),
     ] {
         let output = hub.cli(&[&["command", "send", "pump"], arguments].concat()).await;
         let said = stdout(&output) + &stderr(&output);
@@ -163,4 +166,23 @@ async fn without_a_hub_or_a_token_the_error_says_what_to_do() {
     assert!(stderr(&output).contains("403"), "{}", stderr(&output));
     let output = hub.run(&["tail", "--hub", "wss://127.0.0.1:1"]).await;
     assert!(stderr(&output).contains("ws://"), "{}", stderr(&output));
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[tokio::test]
+async fn a_tail_that_matches_nothing_says_so_and_waits() {
+    let hub = TestHub::process(&[]).await;
+    let mut device = hub.welcomed("pump").await;
+    let mut tail = program(hub.data());
+    tail.args(["tail", "--device", "later", "--count", "1", "--hub", &hub.url()]);
+    let mut tail = tail.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut notices = BufReader::new(tail.stderr.take().unwrap()).lines();
+    let notice = within("a notice", notices.next_line()).await.unwrap().unwrap();
+    assert!(notice.contains("no metric of any device matches now"), "{notice}");
+    device.say(counted(1, 1, 1)).await;
+    device.acked(1).await;
+    let mut later = hub.welcomed("later").await;
+    later.say(counted(1, 1, 1)).await;
+    let output = within("tail to end", tail.wait_with_output()).await.unwrap();
+    assert!(stdout(&output).contains(" later "), "{}", stdout(&output));
 }

@@ -28,15 +28,15 @@ async fn a_mistake_in_the_configuration_is_named_with_its_place() {
         ("this is not TOML", &["hub.toml", "line 1"]),
     ] {
         std::fs::write(&file, text).unwrap();
-        let error = fails(&hub, &[], 1).await;
+        let error = fails(&hub, &[], 2).await;
         for place in places {
             assert!(error.contains(place), "{text:?} must name {place:?}: {error}");
         }
     }
     std::fs::remove_file(&file).unwrap();
-    let error = fails(&hub, &["--config", "/nowhere/hub.toml"], 1).await;
+    let error = fails(&hub, &["--config", "/nowhere/hub.toml"], 2).await;
     assert!(error.contains("/nowhere/hub.toml"), "{error}");
-    let error = fails(&hub, &["--log", "loud=very"], 1).await;
+    let error = fails(&hub, &["--log", "loud=very"], 2).await;
     assert!(error.contains("loud=very"), "{error}");
 }
 

@@ -18,14 +18,14 @@ use crate::wire::{Heard, START, hello};
 const DEVICES: usize = 4;
 const KILLS: u64 = 10;
 
-struct Load {
-    device: DeviceId,
-    handle: DeviceHandle,
-    pushing: JoinHandle<u64>,
+pub(crate) struct Load {
+    pub(crate) device: DeviceId,
+    pub(crate) handle: DeviceHandle,
+    pub(crate) pushing: JoinHandle<u64>,
 }
 
 /// A device that counts as fast as the hub lets it.
-fn load(hub: &TestHub, name: &str, stop: &Arc<AtomicBool>) -> Load {
+pub(crate) fn load(hub: &TestHub, name: &str, stop: &Arc<AtomicBool>) -> Load {
     let hello = serde_json::from_value(hello(name)).unwrap();
     let config =
         DeviceConfig { when_full: WhenFull::Wait, outbox_bytes: 64 * 1024, ..hub.device_config(hello) };

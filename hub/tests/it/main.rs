@@ -10,6 +10,7 @@
 )]
 
 mod batches;
+mod care;
 mod cli;
 mod closes;
 mod config;
