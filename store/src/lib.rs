@@ -21,6 +21,7 @@ mod error;
 mod history;
 mod hot;
 mod latest;
+mod leavings;
 mod points;
 mod reader;
 mod row;

@@ -46,7 +46,7 @@ pub(crate) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
         // Only an empty file can be told to keep the map that giving pages back needs.
         connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     }
-    connection.pragma_update(None, "journal_mode", "WAL")?;
+    use_write_ahead_log(&connection)?;
     // FULL: a commit returns when its frames are synced. With NORMAL a power cut takes back what was acknowledged.
     connection.pragma_update(None, "synchronous", "FULL")?;
     // Checkpoints are run by the writer itself, because SQLite swallows the errors of automatic ones.
@@ -76,6 +76,25 @@ pub(crate) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
         State::Empty => return Err(StoreError::NotOurs("the file is empty".into())),
     }
     Ok(connection)
+}
+
+/// Turns the write-ahead log on: another journal would not keep what is acknowledged through a power cut.
+fn use_write_ahead_log(connection: &Connection) -> Result<(), StoreError> {
+    let mut statement = connection.prepare("PRAGMA journal_mode = WAL")?;
+    let mut rows = statement.query([])?;
+    let mut mode = String::new();
+    // To the end: what fails after the row would be lost with `pragma_update`, and the mode would not be what it says.
+    while let Some(row) = rows.next()? {
+        mode = row.get(0)?;
+    }
+    if mode.eq_ignore_ascii_case("wal") {
+        return Ok(());
+    }
+    let problem = format!(
+        "no write-ahead log here, journal_mode stays {mode}: put the file on a file system where processes can share memory"
+    );
+    let failure = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CANTOPEN);
+    Err(StoreError::Sqlite(rusqlite::Error::SqliteFailure(failure, Some(problem))))
 }
 
 /// Settings of every connection: what a hostile or damaged file could do is turned off before it is read.
@@ -138,12 +157,6 @@ fn migrate(connection: &mut Connection, from: i64) -> Result<(), StoreError> {
         transaction.commit()?;
         tracing::info!(version, "migrated the database");
     }
-    Ok(())
-}
-
-/// Writes the version that is there already, which makes a transaction one that has something to sync.
-pub(crate) fn rewrite_version(connection: &Connection) -> Result<(), StoreError> {
-    connection.pragma_update(None, "user_version", VERSION)?;
     Ok(())
 }
 

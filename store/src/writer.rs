@@ -17,7 +17,7 @@ use rusqlite::Connection;
 use crate::block::{self, Merging, Sealing};
 use crate::error::StoreError;
 use crate::types::{DeviceKey, SealPolicy, StreamKey};
-use crate::{row, schema};
+use crate::{leavings, row, schema};
 
 /// Pages that the write-ahead log may grow by before they are copied into the file: 16 MiB.
 /// Measured: below 4 MiB checkpoints cost a tenth of the append rate; above, it no longer matters.
@@ -46,17 +46,12 @@ impl Writer {
     /// Makes `<path>.lock` beside it; while another process holds that, the answer is [`StoreError::Busy`].
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let lock = lock(path)?;
+        leavings::settle(path)?;
         let connection = schema::open_writer(path)?;
         let next = last_position(&connection)?.0 + 1;
         let memory = Memory { streams: HashMap::new(), kinds: read_kinds(&connection)? };
         let mut link = Link { connection, poison: None, log_pages: 0 };
-        sync_folders(path);
-        link.transact(Commit::Synced, |connection| {
-            block::recover(connection)?;
-            // What a killed process left in the log can be read, and may not be on disk yet: before anyone is told
-            // of it, this commit syncs the log as a whole.
-            schema::rewrite_version(connection)
-        })?;
+        link.transact(Commit::Synced, block::recover)?;
         Ok(Self {
             link,
             next,
@@ -306,18 +301,6 @@ impl Link {
             }
         }
         Ok(())
-    }
-}
-
-/// Syncs the folder of the database and those above it: the names of the database, of its log and of a folder that was
-/// just made must be on disk as well. SQLite does so only for what it makes itself, and not if it is killed before.
-fn sync_folders(path: &Path) {
-    let Ok(path) = std::path::absolute(path) else { return };
-    for folder in path.ancestors().skip(1) {
-        // Not every system can sync a folder, and not every folder above may be read.
-        if let Err(error) = File::open(folder).and_then(|folder| folder.sync_all()) {
-            tracing::debug!(folder = %folder.display(), %error, "cannot sync a folder");
-        }
     }
 }
 

@@ -250,6 +250,19 @@ impl Disk {
         lock(&self.state).note(Event::SyncFolder);
     }
 
+    /// Notes that someone other than SQLite has written a file as it is and synced it.
+    pub fn note_rewrite(&self, name: &str) -> std::io::Result<()> {
+        let path = self.path(name);
+        let mut state = lock(&self.state);
+        if let Some(file) = state.names.get(name).copied()
+            && path.exists()
+        {
+            state.note(Event::Write(file, 0, std::fs::read(path)?));
+            state.note(Event::Sync(file));
+        }
+        Ok(())
+    }
+
     /// How many operations have failed since the fault was set.
     pub fn failed(&self) -> u64 {
         lock(&self.state).failed

@@ -6,6 +6,7 @@
     reason = "clippy allows these in tests, but does not see that helpers are tests"
 )]
 
+mod failures;
 mod picture;
 mod power;
 mod workload;

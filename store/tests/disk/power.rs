@@ -14,7 +14,7 @@ const STEPS: usize = 250;
 /// Cuts of one workload, if not all.
 const CUTS: u64 = 50;
 /// Workloads.
-const SEEDS: u64 = 4;
+const SEEDS: u64 = 3;
 
 fn seeds() -> std::ops::Range<u64> {
     0..std::env::var("CRASH_SEEDS").map_or(SEEDS, |seeds| seeds.parse().unwrap())
@@ -57,7 +57,7 @@ fn allowed(steps: &[Step], place: usize) -> Vec<Picture> {
 }
 
 /// Opens what a cut left, and sees that it is one of what is allowed.
-fn recover(disk: &Disk, allowed: &[Picture]) -> (store::Writer, Picture) {
+pub(crate) fn recover(disk: &Disk, allowed: &[Picture]) -> (store::Writer, Picture) {
     let writer = open(disk).unwrap();
     let picture = Picture::take(&disk.path(FILE));
     assert_eq!(writer.position().0, picture.position);
@@ -68,7 +68,7 @@ fn recover(disk: &Disk, allowed: &[Picture]) -> (store::Writer, Picture) {
 }
 
 /// Says where it went wrong.
-fn named(what: &str, seed: u64, place: usize, test: impl FnOnce()) {
+pub(crate) fn named(what: &str, seed: u64, place: usize, test: impl FnOnce()) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(test)) {
         let text = panic.downcast_ref::<String>().map_or("see above", |text| text);
         panic!("{what}, seed {seed}, place {place}: {text}");

@@ -38,9 +38,10 @@ pub(crate) fn hello(device: &str, epoch: u64) -> Hello {
 
 /// Opens the database of a disk as the hub does, with small runs of sealing.
 pub(crate) fn open(disk: &Disk) -> Result<Writer, StoreError> {
-    let mut writer = Writer::open(&disk.path(FILE))?;
-    // `Writer::open` has synced it, before its own first commit. The shim sees only what SQLite does.
+    // This is what `Writer::open` does first of all (`leavings.rs`). The shim sees only what SQLite does.
+    disk.note_rewrite(&format!("{FILE}-wal")).unwrap();
     disk.note_folder_sync();
+    let mut writer = Writer::open(&disk.path(FILE))?;
     writer.set_seal_policy(POLICY);
     Ok(writer)
 }
@@ -93,6 +94,8 @@ pub(crate) struct Step {
     pub(crate) begun: usize,
     pub(crate) done: usize,
     pub(crate) after: Rc<Oracle>,
+    /// What it would have held if the call had not failed.
+    pub(crate) attempted: Option<Oracle>,
 }
 
 /// A device in one epoch.
@@ -115,6 +118,8 @@ pub(crate) struct Workload {
     next: Oracle,
     pub(crate) streams: Vec<Stream>,
     open_commands: Vec<String>,
+    /// Whether only the writer may copy the log, as in the hub.
+    pub(crate) alone: bool,
     pub(crate) steps: Vec<Step>,
 }
 
@@ -125,7 +130,7 @@ impl Workload {
 
     pub(crate) fn on(disk: Disk, seed: u64) -> Self {
         let oracle = Rc::<Oracle>::default();
-        let steps = vec![Step { begun: 0, done: 0, after: Rc::clone(&oracle) }];
+        let steps = vec![Step { begun: 0, done: 0, after: Rc::clone(&oracle), attempted: None }];
         Self {
             disk,
             writer: None,
@@ -135,6 +140,7 @@ impl Workload {
             next: Oracle::default(),
             streams: Vec::new(),
             open_commands: Vec::new(),
+            alone: false,
             steps,
         }
     }
@@ -148,11 +154,15 @@ impl Workload {
         self.next = (*self.oracle).clone();
         let begun = self.disk.events();
         let result = call(self);
-        if result.is_ok() {
-            self.oracle = Rc::new(std::mem::take(&mut self.next));
-        }
+        let next = std::mem::take(&mut self.next);
+        let attempted = if result.is_ok() {
+            self.oracle = Rc::new(next);
+            None
+        } else {
+            Some(next)
+        };
         let after = Rc::clone(&self.oracle);
-        self.steps.push(Step { begun, done: self.disk.events(), after });
+        self.steps.push(Step { begun, done: self.disk.events(), after, attempted });
         result
     }
 
@@ -168,9 +178,11 @@ impl Workload {
         Ok(())
     }
 
-    /// Opens it, and a few devices come.
+    /// Opens it, if it is not, and a few devices come.
     pub(crate) fn begin(&mut self) -> Result<(), StoreError> {
-        self.open()?;
+        if self.writer.is_none() {
+            self.open()?;
+        }
         for device in ["a", "b", "c"] {
             self.register(device, 1)?;
         }
@@ -191,8 +203,8 @@ impl Workload {
             8..=15 => self.seal(),
             16..=18 => self.merge(),
             19 => self.step(|run| run.writer().checkpoint()),
-            20 | 21 => self.passive_checkpoint(),
-            22 if self.chance.one_in(4) => {
+            20 | 21 if !self.alone => self.passive_checkpoint(),
+            22 if self.chance.one_in(4) && !self.alone => {
                 // In the same step: what closing writes is nobody's news.
                 self.step(|run| {
                     run.writer = None;
@@ -207,16 +219,21 @@ impl Workload {
     pub(crate) fn register(&mut self, device: &str, epoch: u64) -> Result<(), StoreError> {
         self.step(|run| {
             let hello = hello(device, epoch);
-            let registered = run.writer().register(&hello, NOW)?;
             let next = &mut run.next;
             if !next.devices.iter().any(|(id, _)| *id == hello.device) {
-                next.devices.push((hello.device.clone(), registered.series.clone()));
+                let first = next.devices.len() as i64 * 3 + 1;
+                next.devices.push((hello.device.clone(), (first..first + 3).map(SeriesId).collect()));
             }
-            match run.streams.iter().find(|stream| stream.registered.stream == registered.stream) {
+            let known = run.streams.iter().find(|stream| stream.hello == hello).cloned();
+            if known.is_none() {
+                next.streams.push((hello.device.clone(), [0; 6]));
+            }
+            let last = StreamKey(next.streams.len() as i64);
+            let registered = run.writer().register(&hello, NOW)?;
+            match known {
                 Some(stream) => assert_eq!(stream.registered.series, registered.series),
                 None => {
-                    assert_eq!(registered.stream, StreamKey(next.streams.len() as i64 + 1));
-                    next.streams.push((hello.device.clone(), [0; 6]));
+                    assert_eq!(registered.stream, last);
                     run.streams.push(Stream { hello, registered, sent: Vec::new() });
                 }
             }
@@ -269,12 +286,20 @@ impl Workload {
                 expected.push(Outcome::Settled);
             }
             let at = Timestamp(run.clock);
-            let appended = run.writer().append(&batches, at)?;
+            let result = run.writer().append(&batches, at);
+            // What had no room is not there, and another batch may take its number. What a failing disk took may be
+            // there: the device has to send the same again.
+            if !matches!(&result, Err(error) if !error.is_fatal()) {
+                for (place, batch) in fresh {
+                    let sent = &mut run.streams[place].sent;
+                    if sent.last().is_none_or(|last| last.seq == batch.after) {
+                        sent.push(batch);
+                    }
+                }
+            }
+            let appended = result?;
             assert_eq!(appended.outcomes, expected);
             assert_eq!(appended.last, run.next.position());
-            for (place, batch) in fresh {
-                run.streams[place].sent.push(batch);
-            }
             Ok(())
         })
     }
