@@ -10,6 +10,7 @@ pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod directory;
+pub mod exchange;
 pub mod http;
 pub mod ingest;
 pub mod live;

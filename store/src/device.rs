@@ -34,6 +34,38 @@ impl Writer {
         Ok(registered)
     }
 
+    /// Makes what readings from elsewhere need: the devices, series for these metrics, and for each device a stream in
+    /// the epoch; all of it or nothing.
+    ///
+    /// Unlike [`Writer::register`] it takes nothing away from what a device declared and adds nothing to it: new series
+    /// are undeclared until the device itself names them, and of series that are there only a missing unit is filled in.
+    /// A metric that is stored with another kind is [`StoreError::KindChanged`], one that is stored in another unit
+    /// [`StoreError::Invalid`].
+    pub fn prepare_import(
+        &mut self,
+        epoch: &Epoch,
+        devices: &[(DeviceId, Vec<MetricDeclaration>)],
+        now: Timestamp,
+    ) -> Result<Vec<Registered>, StoreError> {
+        let prepared = self.link.transact(Commit::Synced, |connection| {
+            let mut prepared = Vec::with_capacity(devices.len());
+            for (device, metrics) in devices {
+                let device = make_device(connection, device, now)?;
+                let series = add_metrics(connection, device, metrics, now)?;
+                let (stream, settled) = make_stream(connection, device, epoch, now)?;
+                prepared.push(Registered { device, stream, settled, series });
+            }
+            Ok(prepared)
+        })?;
+        for ((_, metrics), Registered { stream, settled, series, .. }) in devices.iter().zip(&prepared) {
+            for (metric, series) in metrics.iter().zip(series) {
+                self.memory.learn_kind(*series, metric.kind)?;
+            }
+            self.memory.learn_stream(*stream, settled.0);
+        }
+        Ok(prepared)
+    }
+
     /// Makes a device that has not connected yet, or finds it.
     pub fn create_device(&mut self, id: &DeviceId, now: Timestamp) -> Result<DeviceKey, StoreError> {
         self.link.check()?;
@@ -158,6 +190,25 @@ fn find_stream(
     found.map(|(key, last)| Ok((StreamKey(key), Seq(row::count(last)?)))).transpose()
 }
 
+/// Makes a stream, or finds it.
+fn make_stream(
+    connection: &Connection,
+    device: DeviceKey,
+    epoch: &Epoch,
+    now: Timestamp,
+) -> Result<(StreamKey, Seq), StoreError> {
+    if let Some(found) = find_stream(connection, device, epoch)? {
+        return Ok(found);
+    }
+    connection
+        .prepare_cached(
+            "INSERT INTO stream (device_key, epoch, last_seq, created_at, changed_at)
+             VALUES (?1, ?2, 0, ?3, ?3)",
+        )?
+        .execute((device.0, epoch.as_str(), now.0))?;
+    Ok((StreamKey(connection.last_insert_rowid()), Seq(0)))
+}
+
 /// Whether everything that `hello` says stands in the database already, and where.
 fn find_registered(connection: &Connection, hello: &Hello) -> Result<Option<Registered>, StoreError> {
     type Known = (i64, Option<String>, Option<String>, String);
@@ -195,17 +246,7 @@ fn store_hello(connection: &Connection, hello: &Hello, now: Timestamp) -> Result
         .prepare_cached("UPDATE device SET model = ?2, firmware = ?3, commands = ?4 WHERE device_key = ?1")?
         .execute((device.0, &hello.model, &hello.firmware, row::to_json(&hello.commands)?))?;
     let series = store_metrics(connection, device, &hello.metrics, now)?;
-    let (stream, settled) = if let Some(found) = find_stream(connection, device, &hello.epoch)? {
-        found
-    } else {
-        connection
-            .prepare_cached(
-                "INSERT INTO stream (device_key, epoch, last_seq, created_at, changed_at)
-                 VALUES (?1, ?2, 0, ?3, ?3)",
-            )?
-            .execute((device.0, hello.epoch.as_str(), now.0))?;
-        (StreamKey(connection.last_insert_rowid()), Seq(0))
-    };
+    let (stream, settled) = make_stream(connection, device, &hello.epoch, now)?;
     Ok(Registered { device, stream, settled, series })
 }
 
@@ -249,6 +290,51 @@ fn store_metrics(
                 series.push(SeriesId(connection.last_insert_rowid()));
             }
         }
+    }
+    Ok(series)
+}
+
+/// Makes the series that are missing, undeclared, and leaves the others as they are but for a missing unit.
+fn add_metrics(
+    connection: &Connection,
+    device: DeviceKey,
+    metrics: &[MetricDeclaration],
+    now: Timestamp,
+) -> Result<Vec<SeriesId>, StoreError> {
+    let stored: HashMap<String, StoredSeries> = series_of(connection, device)?
+        .into_iter()
+        .map(|series| (series.declaration.name.as_str().to_owned(), series))
+        .collect();
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO series (device_key, metric, kind, unit, created_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?;
+    let mut set_unit = connection.prepare_cached("UPDATE series SET unit = ?2 WHERE series_id = ?1")?;
+    let mut series = Vec::with_capacity(metrics.len());
+    for metric in metrics {
+        let name = metric.name.as_str();
+        let Some(StoredSeries { id, place, declaration }) = stored.get(name) else {
+            insert.execute((device.0, name, metric.kind.as_str(), &metric.unit, now.0))?;
+            series.push(SeriesId(connection.last_insert_rowid()));
+            continue;
+        };
+        if declaration.kind != metric.kind {
+            return Err(StoreError::KindChanged {
+                metric: name.to_owned(),
+                stored: declaration.kind,
+                declared: metric.kind,
+            });
+        }
+        match (&declaration.unit, &metric.unit) {
+            (Some(stored), Some(given)) if stored != given => {
+                return Err(StoreError::Invalid(format!(
+                    "metric {name} is stored in {stored}, not in {given}"
+                )));
+            }
+            // What a device declared without a unit has none.
+            (None, Some(unit)) if place.is_none() => drop(set_unit.execute((id.0, unit))?),
+            _ => {}
+        }
+        series.push(*id);
     }
     Ok(series)
 }

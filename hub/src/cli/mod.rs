@@ -1,4 +1,4 @@
-//! The command line: `hub serve`, `hub device`, `hub command`, `hub tail`, and care for the database.
+//! The command line: `hub serve`, `hub device`, `hub command`, `hub tail`, files of readings, and care for the database.
 //!
 //! Only here does the hub print: answers go to standard output, logs and errors to standard error.
 //! Exit codes: 0 done, 1 failed, 2 a value that cannot be, on the command line or in the settings, 3 a command that ended in another way than `succeeded`, 4 `verify` could
@@ -6,9 +6,11 @@
 
 mod care;
 mod device;
+mod files;
 mod print;
 mod remote;
 mod serve;
+mod when;
 
 use std::process::ExitCode;
 
@@ -48,6 +50,10 @@ enum Command {
     Restore(care::RestoreArgs),
     /// The database in numbers, also while the hub runs
     Stats(care::StatsArgs),
+    /// Write readings into a file, CSV or Parquet
+    Export(files::ExportArgs),
+    /// Store the readings of such a file
+    Import(files::ImportArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -150,6 +156,8 @@ pub fn run(cli: Cli) -> ExitCode {
         Some(Command::Backup(args)) => care::backup(&args),
         Some(Command::Restore(args)) => care::restore(&args),
         Some(Command::Stats(args)) => care::stats(&args),
+        Some(Command::Export(args)) => files::export(&args),
+        Some(Command::Import(args)) => files::import(&args),
     };
     match result {
         Ok(code) => code,

@@ -18,6 +18,7 @@ mod crash;
 mod deadlines;
 mod declarations;
 mod doors;
+mod exchange;
 mod harness;
 mod history;
 mod live;
