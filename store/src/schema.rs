@@ -151,6 +151,7 @@ fn create(connection: &mut Connection) -> Result<(), StoreError> {
 /// Runs each missing step in a transaction of its own, so that a kill between two leaves a version that is known.
 fn migrate(connection: &mut Connection, from: i64) -> Result<(), StoreError> {
     for (version, step) in (1..).zip(MIGRATIONS).skip_while(|(version, _)| *version <= from) {
+        tracing::debug!(work = "migrate");
         let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
         transaction.execute_batch(step)?;
         transaction.pragma_update(None, "user_version", version)?;

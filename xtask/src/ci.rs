@@ -10,8 +10,13 @@ use crate::packages::{self, Need};
 use crate::process::{cargo, run};
 use crate::{root, say};
 
-/// What the tests need beside Rust: Python, for the device that was written from the protocol's document alone.
-const NEEDS: &[Need] = &[Need { thing: "python3", package: "python3" }];
+/// What the tests need beside Rust: Python, for the device that was written from the protocol's document alone; what
+/// makes a disk fail and a clock jump under the hub.
+const NEEDS: &[Need] = &[
+    Need { thing: "python3", package: "python3" },
+    Need { thing: "strace", package: "strace" },
+    Need { thing: "faketime", package: "faketime" },
+];
 
 /// The WebSocket library of the Python device. Fixed, so that a release of it does not turn the gate red.
 const WEBSOCKETS: &str = "websockets==17.4";
@@ -26,7 +31,7 @@ fn run_step(name: &str, command: &mut Command) -> Result<()> {
 
 /// Runs the gate.
 pub(crate) fn gate() -> Result<ExitCode> {
-    packages::ensure("the test of the Python device", NEEDS)?;
+    packages::ensure("the tests", NEEDS)?;
     python()?;
     for component in ["rustfmt", "clippy"] {
         if !cargo(&[if component == "rustfmt" { "fmt" } else { component }, "--version"])

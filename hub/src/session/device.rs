@@ -109,6 +109,8 @@ fn refused_hello(error: &StoreError) -> End {
         End::Close(CloseCode::HelloExpected, error.to_string())
     } else if error.is_fatal() {
         End::close(CloseCode::StorageFailed)
+    } else if matches!(error, StoreError::Full) {
+        End::Close(CloseCode::Internal, "no room on the hub's disk: try again later".into())
     } else {
         End::close(CloseCode::Internal)
     }

@@ -15,6 +15,9 @@ const POINT_MICROS: i64 = 20_000;
 const LATE_EVERY: u64 = 97;
 /// How late it is, in microseconds.
 const LATE_MICROS: i64 = 30 * 86_400 * 1_000_000;
+/// How wrong the clock of a device is, in turn: not at all, by an hour, by ten years, either way. In microseconds.
+const WRONG: [i64; 5] =
+    [0, 3_600_000_000, -3_600_000_000, 3_652 * 86_400 * 1_000_000, -3_652 * 86_400 * 1_000_000];
 /// Every so many points have all metrics; the others only the count.
 const WHOLE_EVERY: u64 = 8;
 
@@ -58,11 +61,12 @@ impl Batch {
         self.points() + 2 * self.points().div_ceil(WHOLE_EVERY)
     }
 
-    /// The time of a point. Neighbouring batches come out of order, and some come very late.
+    /// The time of a point. Neighbouring batches come out of order, some come very late, and some clocks are wrong.
     fn at(self, place: u64) -> i64 {
         let slot = (self.number ^ 5) as i64 * BATCH_MICROS;
         let late = if self.number.is_multiple_of(LATE_EVERY) { LATE_MICROS } else { 0 };
-        START + slot - late + place as i64 * POINT_MICROS + self.device as i64
+        let wrong = WRONG[self.device as usize % WRONG.len()];
+        START + wrong + slot - late + place as i64 * POINT_MICROS + self.device as i64
     }
 
     /// Device, batch and place in one number, which JSON and SQLite keep exactly.

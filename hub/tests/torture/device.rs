@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
-use protocol::{DEVICE_PATH, SUBPROTOCOL};
+use protocol::{CloseCode, DEVICE_PATH, SUBPROTOCOL, VIEWER_PATH};
 use serde_json::Value as Json;
 use tokio::net::TcpStream;
 use tokio::sync::RwLock;
@@ -35,6 +35,8 @@ pub(crate) struct World {
     pub(crate) address: Mutex<Option<SocketAddr>>,
     /// The file with the token.
     pub(crate) token: PathBuf,
+    /// Whether every device sends one batch at a time, each once, and never reboots.
+    pub(crate) steady: bool,
     /// Whether it is time to go home.
     pub(crate) over: AtomicBool,
 }
@@ -62,7 +64,8 @@ type Socket = WebSocketStream<TcpStream>;
 /// Lives until the world is over.
 pub(crate) async fn live(account: Arc<Mutex<Account>>, world: Arc<World>, seed: u64) {
     let device = account.lock().unwrap().device;
-    let mut device = Device { account, draws: 0, seed: mix([seed, device, 2]), left: None };
+    let seed = mix([seed, device, 2]);
+    let mut device = Device { account, draws: 0, seed, steady: world.steady, left: None };
     while !world.over.load(Ordering::Relaxed) {
         let open = world.gate.read().await;
         let end = device.session(&world).await;
@@ -83,6 +86,7 @@ struct Device {
     account: Arc<Mutex<Account>>,
     seed: u64,
     draws: u64,
+    steady: bool,
     /// A connection that was left behind without a word; the hub has to end it when the device comes back.
     left: Option<Socket>,
 }
@@ -91,7 +95,7 @@ impl Device {
     /// Whether something that happens once in `n` times happens now.
     fn once_in(&mut self, n: u64) -> bool {
         self.draws += 1;
-        mix([self.seed, self.draws, n]).is_multiple_of(n)
+        !self.steady && mix([self.seed, self.draws, n]).is_multiple_of(n)
     }
 
     /// One connection, from its beginning to its end.
@@ -105,6 +109,14 @@ impl Device {
             // When a connection that was left behind stores more after our welcome, the hub asks for a new one.
             end = match (code, &self.left) {
                 (1001, _) | (1011, Some(_)) => End::Away,
+                (1011, _) if reason.starts_with("no room") => {
+                    self.account.lock().unwrap().full += 1;
+                    End::Away
+                }
+                _ if code == CloseCode::StorageFailed.number() => {
+                    self.account.lock().unwrap().failed += 1;
+                    End::Away
+                }
                 _ => End::Problem(format!("the hub closed with {code}: {reason}")),
             };
         }
@@ -114,7 +126,8 @@ impl Device {
 
     async fn converse(&mut self, socket: &mut Socket) -> Result<Infallible, End> {
         self.hello(socket).await?;
-        let window = [1, 4, 16, 64][mix([self.seed, self.draws, 3]) as usize % 4];
+        let window =
+            if self.steady { 1 } else { [1, 4, 16, 64][mix([self.seed, self.draws, 3]) as usize % 4] };
         let mut next = self.account.lock().unwrap().now().acked + 1;
         loop {
             while next <= self.account.lock().unwrap().now().acked + window {
@@ -171,6 +184,12 @@ impl Device {
                 Ok(None)
             }
             (Some("refuse"), Some(seq)) if message["code"] == "out_of_order" => Ok(Some(seq)),
+            (Some("refuse"), Some(seq)) if message["code"] == "storage_full" => {
+                self.account.lock().unwrap().full += 1;
+                let wait = Duration::from_millis(message["retry_after_ms"].as_u64().unwrap());
+                tokio::time::sleep(wait).await;
+                Ok(Some(seq))
+            }
             _ => Err(End::Problem(format!("the hub said {message}"))),
         }
     }
@@ -181,20 +200,29 @@ async fn connect(world: &World) -> Result<Socket, End> {
     let (Some(address), Ok(token)) = (address, std::fs::read_to_string(&world.token)) else {
         return Err(End::Away);
     };
-    let Ok(stream) = TcpStream::connect(address).await else { return Err(End::Away) };
-    stream.set_nodelay(true).unwrap();
-    let uri: Uri = format!("ws://{address}{DEVICE_PATH}").parse().unwrap();
-    let request = ClientRequestBuilder::new(uri)
-        .with_header("Authorization", format!("Bearer {}", token.trim()))
-        .with_sub_protocol(SUBPROTOCOL);
-    match tokio_tungstenite::client_async(request, stream).await {
-        Ok((socket, _)) => Ok(socket),
+    match dial(address, DEVICE_PATH, &token).await {
+        Ok(socket) => Ok(socket),
         // 503 is the answer of a hub that stops.
         Err(Error::Http(answer)) if answer.status() != 503 => {
             Err(End::Problem(format!("the hub answered {}", answer.status())))
         }
         Err(_) => Err(End::Away),
     }
+}
+
+async fn dial(address: SocketAddr, path: &str, token: &str) -> Result<Socket, Error> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    let uri: Uri = format!("ws://{address}{path}").parse()?;
+    let request = ClientRequestBuilder::new(uri)
+        .with_header("Authorization", format!("Bearer {}", token.trim()))
+        .with_sub_protocol(SUBPROTOCOL);
+    Ok(tokio_tungstenite::client_async(request, stream).await?.0)
+}
+
+/// A connection of a viewer.
+pub(crate) async fn viewer(address: SocketAddr, token: &str) -> Socket {
+    dial(address, VIEWER_PATH, token).await.unwrap()
 }
 
 /// The next message.

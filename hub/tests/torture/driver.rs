@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use tokio::sync::RwLock;
 use tokio::task::{JoinHandle, block_in_place};
 
+use crate::age::{is_old, make_old};
 use crate::check::{Found, check};
 use crate::content::mix;
 use crate::device::{World, live};
@@ -42,6 +43,7 @@ pub(crate) struct Report {
     /// Kills by what the hub was doing.
     kills: BTreeMap<String, u64>,
     databases: u64,
+    aged: u64,
     checks: u64,
     reboots: u64,
     again: u64,
@@ -67,6 +69,7 @@ impl fmt::Display for Report {
         for (what, number) in [
             ("cycles", self.cycles),
             ("databases", self.databases),
+            ("databases made old, to be migrated", self.aged),
             ("comparisons of everything", self.checks),
             ("reboots of devices", self.reboots),
             ("batches sent again", self.again),
@@ -106,7 +109,7 @@ enum Plan {
 /// Pieces of work that are rare: the hub is killed in them on purpose.
 const RARE: &[&str] = &["gather", "write blocks", "delete sealed", "merge", "checkpoint"];
 
-pub(crate) struct Chance {
+struct Chance {
     seed: u64,
     draws: u64,
 }
@@ -117,7 +120,13 @@ impl Chance {
         mix([self.seed, self.draws, 4]) % n
     }
 
+    fn plan_migration(&mut self) -> Plan {
+        Plan::Working(Trap { work: "migrate", times: 1, delay: Duration::from_micros(self.below(20_000)) })
+    }
+
     fn plan(&mut self, usual_start: Duration) -> Plan {
+        // Within the piece of work, or some pieces later.
+        let most = [300, 4_000][self.below(2) as usize];
         let run = Duration::from_millis(100 + self.below(RUN_MAX - 100));
         match self.below(10) {
             0..=2 => {
@@ -129,7 +138,7 @@ impl Chance {
             _ => Plan::Working(Trap {
                 work: RARE[self.below(RARE.len() as u64) as usize],
                 times: 1 + self.below(6) as u32,
-                delay: Duration::from_micros(self.below(4_000)),
+                delay: Duration::from_micros(self.below(most)),
             }),
         }
     }
@@ -145,13 +154,14 @@ pub(crate) struct Stage {
 
 impl Stage {
     /// An empty folder, and devices that look for a hub.
-    pub(crate) fn open(connections: u64, seed: u64, address: Option<SocketAddr>) -> Self {
+    pub(crate) fn open(connections: u64, seed: u64, address: Option<SocketAddr>, steady: bool) -> Self {
         let folder =
             tempfile::Builder::new().prefix("torture-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let world = Arc::new(World {
             gate: RwLock::new(()),
             address: Mutex::new(address),
             token: folder.path().join(protocol::local::FLEET_TOKEN_FILE),
+            steady,
             over: AtomicBool::new(false),
         });
         let accounts: Vec<_> =
@@ -189,10 +199,14 @@ impl Stage {
         }
     }
 
-    /// Starts a hub and says where it is.
+    /// Starts a hub.
     pub(crate) fn start(&self, trap: Option<Trap>) -> Process {
-        let address = *self.world.address.lock().unwrap();
-        Process::start(self.data(), address, trap)
+        Process::start(self.data(), *self.world.address.lock().unwrap(), &[], &[], trap)
+    }
+
+    /// Starts a hub under another program, or in another environment.
+    pub(crate) fn start_under(&self, under: &[String], environment: &[(String, String)]) -> Process {
+        Process::start(self.data(), *self.world.address.lock().unwrap(), under, environment, None)
     }
 
     /// Waits until the hub listens, and tells the devices where.
@@ -211,22 +225,28 @@ pub(crate) async fn run(settings: &Settings, say: impl Fn(&str)) -> Report {
     let mut address = None;
     let mut usual_start = Duration::from_millis(50);
     while report.cycles < settings.cycles && report.problems.is_empty() {
-        let mut stage = Stage::open(settings.connections, mix([settings.seed, report.databases, 5]), address);
+        let mut stage =
+            Stage::open(settings.connections, mix([settings.seed, report.databases, 5]), address, false);
         report.databases += 1;
         let mut logs: Vec<Ended> = Vec::new();
+        let mut old = false;
         loop {
-            let plan = chance.plan(usual_start);
+            let plan = if old { chance.plan_migration() } else { chance.plan(usual_start) };
             let ended = cycle(&stage, &plan, &mut report, &mut usual_start);
             report.cycles += 1;
             if ended.log.iter().any(|line| line.contains("ERROR") || line.contains("panicked")) {
                 report.problems.push("the hub's log has an error".into());
             }
             logs.push(ended);
+            // Killed in the middle of it, or before: it is still to be migrated.
+            old = old && is_old(&stage.database());
             // From here on no device is connected.
             let quiet = stage.world.gate.write().await;
             let over = report.cycles >= settings.cycles || stage.acked() > settings.readings_max;
             if over || report.cycles.is_multiple_of(CHECK_EVERY) || !report.problems.is_empty() {
-                let found = compare(&stage, &mut report, &mut logs);
+                report.checks += 1;
+                let (found, ended) = compare(&stage);
+                logs.push(ended);
                 report.problems.extend(found.problems);
                 if over || !report.problems.is_empty() {
                     report.stored += found.stored;
@@ -234,6 +254,11 @@ pub(crate) async fn run(settings: &Settings, say: impl Fn(&str)) -> Report {
                     report.doubled += found.doubled;
                     drop(quiet);
                     break;
+                }
+                if report.aged == 0 || chance.below(4) == 0 {
+                    block_in_place(|| make_old(&stage.database()));
+                    report.aged += 1;
+                    old = true;
                 }
                 say(&format!(
                     "{} of {} cycles, {} readings in this database",
@@ -248,6 +273,9 @@ pub(crate) async fn run(settings: &Settings, say: impl Fn(&str)) -> Report {
             report.sent += sent;
             report.acked += acked;
             report.again += account.again;
+            if account.full + account.failed > 0 {
+                report.problems.push(format!("{}: the disk is full, or has failed", account.id()));
+            }
             report.reboots += account.epochs.len() as u64 - 1;
         }
         if !report.problems.is_empty() {
@@ -277,7 +305,9 @@ fn cycle(stage: &Stage, plan: &Plan, report: &mut Report, usual_start: &mut Dura
     match plan {
         Plan::Starting(_) => {}
         Plan::Running(time) => block_in_place(|| std::thread::sleep(*time)),
-        Plan::Working(_) => block_in_place(|| hub.wait(Duration::from_millis(RUN_MAX))),
+        Plan::Working(_) => {
+            block_in_place(|| hub.wait(Duration::from_millis(RUN_MAX)));
+        }
         Plan::Stopping(time, after) => {
             block_in_place(|| std::thread::sleep(*time));
             hub.terminate();
@@ -302,21 +332,16 @@ fn cycle(stage: &Stage, plan: &Plan, report: &mut Report, usual_start: &mut Dura
 }
 
 /// Starts the hub with no device connected, compares everything with the oracle, and stops it in order.
-fn compare(stage: &Stage, report: &mut Report, logs: &mut Vec<Ended>) -> Found {
-    report.checks += 1;
+pub(crate) fn compare(stage: &Stage) -> (Found, Ended) {
     let mut hub = stage.start(None);
     let listens = stage.listens(&hub);
-    let found = match block_in_place(|| check(&stage.database(), &stage.accounts())) {
-        Ok(found) => found,
-        Err(error) => {
-            Found { problems: vec![format!("the database cannot be read: {error}")], ..Found::default() }
-        }
-    };
+    let mut found = block_in_place(|| check(&stage.database(), &stage.accounts())).unwrap_or_else(|error| {
+        Found { problems: vec![format!("the database cannot be read: {error}")], ..Found::default() }
+    });
     hub.terminate();
     let ended = block_in_place(|| hub.end());
     if listens.is_none() || !ended.status.success() {
-        report.problems.push(format!("the hub did not start and stop in order: {}", ended.status));
+        found.problems.push(format!("the hub did not start and stop in order: {}", ended.status));
     }
-    logs.push(ended);
-    found
+    (found, ended)
 }

@@ -1,17 +1,22 @@
-//! The hub killed with SIGKILL again and again at full load: what it acknowledged is there, exactly once (I-1, I-2).
+//! The hub killed with SIGKILL again and again at full load, and under disks and clocks that fail: what it acknowledged
+//! is there, exactly once (I-1, I-2).
 //!
 //! `cargo xtask torture` runs the same for longer. Its settings come as environment variables: `TORTURE_CYCLES`,
-//! `TORTURE_SEED`, `TORTURE_CONNECTIONS`.
+//! `TORTURE_SEED`, `TORTURE_CONNECTIONS`, `TORTURE_READINGS`, and `TORTURE_HUB` for another program than the one just built.
 
 #![expect(
     clippy::unwrap_used,
-    reason = "clippy allows it in tests, but does not see that what they share is a test too"
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "clippy allows these in tests, but does not see that what tests share is a test too"
 )]
 
+mod age;
 mod check;
 mod content;
 mod device;
 mod driver;
+mod faults;
 mod oracle;
 mod process;
 
@@ -43,7 +48,7 @@ async fn i_1_i_2_i_15_killed_at_any_moment_the_hub_has_all_that_it_acknowledged_
 /// The torture proves nothing unless its checker sees what is wrong.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_checker_reports_every_reading_that_is_missing_doubled_or_changed() {
-    let mut stage = Stage::open(3, 1, None);
+    let mut stage = Stage::open(3, 1, None, false);
     let mut hub = stage.start(None);
     stage.listens(&hub).unwrap();
     while stage.acked() < 20_000 {

@@ -24,13 +24,18 @@ pub(crate) struct Account {
     pub(crate) epochs: Vec<Epoch>,
     /// Batches sent once more although they were on their way or acknowledged.
     pub(crate) again: u64,
+    /// How often the hub had no room for a batch.
+    pub(crate) full: u64,
+    /// How often the hub closed because its disk had failed.
+    pub(crate) failed: u64,
     /// What the hub said that it may not say.
     pub(crate) problems: Vec<String>,
 }
 
 impl Account {
     pub(crate) fn new(device: u64) -> Self {
-        let mut account = Self { device, epochs: Vec::new(), again: 0, problems: Vec::new() };
+        let mut account =
+            Self { device, epochs: Vec::new(), again: 0, full: 0, failed: 0, problems: Vec::new() };
         account.reboot();
         account
     }

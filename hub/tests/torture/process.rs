@@ -53,13 +53,25 @@ pub(crate) struct Ended {
 }
 
 impl Process {
-    pub(crate) fn start(data: &Path, address: Option<SocketAddr>, mut trap: Option<Trap>) -> Self {
+    /// Starts the hub. `under` are the words that come before its command, of a program that becomes the hub.
+    pub(crate) fn start(
+        data: &Path,
+        address: Option<SocketAddr>,
+        under: &[String],
+        environment: &[(String, String)],
+        mut trap: Option<Trap>,
+    ) -> Self {
         let address = address.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)));
-        let mut child = Command::new(env!("CARGO_BIN_EXE_hub"))
-            .env_clear()
-            .env("HOME", data)
-            .args(["serve", "--listen", &address.to_string(), "--log", LOG, "--data"])
+        let program = std::env::var("TORTURE_HUB").unwrap_or(env!("CARGO_BIN_EXE_hub").into());
+        let words = [under, &[program]].concat();
+        let mut child = Command::new(&words[0])
+            .args(&words[1..])
+            .args(["serve", "--heartbeat-seconds", "1", "--listen", &address.to_string()])
+            .args(["--log", LOG, "--data"])
             .arg(data)
+            .env_clear()
+            .envs(environment.iter().cloned())
+            .env("HOME", data)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -87,7 +99,7 @@ impl Process {
                 let mut seen = tell.0.lock().unwrap();
                 if let Some((_, rest)) = line.split_once("hub is listening address=") {
                     seen.address = rest.split(' ').next().and_then(|address| address.parse().ok());
-                    seen.work = Some("nothing yet".into());
+                    seen.work = Some("waiting, just started".into());
                 }
                 if let Some(work) = work {
                     seen.work = Some(work.to_owned());
@@ -113,10 +125,15 @@ impl Process {
         Some((seen.address?, self.started.elapsed()))
     }
 
-    /// Waits until it has ended by itself or by its trap, or time runs out.
-    pub(crate) fn wait(&self, patience: Duration) {
+    /// Waits until it has ended by itself or by its trap, or time runs out. Returns whether it has.
+    pub(crate) fn wait(&self, patience: Duration) -> bool {
         let seen = self.seen.0.lock().unwrap();
-        drop(self.seen.1.wait_timeout_while(seen, patience, |seen| !seen.ended).unwrap());
+        self.seen.1.wait_timeout_while(seen, patience, |seen| !seen.ended).unwrap().0.ended
+    }
+
+    /// The number of the process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub(crate) fn terminate(&self) {
@@ -131,8 +148,9 @@ impl Process {
 
     /// Waits until it has ended.
     pub(crate) fn end(&mut self) -> Ended {
-        let status = self.child.wait().unwrap();
+        // The watch first: until the process is waited for, its number is not given to another, which a trap would hit.
         self.watch.take().unwrap().join().unwrap();
+        let status = self.child.wait().unwrap();
         let mut seen = self.seen.0.lock().unwrap();
         let log = std::mem::take(&mut seen.log);
         let work = seen.work.take();
@@ -142,8 +160,9 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if self.watch.is_some() {
+        if let Some(watch) = self.watch.take() {
             drop(self.child.kill());
+            drop(watch.join());
             drop(self.child.wait());
         }
     }
