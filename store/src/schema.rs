@@ -40,6 +40,7 @@ pub(crate) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags)?;
+    copy_log_on_close(&connection, false)?;
     guard(&connection)?;
     let state = recognise(&connection)?;
     if state == State::Empty {
@@ -76,6 +77,15 @@ pub(crate) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
         State::Empty => return Err(StoreError::NotOurs("the file is empty".into())),
     }
     Ok(connection)
+}
+
+/// Says whether closing the connection copies the log into the database and deletes it, as SQLite does by itself.
+///
+/// Not while opening and not after the disk has failed: what of the log never got to the disk can still be read, and would
+/// be copied. After a power cut the log could come back without it, older than the database beside it.
+pub(crate) fn copy_log_on_close(connection: &Connection, copy: bool) -> Result<(), StoreError> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, !copy)?;
+    Ok(())
 }
 
 /// Turns the write-ahead log on: another journal would not keep what is acknowledged through a power cut.

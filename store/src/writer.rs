@@ -52,6 +52,7 @@ impl Writer {
         let memory = Memory { streams: HashMap::new(), kinds: read_kinds(&connection)? };
         let mut link = Link { connection, poison: None, log_pages: 0 };
         link.transact(Commit::Synced, block::recover)?;
+        schema::copy_log_on_close(&link.connection, true)?;
         Ok(Self {
             link,
             next,
@@ -256,6 +257,9 @@ impl Link {
                 StoreError::Fatal(problem) => problem.clone(),
                 other => other.to_string(),
             });
+            if let Err(error) = schema::copy_log_on_close(&self.connection, false) {
+                tracing::error!(%error, "the write-ahead log may be copied on closing");
+            }
         }
     }
 
