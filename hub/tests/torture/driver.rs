@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -17,7 +18,7 @@ use crate::check::{Found, check};
 use crate::content::mix;
 use crate::device::{World, live};
 use crate::oracle::Account;
-use crate::process::{Ended, Process, Trap};
+use crate::process::{Ended, Process, Trap, program};
 
 /// The longest that a start may take: far above what it takes on a busy machine.
 const START: Duration = Duration::from_secs(60);
@@ -44,6 +45,8 @@ pub(crate) struct Report {
     kills: BTreeMap<String, u64>,
     databases: u64,
     aged: u64,
+    backups: u64,
+    backups_killed: u64,
     checks: u64,
     reboots: u64,
     again: u64,
@@ -71,6 +74,8 @@ impl fmt::Display for Report {
             ("databases", self.databases),
             ("databases made old, to be migrated", self.aged),
             ("comparisons of everything", self.checks),
+            ("backups, each compared", self.backups),
+            ("backups killed before they had their name", self.backups_killed),
             ("reboots of devices", self.reboots),
             ("batches sent again", self.again),
             ("readings sent", self.sent),
@@ -217,6 +222,64 @@ impl Stage {
     }
 }
 
+/// A backup that is made while the hub runs, is killed, or starts again.
+struct Backup {
+    program: Child,
+    /// What was acknowledged when it began must be in it.
+    before: Vec<Account>,
+}
+
+impl Backup {
+    fn file(stage: &Stage) -> PathBuf {
+        stage.data().join("backup.db")
+    }
+
+    /// Begins one as soon as there is a hub that listens.
+    fn of(stage: &Stage) -> Self {
+        let before = stage.accounts();
+        let mut command = Command::new(program());
+        command
+            .env_clear()
+            .arg("backup")
+            .arg(Self::file(stage))
+            .args(["--full-speed", "--data"])
+            .arg(stage.data());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        Self { program: command.spawn().unwrap(), before }
+    }
+
+    /// Kills it after some time. A backup that has its name must be whole; what was acknowledged before it began must be
+    /// in it, and nothing that was not sent.
+    fn compare(mut self, stage: &Stage, patience: Duration, report: &mut Report) {
+        let until = Instant::now() + patience;
+        while self.program.try_wait().unwrap().is_none() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.program.kill().unwrap();
+        let status = self.program.wait().unwrap();
+        let file = Self::file(stage);
+        if !file.exists() {
+            report.backups_killed += u64::from(status.code().is_none());
+            if status.success() {
+                report.problems.push("a backup ended well and is not there".into());
+            }
+            return;
+        }
+        report.backups += 1;
+        let mut accounts = stage.accounts();
+        for (now, before) in accounts.iter_mut().zip(&self.before) {
+            for (place, epoch) in now.epochs.iter_mut().enumerate() {
+                epoch.acked = before.epochs.get(place).map_or(0, |epoch| epoch.acked);
+            }
+        }
+        match check(&file, &accounts) {
+            Ok(found) => report.problems.extend(found.problems.iter().map(|p| format!("in the backup: {p}"))),
+            Err(error) => report.problems.push(format!("the backup cannot be read: {error}")),
+        }
+        std::fs::remove_file(&file).unwrap();
+    }
+}
+
 /// Tortures the hub.
 pub(crate) async fn run(settings: &Settings, say: impl Fn(&str)) -> Report {
     let begun = Instant::now();
@@ -232,6 +295,7 @@ pub(crate) async fn run(settings: &Settings, say: impl Fn(&str)) -> Report {
         let mut old = false;
         loop {
             let plan = if old { chance.plan_migration() } else { chance.plan(usual_start) };
+            let backup = (chance.below(4) == 0).then(|| Backup::of(&stage));
             let ended = cycle(&stage, &plan, &mut report, &mut usual_start);
             report.cycles += 1;
             if ended.log.iter().any(|line| line.contains("ERROR") || line.contains("panicked")) {
@@ -242,6 +306,10 @@ pub(crate) async fn run(settings: &Settings, say: impl Fn(&str)) -> Report {
             old = old && is_old(&stage.database());
             // From here on no device is connected.
             let quiet = stage.world.gate.write().await;
+            if let Some(backup) = backup {
+                let patience = Duration::from_millis([0, 5_000][chance.below(2) as usize]);
+                block_in_place(|| backup.compare(&stage, patience, &mut report));
+            }
             let over = report.cycles >= settings.cycles || stage.acked() > settings.readings_max;
             if over || report.cycles.is_multiple_of(CHECK_EVERY) || !report.problems.is_empty() {
                 report.checks += 1;

@@ -62,8 +62,7 @@ impl Process {
         mut trap: Option<Trap>,
     ) -> Self {
         let address = address.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)));
-        let program = std::env::var("TORTURE_HUB").unwrap_or(env!("CARGO_BIN_EXE_hub").into());
-        let words = [under, &[program]].concat();
+        let words = [under, &[program()]].concat();
         let mut child = Command::new(&words[0])
             .args(&words[1..])
             .args(["serve", "--heartbeat-seconds", "1", "--listen", &address.to_string()])
@@ -166,6 +165,11 @@ impl Drop for Process {
             drop(self.child.wait());
         }
     }
+}
+
+/// The program under torture.
+pub(crate) fn program() -> String {
+    std::env::var("TORTURE_HUB").unwrap_or(env!("CARGO_BIN_EXE_hub").into())
 }
 
 fn send(id: u32, signal: Signal) {
