@@ -18,6 +18,9 @@ mod command;
 mod credential;
 mod device;
 mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod history;
 mod hot;
 mod latest;

@@ -3,6 +3,7 @@
 mod bench;
 mod ci;
 mod demo;
+mod fuzz;
 mod packages;
 mod process;
 mod screenshot;
@@ -31,6 +32,8 @@ enum Command {
     Screenshot(screenshot::Args),
     /// Measure the hub beside bare SQLite and bare WebSockets in one run
     Bench(bench::Args),
+    /// Feed hostile bytes to everything that reads bytes: blocks, messages, config, database files and logs
+    Fuzz(fuzz::Args),
     /// Kill the hub again and again at full load, and compare what is stored with what was acknowledged
     Torture(torture::Args),
 }
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         Command::Ci => ci::gate(),
         Command::Screenshot(args) => screenshot::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Fuzz(args) => fuzz::run_targets(&args),
         Command::Torture(args) => torture::run(&args),
     };
     match result {

@@ -5,5 +5,6 @@
 
 mod decode;
 mod document;
+mod fuzz;
 mod golden;
 mod stream;

@@ -68,7 +68,7 @@ fn check(codec: u8, count: usize, body: &[u8]) -> [u8; 4] {
     ((state >> 32) as u32).to_le_bytes()
 }
 
-fn seal(codec: u8, count: usize, body: &[u8]) -> Vec<u8> {
+pub(crate) fn seal(codec: u8, count: usize, body: &[u8]) -> Vec<u8> {
     let mut blob = Vec::with_capacity(HEAD + body.len());
     blob.push(codec);
     blob.extend(check(codec, count, body));

@@ -13,6 +13,8 @@ mod credentials;
 mod devices;
 mod files;
 mod full;
+#[cfg(feature = "fuzzing")]
+mod fuzz;
 mod history;
 mod migrate;
 mod model;
