@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use crate::process::cargo;
 use crate::say;
@@ -24,6 +24,10 @@ pub(crate) struct Args {
     /// Readings after which a new database is begun
     #[arg(long, default_value_t = 2_000_000)]
     readings: u64,
+    /// A hub.toml for the hub. With a retention rule for the metric `mode` alone, such as keep = "30d", it is still
+    /// known what must be there
+    #[arg(long)]
+    config: Option<std::path::PathBuf>,
     /// Torture the hub as it is released
     #[arg(long)]
     release: bool,
@@ -39,7 +43,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         words.push("--release");
     }
     words.extend(["--", "--nocapture", "killed_at_any_moment"]);
-    let status = cargo(&words)
+    let mut command = cargo(&words);
+    if let Some(file) = &args.config {
+        command.env("TORTURE_CONFIG", file.canonicalize().with_context(|| format!("{}", file.display()))?);
+    }
+    let status = command
         .env("TORTURE_CYCLES", args.cycles.to_string())
         .env("TORTURE_SEED", seed.to_string())
         .env("TORTURE_CONNECTIONS", args.connections.to_string())

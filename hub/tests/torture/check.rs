@@ -7,6 +7,7 @@ use std::path::Path;
 use protocol::{Timestamp, Value};
 use store::{Reader, StoreError};
 
+use crate::content::may_go;
 use crate::oracle::Account;
 
 /// Problems of one kind that are written out; more are only counted.
@@ -21,6 +22,8 @@ pub(crate) struct Found {
     pub(crate) lost: u64,
     /// Readings that are there more than once.
     pub(crate) doubled: u64,
+    /// Readings that retention may have taken, and that are not there.
+    pub(crate) gone: u64,
     /// Everything that is not as it must be.
     pub(crate) problems: Vec<String>,
 }
@@ -36,10 +39,15 @@ pub(crate) fn check(database: &Path, accounts: &[Account]) -> Result<Found, Stor
     }
     // A query shows each microsecond of a series once; what is stored twice shows in the count of positions.
     let stats = reader.stats()?;
-    let positions = stats.readings + stats.conflicts;
+    let positions = stats.readings + stats.conflicts + stats.removed + stats.damaged;
     if positions != expected {
         found.problems.push(format!("{expected} readings are settled, but {positions} were stored"));
         found.doubled += positions.saturating_sub(expected);
+    }
+    // Retention may go on while this reads: what it says last is the most.
+    if found.gone > stats.removed || stats.damaged > 0 {
+        found.problems.push(format!("{} readings are missing, retention took {stats:?}", found.gone));
+        found.lost += found.gone.saturating_sub(stats.removed);
     }
     if stats.conflicts > 0 {
         let (n, expected) = (stats.conflicts, stats.readings);
@@ -97,12 +105,12 @@ fn device(reader: &Reader, account: &Account, found: &mut Found) -> Result<u64, 
         }
         return Ok(settled);
     };
-    for (metric, mut wanted) in device.info.metrics.iter().zip(wanted) {
+    for (place, (metric, mut wanted)) in device.info.metrics.iter().zip(wanted).enumerate() {
         wanted.sort_unstable_by_key(|(at, _)| *at);
         let stored = reader.raw(metric.series, Timestamp(0), Timestamp::END_READING, usize::MAX)?;
         let what = format!("{id}, {}", metric.declaration.name);
         found.stored += stored.points.len() as u64;
-        compare(&what, &wanted, &stored.points, found);
+        compare(&what, &wanted, &stored.points, may_go(account.device, place), found);
     }
     Ok(settled)
 }
@@ -112,7 +120,13 @@ fn acknowledged(account: &Account) -> bool {
 }
 
 /// Walks along two lists in the order of time.
-fn compare(what: &str, wanted: &[(Timestamp, Value)], stored: &[(Timestamp, Value)], found: &mut Found) {
+fn compare(
+    what: &str,
+    wanted: &[(Timestamp, Value)],
+    stored: &[(Timestamp, Value)],
+    may_go: bool,
+    found: &mut Found,
+) {
     let (mut wanted, mut stored) = (wanted.iter().peekable(), stored.iter().peekable());
     let mut problems = Vec::new();
     loop {
@@ -126,8 +140,12 @@ fn compare(what: &str, wanted: &[(Timestamp, Value)], stored: &[(Timestamp, Valu
                 stored.next();
             }
             (Some(w), s) if s.is_none_or(|s| w.0 < s.0) => {
-                problems.push(format!("{what}: at {} {:?} is missing", w.0.0, w.1));
-                found.lost += 1;
+                if may_go {
+                    found.gone += 1;
+                } else {
+                    problems.push(format!("{what}: at {} {:?} is missing", w.0.0, w.1));
+                    found.lost += 1;
+                }
                 wanted.next();
             }
             (_, Some(s)) => {

@@ -113,6 +113,14 @@ enum Plan {
 
 /// Pieces of work that are rare: the hub is killed in them on purpose.
 const RARE: &[&str] = &["gather", "write blocks", "delete sealed", "merge", "checkpoint"];
+/// The same, when a configuration was given: only then is there any retention.
+const RARE_CONFIGURED: &[&str] =
+    &["gather", "write blocks", "delete sealed", "merge", "checkpoint", "retain", "shrink"];
+
+/// A `hub.toml` for every database.
+fn configuration() -> Option<PathBuf> {
+    std::env::var_os("TORTURE_CONFIG").map(PathBuf::from)
+}
 
 struct Chance {
     seed: u64,
@@ -140,11 +148,14 @@ impl Chance {
             }
             3..=4 => Plan::Running(run),
             5 => Plan::Stopping(run, Duration::from_micros(self.below(60_000))),
-            _ => Plan::Working(Trap {
-                work: RARE[self.below(RARE.len() as u64) as usize],
-                times: 1 + self.below(6) as u32,
-                delay: Duration::from_micros(self.below(most)),
-            }),
+            _ => {
+                let rare = if configuration().is_some() { RARE_CONFIGURED } else { RARE };
+                Plan::Working(Trap {
+                    work: rare[self.below(rare.len() as u64) as usize],
+                    times: 1 + self.below(6) as u32,
+                    delay: Duration::from_micros(self.below(most)),
+                })
+            }
         }
     }
 }
@@ -162,6 +173,9 @@ impl Stage {
     pub(crate) fn open(connections: u64, seed: u64, address: Option<SocketAddr>, steady: bool) -> Self {
         let folder =
             tempfile::Builder::new().prefix("torture-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        if let Some(file) = configuration() {
+            std::fs::copy(file, folder.path().join("hub.toml")).unwrap();
+        }
         let world = Arc::new(World {
             gate: RwLock::new(()),
             address: Mutex::new(address),

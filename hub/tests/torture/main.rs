@@ -2,7 +2,8 @@
 //! is there, exactly once (I-1, I-2).
 //!
 //! `cargo xtask torture` runs the same for longer. Its settings come as environment variables: `TORTURE_CYCLES`,
-//! `TORTURE_SEED`, `TORTURE_CONNECTIONS`, `TORTURE_READINGS`, and `TORTURE_HUB` for another program than the one just built.
+//! `TORTURE_SEED`, `TORTURE_CONNECTIONS`, `TORTURE_READINGS`, `TORTURE_CONFIG` (a `hub.toml`), and `TORTURE_HUB` for
+//! another program than the one just built.
 
 #![expect(
     clippy::unwrap_used,
