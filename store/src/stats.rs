@@ -73,6 +73,8 @@ fn read_stats(connection: &Connection, hot: &Hot, key: i64, id: DeviceId) -> Res
         hot: 0,
         sealed: 0,
         conflicts: 0,
+        removed: 0,
+        damaged: 0,
         blocks: 0,
         block_bytes: 0,
         oldest: None,
@@ -83,13 +85,17 @@ fn read_stats(connection: &Connection, hot: &Hot, key: i64, id: DeviceId) -> Res
                 coalesce(sum(length(times) + length(vals) + coalesce(length(buckets), 0)), 0)
          FROM block LEFT JOIN block_data USING (block_id) WHERE series_id = ?1 AND position <= ?2",
     )?;
-    let mut series =
-        connection.prepare_cached("SELECT series_id, conflicts FROM series WHERE device_key = ?1")?;
+    let mut series = connection
+        .prepare_cached("SELECT series_id, conflicts, removed FROM series WHERE device_key = ?1")?;
+    let mut damaged =
+        connection.prepare_cached("SELECT coalesce(sum(count), 0) FROM damaged WHERE series_id = ?1")?;
     let mut rows = series.query([key])?;
     while let Some(found) = rows.next()? {
         let id: i64 = found.get(0)?;
         stats.series += 1;
         stats.conflicts += row::count(found.get(1)?)?;
+        stats.removed += row::count(found.get(2)?)?;
+        stats.damaged += row::count(damaged.query_row([id], |row| row.get(0))?)?;
         let (count, sealed, first, last, bytes) = blocks.query_row((id, through.0), |row| {
             let times: (Option<i64>, Option<i64>) = (row.get(2)?, row.get(3)?);
             Ok((row.get(0)?, row.get(1)?, times.0, times.1, row.get(4)?))

@@ -298,6 +298,10 @@ pub struct DeviceStats {
     pub sealed: u64,
     /// Readings of these that were left out of blocks because their microsecond was taken.
     pub conflicts: u64,
+    /// Readings of these that retention took away.
+    pub removed: u64,
+    /// Readings of these that were found damaged when they were to be sealed, as far as their series is known.
+    pub damaged: u64,
     /// Its blocks.
     pub blocks: u64,
     /// Their compressed readings and finer statistics, in bytes.
@@ -319,13 +323,14 @@ pub struct DeviceAccount {
 
 impl DeviceAccount {
     /// Whether nothing is missing and nothing is too much: every batch is stored, refused or skipped, and every reading
-    /// of the stored ones is hot, in a block, or counted as a conflict.
+    /// of the stored ones is hot, in a block, or counted as a conflict, removed or damaged.
     pub fn adds_up(&self) -> bool {
         let batches =
             |stream: &StreamLedger| stream.sent() == stream.stored + stream.refused + stream.skipped;
         let of_streams: u64 = self.streams.iter().map(|stream| stream.readings).sum();
-        let DeviceStats { readings, hot, sealed, conflicts, .. } = self.stats;
-        self.streams.iter().all(batches) && of_streams == readings && readings == hot + sealed + conflicts
+        let DeviceStats { readings, hot, sealed, conflicts, removed, damaged, .. } = self.stats;
+        let found = hot + sealed + conflicts + removed + damaged;
+        self.streams.iter().all(batches) && of_streams == readings && readings == found
     }
 }
 

@@ -93,6 +93,9 @@ pub struct Verified {
     pub sealed: u64,
     /// Readings in blocks that could be opened.
     pub opened: u64,
+    /// Readings that were found damaged when they were to be sealed, and put aside. They are no findings: they are
+    /// accounted for.
+    pub damaged: u64,
     /// Position of the last reading.
     pub position: Position,
     /// Findings.
@@ -414,7 +417,20 @@ impl Check<'_> {
         self.verified.hot = u64::try_from(account.hot).unwrap_or_default();
         self.verified.blocks = u64::try_from(account.blocks).unwrap_or_default();
         self.verified.sealed = u64::try_from(account.sealed).unwrap_or_default();
-        let Account { last, through, hot, sealed, conflicts, committed, unfinished, target, .. } = account;
+        self.verified.damaged = u64::try_from(account.damaged).unwrap_or_default();
+        let Account {
+            last,
+            through,
+            hot,
+            sealed,
+            conflicts,
+            removed,
+            damaged,
+            committed,
+            unfinished,
+            target,
+            ..
+        } = account;
         if hot != last - through {
             let what = format!(
                 "{hot} hot readings after position {through}, where {} were committed",
@@ -422,11 +438,11 @@ impl Check<'_> {
             );
             self.find_in(None, what)?;
         }
-        if hot + sealed + conflicts != last {
+        let found = hot + sealed + conflicts + removed + damaged;
+        if found != last {
             let what = format!(
                 "the account does not add up: {last} readings were committed, but hot {hot} + sealed {sealed} + \
-                 conflicts {conflicts} = {}",
-                hot + sealed + conflicts
+                 conflicts {conflicts} + removed {removed} + damaged {damaged} = {found}"
             );
             self.find_in(None, what)?;
         }
@@ -599,7 +615,7 @@ impl Check<'_> {
         let reader = self.reader;
         let kind = self.series.get(&series).and_then(|named| named.kind);
         let mut after = (i64::MIN, i64::MIN);
-        let mut newest: Option<(i64, i64)> = None;
+        let mut newest: Option<i64> = None;
         let mut more = true;
         while more {
             let opened = self.verified.opened;
@@ -624,7 +640,7 @@ impl Check<'_> {
                     }
                     self.verified.blocks += 1;
                     let last_at: i64 = found.get(2).unwrap_or(first_at);
-                    newest = newest.max(Some((last_at, id)));
+                    newest = newest.max(Some(last_at));
                     let checked = block::check::check(connection, found, kind)?;
                     self.verified.opened += checked.readings;
                     for what in checked.problems {
@@ -646,7 +662,7 @@ impl Check<'_> {
             };
             self.progress(Stage::Blocks, self.verified.opened, total)?;
         }
-        self.latest(series, newest.map(|(at, _)| at))
+        self.latest(series, newest)
     }
 
     /// The latest reading that stands with the series is not behind its blocks.
@@ -708,6 +724,10 @@ struct Account {
     hot: i64,
     sealed: i64,
     conflicts: i64,
+    /// Readings that retention took away.
+    removed: i64,
+    /// Readings that were put aside when they could not be sealed.
+    damaged: i64,
     /// Readings in the stored batches of all streams.
     committed: i64,
     blocks: i64,
@@ -734,6 +754,8 @@ fn read_account(connection: &Connection) -> Result<Account, StoreError> {
         hot,
         sealed,
         conflicts: number("SELECT coalesce(sum(conflicts), 0) FROM series")?,
+        removed: number("SELECT coalesce(sum(removed), 0) FROM series")?,
+        damaged: number("SELECT coalesce(sum(count), 0) FROM damaged")?,
         committed: number("SELECT coalesce(sum(readings), 0) FROM stream")?,
         blocks,
         unfinished,

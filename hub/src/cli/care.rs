@@ -172,7 +172,7 @@ fn finding_json(finding: &Finding) -> Json {
 }
 
 fn verified_text(verified: &Verified, depth: Depth) -> String {
-    let Verified { devices, series, hot, blocks, opened, findings, .. } = *verified;
+    let Verified { devices, series, hot, blocks, opened, damaged, findings, .. } = *verified;
     let blocks = match depth {
         Depth::Whole => format!("{blocks} blocks with {opened} readings"),
         Depth::Quick | Depth::Copy => format!("{blocks} blocks, which were not opened"),
@@ -182,13 +182,17 @@ fn verified_text(verified: &Verified, depth: Depth) -> String {
         1 => "DAMAGED, 1 finding".to_owned(),
         n => format!("DAMAGED, {n} findings"),
     };
-    format!("{result}. Checked: {devices} devices, {series} series, {hot} hot readings, {blocks}")
+    let aside = match damaged {
+        0 => String::new(),
+        n => format!("; {n} readings were found damaged earlier and put aside, see the table damaged"),
+    };
+    format!("{result}. Checked: {devices} devices, {series} series, {hot} hot readings, {blocks}{aside}")
 }
 
 fn verified_json(verified: &Verified) -> Json {
     json!({"clean": verified.findings == 0, "findings": verified.findings, "devices": verified.devices,
            "series": verified.series, "hot": verified.hot, "blocks": verified.blocks, "opened": verified.opened,
-           "position": verified.position})
+           "damaged": verified.damaged, "position": verified.position})
 }
 
 /// Shows how a copy comes along.
@@ -270,7 +274,8 @@ pub(super) fn stats(args: &StatsArgs) -> anyhow::Result<ExitCode> {
     if args.json {
         let whole = json!({
             "devices": stats.devices, "series": stats.series, "readings": stats.readings, "hot": stats.hot,
-            "sealed": sealed, "conflicts": stats.conflicts, "blocks": sizes.blocks,
+            "sealed": sealed, "thinned": stats.thinned, "conflicts": stats.conflicts, "removed": stats.removed,
+            "damaged": stats.damaged, "blocks": sizes.blocks,
             "block_bytes": sizes.block_bytes, "block_bytes_per_reading": each(sizes.block_bytes, sealed),
             "file_bytes": sizes.file_bytes, "file_bytes_per_reading": each(sizes.file_bytes, stats.readings),
             "free_bytes": sizes.free_bytes, "log_bytes": sizes.log_bytes, "oldest": stats.oldest,
@@ -295,6 +300,9 @@ pub(super) fn stats(args: &StatsArgs) -> anyhow::Result<ExitCode> {
         ("readings", stats.readings.to_string()),
         ("  hot", stats.hot.to_string()),
         ("  sealed", sealed.to_string()),
+        ("  thinned", format!("{} of the sealed: only their statistics are left", stats.thinned)),
+        ("removed", format!("{} by retention", stats.removed)),
+        ("damaged", format!("{} put aside when they were to be sealed", stats.damaged)),
         ("conflicts", format!("{} left out: their microsecond was taken", stats.conflicts)),
         ("oldest", time(stats.oldest)),
         ("newest", time(stats.newest)),
@@ -312,19 +320,29 @@ pub(super) fn stats(args: &StatsArgs) -> anyhow::Result<ExitCode> {
     }
     if args.devices {
         print::line(&format!(
-            "\n{:<24} {:>6} {:>12} {:>9} {:>12} {:>9} {:>8} {:>10}  {:<24}  NEWEST",
-            "DEVICE", "SERIES", "READINGS", "HOT", "SEALED", "CONFLICTS", "BLOCKS", "BYTES", "OLDEST"
+            "\n{:<24} {:>6} {:>12} {:>9} {:>12} {:>9} {:>9} {:>8} {:>10}  {:<24}  NEWEST",
+            "DEVICE",
+            "SERIES",
+            "READINGS",
+            "HOT",
+            "SEALED",
+            "CONFLICTS",
+            "REMOVED",
+            "BLOCKS",
+            "BYTES",
+            "OLDEST"
         ));
     }
     for d in &devices {
         let row = format!(
-            "{:<24} {:>6} {:>12} {:>9} {:>12} {:>9} {:>8} {:>10}  {:<24}  {}",
+            "{:<24} {:>6} {:>12} {:>9} {:>12} {:>9} {:>9} {:>8} {:>10}  {:<24}  {}",
             d.device.as_str(),
             d.series,
             d.readings,
             d.hot,
             d.sealed,
             d.conflicts,
+            d.removed,
             d.blocks,
             size(d.block_bytes),
             time(d.oldest),
@@ -340,7 +358,8 @@ pub(super) fn stats(args: &StatsArgs) -> anyhow::Result<ExitCode> {
 /// What a device has in the database, as JSON.
 fn device_json(d: &DeviceStats) -> Json {
     json!({"device": d.device, "series": d.series, "readings": d.readings, "hot": d.hot, "sealed": d.sealed,
-           "conflicts": d.conflicts, "blocks": d.blocks, "block_bytes": d.block_bytes, "oldest": d.oldest,
+           "conflicts": d.conflicts, "removed": d.removed,
+           "damaged": d.damaged, "blocks": d.blocks, "block_bytes": d.block_bytes, "oldest": d.oldest,
            "newest": d.newest})
 }
 

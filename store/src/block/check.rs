@@ -49,6 +49,10 @@ pub(crate) fn check(
         checked.problems.push("its readings are not there (no row in block_data)".into());
         return Ok(checked);
     };
+    if meta.step.is_some() {
+        compare_thinned(&meta, data, &mut checked.problems)?;
+        return Ok(checked);
+    }
     let Some((times, values)) = open(&meta, data, kind, &mut checked.problems)? else { return Ok(checked) };
     if let Some(points) = Points::from_columns(times, values) {
         checked.readings = points.len() as u64;
@@ -134,6 +138,42 @@ fn amounts(points: &Points) -> f64 {
         Values::Numbers(numbers) => numbers.iter().map(|n| n.abs()).sum::<f64>().max(1.0),
         Values::Bools(_) | Values::Texts(_) => 1.0,
     }
+}
+
+/// Compares the statistics of a block with its row, where retention has left nothing else.
+fn compare_thinned(
+    meta: &Meta,
+    data: &rusqlite::Row<'_>,
+    problems: &mut Vec<String>,
+) -> Result<(), StoreError> {
+    let empty = |column| data.get_ref(column).is_ok_and(|blob| blob.as_blob().is_ok_and(<[u8]>::is_empty));
+    if !empty(0) || !empty(1) {
+        problems.push("only its statistics are to be left, but it has readings".into());
+    }
+    let (Some(is), Some(blob)) = (meta.summary, data.get_ref(2)?.as_blob_or_null().unwrap_or_default())
+    else {
+        return Ok(());
+    };
+    let said = match codec::read_buckets(blob) {
+        Ok((_, said)) => said,
+        Err(error) => {
+            problems.push(format!("its statistics: {}", words(error)));
+            return Ok(());
+        }
+    };
+    let all = said.into_iter().reduce(|mut all, bucket| {
+        all.merge(&bucket);
+        all
+    });
+    let room = SUM_TOLERANCE * is.count as f64 * is.min.abs().max(is.max.abs()).max(1.0);
+    let same = |all: &Bucket| {
+        (all.count, all.min, all.max, all.first, all.last) == (is.count, is.min, is.max, is.first, is.last)
+            && (all.sum - is.sum).abs() <= room
+    };
+    if !all.as_ref().is_some_and(same) {
+        problems.push(format!("its buckets come to {all:?}, its row says {is:?}"));
+    }
+    Ok(())
 }
 
 fn compare_buckets(blob: &[u8], points: &Points, problems: &mut Vec<String>) {

@@ -195,6 +195,11 @@ fn rows_that_are_missing_or_too_many_are_named() {
         ("UPDATE stream SET last_seq = last_seq + 1 WHERE stream_key = 2", "last_seq is 21"),
         ("UPDATE stream SET readings = readings + 1 WHERE stream_key = 2", "the streams count"),
         ("UPDATE series SET conflicts = 1 WHERE series_id = 2", "does not add up"),
+        ("UPDATE series SET removed = 1 WHERE series_id = 2", "does not add up"),
+        (
+            "INSERT INTO damaged (position, count, problem) VALUES (1, 2, 'made up')",
+            "does not add up: 10800 readings were committed",
+        ),
         ("UPDATE series SET latest_at = 5 WHERE series_id = 2", "latest_at is 5"),
         ("UPDATE series SET kind = 'bool' WHERE series_id = 1", "of kind bool have codec"),
         ("PRAGMA foreign_keys = 0; DELETE FROM device WHERE device_key = 2", "is not there"),
@@ -204,6 +209,25 @@ fn rows_that_are_missing_or_too_many_are_named() {
         ("UPDATE device SET commands = '{' WHERE device_key = 1", "declared commands"),
     ] {
         let findings = after(sql);
+        assert!(findings.iter().any(|finding| finding.what.contains(said)), "{sql}: {findings:?}");
+    }
+}
+
+#[test]
+fn statistics_that_retention_has_left_are_compared_with_their_row() {
+    // As retention leaves a block: buckets, and no readings.
+    let thin = "UPDATE block SET step = 1 WHERE block_id = (SELECT block_id FROM block WHERE series_id = 1 LIMIT 1);
+                UPDATE block_data SET times = x'', vals = x'' WHERE block_id = (SELECT block_id FROM block WHERE step = 1);";
+    assert_eq!(after(thin), []);
+    for (sql, said) in [
+        ("UPDATE block_data SET times = x'00' WHERE times = x''", "but it has readings"),
+        ("UPDATE block SET sum = NULL WHERE step = 1", "impossible statistics"),
+        (
+            "UPDATE block_data SET buckets = x'00' WHERE times = x''",
+            "its statistics: a block whose buckets fail",
+        ),
+    ] {
+        let findings = after(&format!("{thin} {sql}"));
         assert!(findings.iter().any(|finding| finding.what.contains(said)), "{sql}: {findings:?}");
     }
 }
