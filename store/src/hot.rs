@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use protocol::{Kind, Position, SeriesId, Timestamp};
+use protocol::{Kind, Position, SeriesId, Timestamp, Value};
 use rusqlite::Connection;
 
 use crate::error::StoreError;
@@ -111,6 +111,17 @@ impl Hot {
         let times = self.series.get(&series).map_or(&[][..], |series| series.points.times());
         let span = times.iter().min().zip(times.iter().max());
         (times.len() as u64, span.map(|(first, last)| (Timestamp(*first), Timestamp(*last))))
+    }
+
+    /// The latest reading of a series up to a time; of two at the same time the first stored.
+    pub(crate) fn as_of(
+        &self,
+        series: SeriesId,
+        at: Timestamp,
+    ) -> Result<Option<(Timestamp, Value)>, StoreError> {
+        let Some(series) = self.series.get(&series) else { return Ok(None) };
+        series.check()?;
+        Ok(series.points.as_of(at))
     }
 
     /// The latest reading of each series; of two at the same time the first stored.

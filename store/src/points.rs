@@ -187,6 +187,13 @@ impl Points {
         self.get(place)
     }
 
+    /// The reading with the latest time up to `at`, whatever the order; the first of several.
+    pub(crate) fn as_of(&self, at: Timestamp) -> Option<(Timestamp, Value)> {
+        let upto = self.times.iter().enumerate().rev().filter(|(_, time)| **time <= at.0);
+        let (place, _) = upto.max_by_key(|(_, time)| **time)?;
+        self.get(place)
+    }
+
     /// A copy of a stretch.
     pub(crate) fn slice(&self, range: Range<usize>) -> Self {
         Self { times: self.times[range.clone()].to_vec(), values: self.values.slice(range) }

@@ -624,7 +624,7 @@ impl Check<'_> {
                 let mut statement = connection.prepare_cached(&format!(
                     "SELECT {} FROM block WHERE series_id = ?1 AND (first_at, block_id) > (?2, ?3)
                      ORDER BY first_at, block_id",
-                    block::check::COLUMNS
+                    block::COLUMNS
                 ))?;
                 let mut rows = statement.query((series, after.0, after.1))?;
                 while let Some(found) = rows.next()? {

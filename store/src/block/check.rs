@@ -8,10 +8,6 @@ use crate::error::StoreError;
 use crate::points::{Points, Values};
 use crate::row;
 
-/// The columns that [`check`] wants, in this order.
-pub(crate) const COLUMNS: &str =
-    "block_id, first_at, last_at, count, position, piece, min, max, sum, first, last, step";
-
 /// Two sums of the same numbers may differ by this part of the sum of their amounts: the order of adding is not
 /// promised.
 const SUM_TOLERANCE: f64 = 1e-9;
@@ -25,7 +21,7 @@ pub(crate) struct Checked {
     pub(crate) problems: Vec<String>,
 }
 
-/// Checks one block of a series, given its row.
+/// Checks one block of a series, given its row of [`COLUMNS`](super::COLUMNS).
 ///
 /// An error is one of the database; what is wrong with the block is in the answer. Without a kind, that of a series
 /// which is not there, only what does not depend on it is checked.

@@ -27,6 +27,10 @@ const SMALL: usize = cut::CUT_MAX / 6;
 /// Fewer readings get no buckets of their own: decoding them is as quick.
 const BUCKETS_MIN: usize = 512;
 
+/// The columns of a row that [`read_meta`] reads, in this order.
+pub(crate) const COLUMNS: &str =
+    "block_id, first_at, last_at, count, position, piece, min, max, sum, first, last, step";
+
 /// What is known of a block without opening it.
 #[derive(Debug, Clone)]
 pub(crate) struct Meta {
@@ -103,7 +107,8 @@ pub(crate) fn visit(
     Ok(())
 }
 
-fn read_meta(row: &rusqlite::Row<'_>) -> Result<Meta, StoreError> {
+/// Reads a row of [`COLUMNS`].
+pub(crate) fn read_meta(row: &rusqlite::Row<'_>) -> Result<Meta, StoreError> {
     let id: i64 = row.get(0)?;
     let (first_at, last_at) = (Timestamp(row.get(1)?), Timestamp(row.get(2)?));
     let count: i64 = row.get(3)?;

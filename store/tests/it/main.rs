@@ -7,6 +7,7 @@
 )]
 
 mod append;
+mod as_of;
 mod backup;
 mod commands;
 mod credentials;
@@ -16,6 +17,7 @@ mod full;
 #[cfg(feature = "fuzzing")]
 mod fuzz;
 mod history;
+mod ledger;
 mod migrate;
 mod model;
 mod scan;
