@@ -58,6 +58,7 @@ pub fn router(hub: Arc<Hub>) -> Router {
         .route(DEVICE_PATH, get(|hub, request| upgrade(hub, request, Door::Device)))
         .route(VIEWER_PATH, get(|hub, request| upgrade(hub, request, Door::Viewer)))
         .route("/v1/devices/{id}", put(add_device))
+        .route("/v1/devices/{id}/ledger", get(ledger))
         .route("/healthz", get(healthz))
         .fallback(async || {
             refusal(StatusCode::NOT_FOUND, "no such path: the hub has /v1/device, /v1/viewer and /healthz")
@@ -175,6 +176,28 @@ async fn add_device(State(hub): State<Arc<Hub>>, Path(id): Path<String>, headers
         }
         Err(error) => {
             tracing::error!(device = %id, %error, "a device could not be added");
+            refusal(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+        }
+    }
+}
+
+/// What became of the batches of a device. Viewers and operators only.
+async fn ledger(State(hub): State<Arc<Hub>>, Path(id): Path<String>, headers: HeaderMap) -> Response {
+    match authenticate(&hub, &headers).await {
+        Ok(Principal { role: CredentialRole::Viewer | CredentialRole::Operator, .. }) => {}
+        Ok(_) => return refusal(StatusCode::FORBIDDEN, "only a viewer or an operator may look at a ledger"),
+        Err(response) => return *response,
+    }
+    let id = match DeviceId::new(&id) {
+        Ok(id) => id,
+        Err(error) => return refusal(StatusCode::BAD_REQUEST, error.to_string()),
+    };
+    let asked = id.clone();
+    match hub.readers.read(move |reader| reader.account(&asked)).await {
+        Ok(Some(account)) => Json(crate::ledger::to_json(&account)).into_response(),
+        Ok(None) => refusal(StatusCode::NOT_FOUND, format!("no device {id}")),
+        Err(error) => {
+            tracing::error!(device = %id, %error, "a ledger could not be read");
             refusal(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
         }
     }

@@ -13,6 +13,7 @@ pub mod directory;
 pub mod exchange;
 pub mod http;
 pub mod ingest;
+pub mod ledger;
 pub mod live;
 pub mod readers;
 pub mod serve;

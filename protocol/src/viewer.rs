@@ -23,6 +23,8 @@ messages! {
         Unsubscribe(Unsubscribe) = "unsubscribe",
         /// What was measured between two times.
         History(HistoryRequest) = "history",
+        /// The newest reading of these series, now or as of a time.
+        Latest(LatestRequest) = "latest",
         /// Tell a device to do something. Operators only.
         SendCommand(SendCommand) = "send_command",
         /// Take a command back. Operators only.
@@ -45,6 +47,8 @@ messages! {
         Readings(LiveReadings) = "readings",
         /// A part of the answer to `history`.
         History(History) = "history",
+        /// A part of the answer to `latest`.
+        Latest(Latest) = "latest",
         /// A command, each time that its state or progress changed.
         Command(CommandEvent) = "command",
         /// The answer to `commands`.
@@ -279,6 +283,33 @@ pub struct History {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub more: bool,
     /// Every reading up to this position is in the answer; later ones come in subscriptions.
+    pub position: Position,
+}
+
+/// Asks for the newest reading of each of some series, of all or of those up to a time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LatestRequest {
+    /// Chosen by the viewer; repeated in the answer.
+    pub id: u64,
+    /// Of what.
+    #[serde(default)]
+    pub select: Select,
+    /// Only readings up to this time, inclusive; all if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
+}
+
+/// A part of the answer to `latest`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Latest {
+    /// The request.
+    pub id: u64,
+    /// Of each chosen series that has any, the reading with the latest time, by series.
+    pub points: Vec<(SeriesId, Timestamp, Value)>,
+    /// Whether more parts follow.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub more: bool,
+    /// Every reading up to this position was looked at.
     pub position: Position,
 }
 

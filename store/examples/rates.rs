@@ -1,6 +1,6 @@
 //! Measures the store on this machine: how fast it appends against bare SQLite, seals, and answers.
 //!
-//! `cargo run --release -p store --example rates [folder [append | fleet | year]]`
+//! `cargo run --release -p store --example rates [folder [append | fleet | year | asof | latest]]`
 
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a program that measures and prints")]
 
@@ -36,6 +36,12 @@ fn main() {
     }
     if run("year") {
         history(&file("year.db"));
+    }
+    if run("asof") {
+        as_of(&file("asof.db"));
+    }
+    if run("latest") {
+        latest(&file("latest.db"));
     }
 }
 
@@ -153,6 +159,60 @@ fn history(path: &Path) {
     measure("a day raw", || reader.raw(series, from(1), to, 1_000_000).unwrap().points.len());
     measure("an old day raw", || reader.raw(series, from(11), earlier, 1_000_000).unwrap().points.len());
     measure("latest", || reader.latest().unwrap().readings.len());
+}
+
+/// 1 000 series that send at 1 Hz for an hour of each of three days, and what the fleet showed at some time.
+fn as_of(path: &Path) {
+    const START: i64 = 1_767_225_600;
+    let mut writer = Writer::open(path).unwrap();
+    let devices: Vec<Registered> = (0..100).map(|device| register(&mut writer, device)).collect();
+    let mut seq = 0;
+    for day in 0..3 {
+        for minute in 0..60 {
+            seq += 1;
+            let from = START + day * 86_400 + 9 * 3_600 + minute * 60;
+            let batch = |device: &Registered| {
+                let rows = (0..60).flat_map(|second| {
+                    device.series.iter().map(move |series| {
+                        let at = Timestamp((from + second) * 1_000_000 + series.0 * 137);
+                        Row { series: *series, at, value: value((second * 7 + series.0) as usize).into() }
+                    })
+                });
+                let content = BatchContent::Readings(rows.collect());
+                Batch { stream: device.stream, after: Seq(seq - 1), seq: Seq(seq), content }
+            };
+            writer.append(&devices.iter().map(batch).collect::<Vec<_>>(), Timestamp(0)).unwrap();
+            while writer.seal(10_000).unwrap().more || writer.merge(10_000).unwrap().more {}
+        }
+    }
+    writer.checkpoint().unwrap();
+    let reader = Reader::open(path).unwrap();
+    println!("1 000 series, an hour a day at 1 Hz: {:?}", reader.sizes().unwrap());
+    let at = |day: i64, second: i64| Timestamp::from_seconds(START + day * 86_400 + second);
+    for (what, at) in [
+        ("as of half past nine of the second day", at(1, 9 * 3_600 + 1_800)),
+        ("as of noon of the second day", at(1, 12 * 3_600)),
+        ("as of midnight before the third day", at(2, 0)),
+        ("as of now", at(30, 0)),
+    ] {
+        measure(what, || reader.as_of(at, None).unwrap().readings.len());
+    }
+}
+
+/// The latest values of 10 000 series, with as many hot readings as stay.
+fn latest(path: &Path) {
+    let mut writer = Writer::open(path).unwrap();
+    let devices: Vec<Registered> = (0..DEVICES).map(|device| register(&mut writer, device)).collect();
+    let (mut seqs, mut i) = (vec![0_u64; DEVICES], 0);
+    while i < 1_500_000 {
+        let batches = batches(&devices, &mut seqs, &mut i, 10_000);
+        writer.append(&batches, at(i)).unwrap();
+        while writer.seal(10_000).unwrap().more || writer.merge(10_000).unwrap().more {}
+    }
+    let reader = Reader::open(path).unwrap();
+    println!("latest: {:?}", reader.stats().unwrap());
+    measure("latest values of 10 000 series", || reader.latest().unwrap().readings.len());
+    measure("the same as of now", || reader.as_of(at(i * 2), None).unwrap().readings.len());
 }
 
 fn measure(what: &str, ask: impl Fn() -> usize) {

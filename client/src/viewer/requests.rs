@@ -10,6 +10,7 @@ const OPEN_MAX: usize = 256;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     History,
+    Latest,
     SendCommand,
     CancelCommand,
     Commands,
@@ -41,12 +42,16 @@ impl Requests {
         match message {
             HubToViewer::History(history) if history.more => true,
             HubToViewer::History(history) => self.close(history.id, &[Kind::History]),
+            HubToViewer::Latest(latest) if latest.more => true,
+            HubToViewer::Latest(latest) => self.close(latest.id, &[Kind::Latest]),
             HubToViewer::Commands(commands) => self.close(commands.id, &[Kind::Commands]),
             HubToViewer::Command(event) => {
                 event.id.is_some_and(|id| self.close(id, &[Kind::SendCommand, Kind::CancelCommand]))
             }
             HubToViewer::Error(error) => error.id.is_some_and(|id| {
-                self.close(id, &[Kind::SendCommand, Kind::CancelCommand, Kind::History, Kind::Commands])
+                let kinds =
+                    [Kind::SendCommand, Kind::CancelCommand, Kind::History, Kind::Latest, Kind::Commands];
+                self.close(id, &kinds)
             }),
             HubToViewer::Welcome(_)
             | HubToViewer::Devices(_)
@@ -63,7 +68,9 @@ impl Requests {
     /// The connection is gone: the answers to give in the hub's place.
     pub(super) fn on_disconnected(&mut self) -> Vec<ErrorMessage> {
         let lost = |(kind, id)| match kind {
-            Kind::History | Kind::Commands => error(id, "the connection was lost before the answer came"),
+            Kind::History | Kind::Latest | Kind::Commands => {
+                error(id, "the connection was lost before the answer came")
+            }
             Kind::SendCommand | Kind::CancelCommand => error(
                 id,
                 "the connection was lost before the answer came: the hub may or may not have taken it; \
@@ -77,6 +84,7 @@ impl Requests {
 const fn request(message: &ViewerMessage) -> Option<(Kind, u64)> {
     match message {
         ViewerMessage::History(history) => Some((Kind::History, history.id)),
+        ViewerMessage::Latest(latest) => Some((Kind::Latest, latest.id)),
         ViewerMessage::SendCommand(send) => Some((Kind::SendCommand, send.id)),
         ViewerMessage::CancelCommand(cancel) => Some((Kind::CancelCommand, cancel.id)),
         ViewerMessage::Commands(commands) => Some((Kind::Commands, commands.id)),

@@ -238,6 +238,7 @@ impl Task {
             ViewerMessage::Subscribe(subscribe) => self.subscriptions.add(subscribe, self.link.is_up()),
             ViewerMessage::Unsubscribe(unsubscribe) => self.subscriptions.remove(unsubscribe.id),
             ViewerMessage::History(_)
+            | ViewerMessage::Latest(_)
             | ViewerMessage::SendCommand(_)
             | ViewerMessage::CancelCommand(_)
             | ViewerMessage::Commands(_) => {}
@@ -307,6 +308,7 @@ fn too_large(message: &ViewerMessage, length: usize) -> ErrorMessage {
         ViewerMessage::Subscribe(m) => m.id,
         ViewerMessage::Unsubscribe(m) => m.id,
         ViewerMessage::History(m) => m.id,
+        ViewerMessage::Latest(m) => m.id,
         ViewerMessage::SendCommand(m) => m.id,
         ViewerMessage::CancelCommand(m) => m.id,
         ViewerMessage::Commands(m) => m.id,

@@ -268,6 +268,8 @@ impl Model {
             HubToViewer::Subscribed(subscribed) => self.on_subscribed(&subscribed),
             HubToViewer::Readings(readings) => self.on_readings(&readings),
             HubToViewer::History(history) => self.series.on_history(&history),
+            // Not asked for here: the subscription's snapshot has the latest values.
+            HubToViewer::Latest(_) => {}
             HubToViewer::Command(event) => self.on_command(event),
             HubToViewer::Commands(list) => {
                 self.requests.remove(&list.id);
@@ -402,6 +404,7 @@ impl Model {
             ViewerMessage::Subscribe(m) => return self.subscriptions.on_not_sent(m.id),
             ViewerMessage::Unsubscribe(m) => return self.subscriptions.on_not_sent(m.id),
             ViewerMessage::History(m) => m.id,
+            ViewerMessage::Latest(m) => m.id,
             ViewerMessage::SendCommand(m) => m.id,
             ViewerMessage::CancelCommand(m) => m.id,
             ViewerMessage::Commands(m) => m.id,

@@ -1,19 +1,20 @@
-//! `hub device add | list`: through the hub if it runs, else straight on its database.
+//! `hub device add | list | show`: through the hub if it runs, else straight on its database.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use http_body_util::{BodyExt as _, Empty};
+use hyper::Method;
 use hyper_util::rt::TokioIo;
 use protocol::viewer::DeviceInfo;
-use protocol::{DeviceId, local};
+use protocol::{DeviceId, Timestamp, local};
 use serde_json::Value as Json;
 use store::{Reader, Writer};
 
 use super::{Remote, print, remote};
 use crate::config::data_folder;
-use crate::{auth, clock};
+use crate::{auth, clock, ledger};
 
 pub(super) fn add(id: &DeviceId, remote: &Remote) -> anyhow::Result<ExitCode> {
     let token = match remote::block_on(add_through_hub(id, remote))? {
@@ -26,6 +27,18 @@ pub(super) fn add(id: &DeviceId, remote: &Remote) -> anyhow::Result<ExitCode> {
 
 /// `None`: no hub answers there.
 async fn add_through_hub(id: &DeviceId, remote: &Remote) -> anyhow::Result<Option<String>> {
+    let Some(body) = request(Method::PUT, &path_of(id, ""), remote).await? else { return Ok(None) };
+    let token = body.get("token").and_then(Json::as_str).context("the hub's answer has no token")?;
+    Ok(Some(token.to_owned()))
+}
+
+/// The path of a device on the hub.
+fn path_of(id: &DeviceId, rest: &str) -> String {
+    format!("/v1/devices/{}{rest}", id.as_str().replace('/', "%2F"))
+}
+
+/// Asks the hub over HTTP. `None`: no hub answers there; a refusal is an error.
+async fn request(method: Method, path: &str, remote: &Remote) -> anyhow::Result<Option<Json>> {
     let (host, port) = remote::host_and_port(remote)?;
     let Ok(stream) = tokio::net::TcpStream::connect((host.as_str(), port)).await else {
         return Ok(None);
@@ -33,7 +46,9 @@ async fn add_through_hub(id: &DeviceId, remote: &Remote) -> anyhow::Result<Optio
     let token = remote::token(remote)?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let connection = tokio::spawn(connection);
-    let request = hyper::Request::put(format!("/v1/devices/{}", id.as_str().replace('/', "%2F")))
+    let request = hyper::Request::builder()
+        .method(method)
+        .uri(path)
         .header(hyper::header::HOST, format!("{host}:{port}"))
         .header(hyper::header::AUTHORIZATION, format!("Bearer {token}"))
         .body(Empty::<bytes::Bytes>::new())?;
@@ -43,12 +58,10 @@ async fn add_through_hub(id: &DeviceId, remote: &Remote) -> anyhow::Result<Optio
     drop(sender);
     drop(connection.await);
     let body: Json = serde_json::from_slice(&body).context("the hub's answer is not JSON")?;
-    match body.get("token").and_then(Json::as_str) {
-        Some(token) => Ok(Some(token.to_owned())),
-        None => {
-            bail!("the hub refused: {status}: {}", body.get("error").and_then(Json::as_str).unwrap_or(""))
-        }
+    if status.is_success() {
+        return Ok(Some(body));
     }
+    bail!("the hub refused: {status}: {}", body.get("error").and_then(Json::as_str).unwrap_or(""))
 }
 
 fn add_to_database(id: &DeviceId, remote: &Remote) -> anyhow::Result<String> {
@@ -72,12 +85,68 @@ fn database(remote: &Remote) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
+/// Opens the database to read, where no hub answers; says so.
+pub(super) fn open_database(remote: &Remote) -> anyhow::Result<Reader> {
+    let path = database(remote)?;
+    Reader::open(&path).with_context(|| format!("database {}", path.display()))
+}
+
+pub(super) fn show(id: &DeviceId, json: bool, remote: &Remote) -> anyhow::Result<ExitCode> {
+    let ledger = match remote::block_on(request(Method::GET, &path_of(id, "/ledger"), remote))? {
+        Some(ledger) => ledger,
+        None => match open_database(remote)?.account(id)? {
+            Some(account) => ledger::to_json(&account),
+            None => bail!("no device {id}"),
+        },
+    };
+    if json {
+        print::line(&ledger.to_string());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let number = |json: &Json, key: &str| json.get(key).and_then(Json::as_u64).unwrap_or_default();
+    print::line(&format!(
+        "{:<24} {:>12} {:>12} {:>9} {:>9} {:>9} {:>14}  LAST BATCH",
+        "EPOCH", "SENT", "STORED", "REFUSED", "MISSING", "DUPLICATE", "READINGS"
+    ));
+    for stream in ledger.get("streams").and_then(Json::as_array).into_iter().flatten() {
+        let time = |key: &str| {
+            stream.get(key).and_then(Json::as_i64).map_or_else(String::new, |at| remote::time(Timestamp(at)))
+        };
+        print::line(&format!(
+            "{:<24} {:>12} {:>12} {:>9} {:>9} {:>9} {:>14}  {}",
+            stream.get("epoch").and_then(Json::as_str).unwrap_or_default(),
+            number(stream, "sent"),
+            number(stream, "stored"),
+            number(stream, "refused"),
+            number(stream, "skipped"),
+            number(stream, "duplicate"),
+            number(stream, "readings"),
+            time("changed_at"),
+        ));
+    }
+    let of = |key| number(&ledger, key);
+    print::line(&format!(
+        "batches: sent = stored + refused + missing; readings: {} = {} hot + {} sealed + {} conflicts + {} removed + {} damaged",
+        of("readings"),
+        of("hot"),
+        of("sealed"),
+        of("conflicts"),
+        of("removed"),
+        of("damaged")
+    ));
+    if ledger.get("adds_up").and_then(Json::as_bool) == Some(true) {
+        print::line("it adds up");
+        return Ok(ExitCode::SUCCESS);
+    }
+    print::line("IT DOES NOT ADD UP: `hub verify` says more");
+    Ok(ExitCode::FAILURE)
+}
+
 pub(super) fn list(json: bool, remote: &Remote) -> anyhow::Result<ExitCode> {
     let devices = match remote::block_on(remote::devices(remote))? {
         Some(devices) => devices,
         None => {
-            let path = database(remote)?;
-            let reader = Reader::open(&path).with_context(|| format!("database {}", path.display()))?;
+            let reader = open_database(remote)?;
             reader.devices()?.into_iter().map(|record| record.info).collect()
         }
     };

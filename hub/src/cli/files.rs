@@ -13,7 +13,7 @@ use clap::Args;
 use protocol::{Timestamp, local};
 use store::{Reader, StoreError, Writer};
 
-use super::{print, when};
+use super::{BadUsage, print, when};
 use crate::clock;
 use crate::config::data_folder;
 use crate::exchange::{self, Choice, ExchangeError, Format, Progress};
@@ -60,7 +60,9 @@ pub(super) struct ImportArgs {
 pub(super) fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
     let to_stdout = args.file.as_os_str() == "-";
     let format = match (args.format, to_stdout) {
-        (Some(Format::Parquet), true) => bail!("Parquet needs a file: only CSV goes to standard output"),
+        (Some(Format::Parquet), true) => {
+            return Err(BadUsage("Parquet needs a file: only CSV goes to standard output".into()).into());
+        }
         (None, true) => Format::Csv,
         (format, _) => format_of(&args.file, format)?,
     };
@@ -76,7 +78,7 @@ pub(super) fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
         to: time(&args.to, Timestamp::END_READING, "--to")?,
     };
     if choice.from >= choice.to {
-        bail!("--from is not before --to: there is nothing between them");
+        return Err(BadUsage("--from is not before --to: there is nothing between them".into()).into());
     }
     let database = data_folder(args.data.as_deref())?.join(local::DATABASE_FILE);
     let reader = Reader::open(&database).with_context(|| format!("database {}", database.display()))?;

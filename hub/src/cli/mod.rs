@@ -7,6 +7,7 @@
 mod care;
 mod device;
 mod files;
+mod latest;
 mod print;
 mod remote;
 mod serve;
@@ -42,6 +43,8 @@ enum Command {
     Order(OrderCommand),
     /// Print readings as they are stored
     Tail(TailArgs),
+    /// Print the newest reading of each metric, now or as of a time
+    Latest(latest::LatestArgs),
     /// Check a database and say what is wrong, and where: exit code 0 clean, 1 damaged, 4 it could not be checked
     Verify(care::VerifyArgs),
     /// Copy the database to a file, also while the hub runs
@@ -68,6 +71,16 @@ enum DeviceCommand {
     /// List devices
     List {
         /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Show the ledger of a device: what became of everything it sent
+    Show {
+        /// Id of the device
+        id: DeviceId,
+        /// As one JSON object
         #[arg(long)]
         json: bool,
         #[command(flatten)]
@@ -148,10 +161,12 @@ pub fn run(cli: Cli) -> ExitCode {
         Some(Command::Serve(options)) => serve::run(&options),
         Some(Command::Device(DeviceCommand::Add { id, remote })) => device::add(&id, &remote),
         Some(Command::Device(DeviceCommand::List { json, remote })) => device::list(json, &remote),
+        Some(Command::Device(DeviceCommand::Show { id, json, remote })) => device::show(&id, json, &remote),
         Some(Command::Order(OrderCommand::Send { device, name, args, wait, json, expires_in, remote })) => {
             remote::send_command(remote::Order { device, name, args, wait, json, expires_in }, &remote)
         }
         Some(Command::Tail(args)) => remote::tail(args),
+        Some(Command::Latest(args)) => latest::run(args),
         Some(Command::Verify(args)) => Ok(care::verify(&args)),
         Some(Command::Backup(args)) => care::backup(&args),
         Some(Command::Restore(args)) => care::restore(&args),

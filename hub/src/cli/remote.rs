@@ -84,13 +84,14 @@ pub(super) fn time(at: Timestamp) -> String {
         .map_or_else(|_| at.micros().to_string(), |t| t.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string())
 }
 
-struct Viewer {
+/// A connection to a hub as a viewer.
+pub(super) struct Viewer {
     socket: WebSocketStream<TcpStream>,
 }
 
 impl Viewer {
     /// `None`: no hub answers there.
-    async fn connect(remote: &Remote) -> anyhow::Result<Option<Self>> {
+    pub(super) async fn connect(remote: &Remote) -> anyhow::Result<Option<Self>> {
         let (host, port) = host_and_port(remote)?;
         let Ok(stream) = TcpStream::connect((host.as_str(), port)).await else { return Ok(None) };
         stream.set_nodelay(true)?;
@@ -121,11 +122,11 @@ impl Viewer {
         }
     }
 
-    async fn say(&mut self, message: impl Into<ViewerMessage>) -> anyhow::Result<()> {
+    pub(super) async fn say(&mut self, message: impl Into<ViewerMessage>) -> anyhow::Result<()> {
         Ok(self.socket.send(Message::Text(message.into().encode().into())).await?)
     }
 
-    async fn next(&mut self) -> anyhow::Result<HubToViewer> {
+    pub(super) async fn next(&mut self) -> anyhow::Result<HubToViewer> {
         loop {
             match self.socket.next().await {
                 Some(Ok(Message::Text(text))) => return Ok(HubToViewer::decode(&text)?),
@@ -140,7 +141,7 @@ impl Viewer {
     }
 
     /// The snapshot of devices that follows `welcome`.
-    async fn devices(&mut self) -> anyhow::Result<Vec<DeviceInfo>> {
+    pub(super) async fn devices(&mut self) -> anyhow::Result<Vec<DeviceInfo>> {
         let mut devices = Vec::new();
         loop {
             if let HubToViewer::Devices(part) = self.next().await? {
@@ -152,7 +153,7 @@ impl Viewer {
         }
     }
 
-    async fn close(mut self) {
+    pub(super) async fn close(mut self) {
         // We have what we came for; an orderly close is a courtesy.
         drop(self.socket.close(None).await);
     }

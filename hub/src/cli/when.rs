@@ -2,10 +2,11 @@
 
 use protocol::Timestamp;
 
+use super::BadUsage;
 use crate::exchange::parse_time;
 
 /// Reads a time: `now`, a stretch before now (`-90s`, `-15m`, `-6h`, `-7d`, `-2w`), or what a file of readings may hold.
-pub(super) fn parse(text: &str, now: Timestamp) -> anyhow::Result<Timestamp> {
+pub(super) fn parse(text: &str, now: Timestamp) -> Result<Timestamp, BadUsage> {
     let text = text.trim();
     let at = match text.strip_prefix('-') {
         _ if text == "now" => Some(now),
@@ -13,9 +14,9 @@ pub(super) fn parse(text: &str, now: Timestamp) -> anyhow::Result<Timestamp> {
         None => parse_time(text),
     };
     at.ok_or_else(|| {
-        anyhow::anyhow!(
+        BadUsage(format!(
             "{text:?} is not a time: now, -7d (s, m, h, d or w before now), 2026-01-31, or 2026-01-31T12:00:00Z"
-        )
+        ))
     })
 }
 

@@ -13,7 +13,8 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use protocol::limits::{self, ViewerLimits};
 use protocol::viewer::{
     CommandEvent, Commands, CommandsRequest, DeviceInfo, Devices, ErrorMessage, History, HistoryRequest,
-    HubToViewer, Resolution, Role, Subscribe, Subscribed, ViewerMessage, ViewerWelcome,
+    HubToViewer, Latest, LatestRequest, Resolution, Role, Subscribe, Subscribed, ViewerMessage,
+    ViewerWelcome,
 };
 use protocol::{CloseCode, ErrorCode, Position, SeriesId, Timestamp, Value};
 use store::{CredentialRole, Since, StoreError};
@@ -246,6 +247,7 @@ impl Session {
                 Ok(Ok(()))
             }
             ViewerMessage::History(request) => Ok(self.history(request)),
+            ViewerMessage::Latest(request) => Ok(self.latest(request)),
             ViewerMessage::SendCommand(request) => {
                 let id = request.id;
                 if let Err(error) = self.must_be_operator(id) {
@@ -340,9 +342,7 @@ impl Session {
         }
         let named = request.select.devices.len() + request.select.metrics.len() + request.select.series.len();
         if named > limits::SELECT_MAX {
-            let problem =
-                format!("select: {named} patterns and series, at most {} are allowed", limits::SELECT_MAX);
-            return Ok(Err(refuse(id, ErrorCode::LimitReached, problem)));
+            return Ok(Err(refuse(id, ErrorCode::LimitReached, too_much_named(named))));
         }
         if !self.subscriptions.contains_key(&id) && self.subscriptions.len() >= limits::SUBSCRIPTIONS_MAX {
             let problem =
@@ -425,15 +425,37 @@ impl Session {
         if request.from >= request.to {
             return Err(refuse(id, ErrorCode::BadField, "from must be before to"));
         }
+        let (hub, out) = (Arc::clone(&self.hub), self.out.clone());
+        self.answer_aside(id, async move { answer_history(&hub, &out, &request).await })
+    }
+
+    /// The latest readings, as of a time if one is named. Answered as history is.
+    fn latest(&self, request: LatestRequest) -> Answer {
+        let id = request.id;
+        let select = &request.select;
+        let named = select.devices.len() + select.metrics.len() + select.series.len();
+        if named > limits::SELECT_MAX {
+            return Err(refuse(id, ErrorCode::LimitReached, too_much_named(named)));
+        }
+        let (hub, out) = (Arc::clone(&self.hub), self.out.clone());
+        self.answer_aside(id, async move { answer_latest(&hub, &out, request).await })
+    }
+
+    /// Answers in a task of its own, unless too many are under way. `Err(None)` of the work: the viewer is gone.
+    fn answer_aside(
+        &self,
+        id: u64,
+        work: impl Future<Output = Result<(), Option<ErrorMessage>>> + Send + 'static,
+    ) -> Answer {
         if self.histories.load(Ordering::Relaxed) >= limits::HISTORY_PENDING_MAX {
             let problem =
                 format!("{} history requests wait for an answer: wait", limits::HISTORY_PENDING_MAX);
             return Err(refuse(id, ErrorCode::LimitReached, problem));
         }
         self.histories.fetch_add(1, Ordering::Relaxed);
-        let (hub, out, histories) = (Arc::clone(&self.hub), self.out.clone(), Arc::clone(&self.histories));
+        let (out, histories) = (self.out.clone(), Arc::clone(&self.histories));
         self.hub.tasks.spawn(async move {
-            let answered = answer_history(&hub, &out, &request).await;
+            let answered = work.await;
             histories.fetch_sub(1, Ordering::Relaxed);
             if let Err(Some(error)) = answered {
                 // The session is gone: nobody to tell.
@@ -515,6 +537,35 @@ async fn catch_up(hub: &Hub, subscription: &mut Subscription) -> bool {
     }
 }
 
+fn too_much_named(named: usize) -> String {
+    format!("select: {named} patterns and series, at most {} are allowed", limits::SELECT_MAX)
+}
+
+/// Answers one request for the latest readings in parts. `Err(None)`: the viewer is gone.
+async fn answer_latest(
+    hub: &Hub,
+    out: &mpsc::Sender<Message>,
+    request: LatestRequest,
+) -> Result<(), Option<ErrorMessage>> {
+    let LatestRequest { id, select, at } = request;
+    let chosen = hub.directory.select(&select);
+    let at = at.unwrap_or(Timestamp(i64::MAX));
+    let found = hub.readers.read(move |reader| reader.as_of(at, Some(&chosen))).await;
+    let found = found.map_err(|error| Some(store_trouble(id, &error)))?;
+    let points: Vec<_> = found.readings.into_iter().map(|row| (row.series, row.at, row.value)).collect();
+    let parts = cut(&points, |(_, _, value)| value);
+    let last = parts.len().saturating_sub(1);
+    for (place, part) in parts.into_iter().enumerate() {
+        let part = Latest { id, points: part.to_vec(), more: place < last, position: found.position };
+        out.send(Message::Text(HubToViewer::from(part).encode().into())).await.map_err(|_| None)?;
+    }
+    if points.is_empty() {
+        let none = Latest { id, points, more: false, position: found.position };
+        out.send(Message::Text(HubToViewer::from(none).encode().into())).await.map_err(|_| None)?;
+    }
+    Ok(())
+}
+
 /// Answers one history request in parts. `Err(None)`: the viewer is gone.
 async fn answer_history(
     hub: &Hub,
@@ -560,9 +611,10 @@ async fn answer_history(
         }
         let part = |points, buckets, more| History { id, series, step, points, buckets, more, position };
         let mut parts: Vec<History> = match step {
-            Resolution::Raw => {
-                cut(&points).into_iter().map(|chunk| part(chunk.to_vec(), Vec::new(), true)).collect()
-            }
+            Resolution::Raw => cut(&points, |(_, value)| value)
+                .into_iter()
+                .map(|chunk| part(chunk.to_vec(), Vec::new(), true))
+                .collect(),
             Resolution::Buckets(_) => buckets
                 .chunks(limits::HISTORY_POINTS_PER_MESSAGE)
                 .map(|chunk| part(Vec::new(), chunk.to_vec(), true))
@@ -590,10 +642,10 @@ fn json_bytes(value: &impl serde::Serialize) -> usize {
 }
 
 /// Cuts readings into parts of about `HISTORY_POINTS_PER_MESSAGE`, fewer where texts are long.
-fn cut(points: &[(Timestamp, Value)]) -> Vec<&[(Timestamp, Value)]> {
+fn cut<T>(points: &[T], value: impl Fn(&T) -> &Value) -> Vec<&[T]> {
     let (mut parts, mut start, mut used) = (Vec::new(), 0, 0);
-    for (i, (_, value)) in points.iter().enumerate() {
-        let more = weight(value);
+    for (i, point) in points.iter().enumerate() {
+        let more = weight(value(point));
         if i > start && used + more > limits::HISTORY_POINTS_PER_MESSAGE {
             parts.push(&points[start..i]);
             (start, used) = (i, 0);

@@ -9,8 +9,8 @@ use serde_json::{Value as Json, json};
 use store::Reader;
 
 use crate::crash::load;
-use crate::harness::{TestHub, stderr, stdout, until, within};
-use crate::wire::counted;
+use crate::harness::{Role, TestHub, stderr, stdout, until, within};
+use crate::wire::{START, counted};
 
 fn text(path: &Path) -> &str {
     path.to_str().unwrap()
@@ -134,4 +134,102 @@ async fn stats_count_what_is_stored_beside_the_hub_that_stores_it() {
     assert_eq!((&pump["device"], &pump["readings"], &pump["hot"]), (&json!("pump"), &json!(5), &json!(5)));
     let stats = stdout(&hub.run(&["stats", "--devices"]).await);
     assert!(stats.contains("readings   5") && stats.contains("pump"), "{stats}");
+}
+
+/// A plain GET with a token. Returns the status and the body.
+async fn get(hub: &TestHub, path: &str, token: &str) -> (u16, Json) {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut stream = tokio::net::TcpStream::connect(hub.address).await.unwrap();
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: hub\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    within("an answer", stream.read_to_string(&mut answer)).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), serde_json::from_str(body).unwrap())
+}
+
+#[tokio::test]
+async fn the_ledger_of_a_device_adds_up_over_http_on_the_command_line_and_without_a_hub() {
+    let mut hub = TestHub::process(&[]).await;
+    let mut device = hub.welcomed("pump").await;
+    for seq in [1, 2, 3] {
+        device.say(counted(seq, seq as i64, seq as i64)).await;
+    }
+    device.acked(3).await;
+    device.say(json!({"type": "readings", "seq": 4, "points": [{"at": 1, "values": {"unheard": 1}}]})).await;
+    device.next_of("refuse").await;
+    device.say(json!({"type": "skip", "seq": 9})).await;
+    device.acked(9).await;
+    device.say(counted(2, 2, 2)).await;
+    device.say(counted(10, 10, 10)).await;
+    device.acked(10).await;
+    let path = "/v1/devices/pump/ledger";
+    let (status, ledger) = get(&hub, path, &hub.token(Role::Viewer)).await;
+    assert_eq!((status, &ledger["adds_up"], &ledger["readings"]), (200, &json!(true), &json!(4)), "{ledger}");
+    let stream = &ledger["streams"][0];
+    let counts =
+        ["sent", "stored", "refused", "skipped", "readings"].map(|key| stream[key].as_u64().unwrap());
+    assert_eq!(counts, [10, 4, 1, 5, 4], "{stream}");
+    assert_eq!(get(&hub, path, &hub.token(Role::Operator)).await.0, 200);
+    assert_eq!(get(&hub, path, &hub.token(Role::Fleet)).await.0, 403);
+    assert_eq!(get(&hub, path, "unknown").await.0, 401);
+    assert_eq!(get(&hub, "/v1/devices/kettle/ledger", &hub.token(Role::Viewer)).await.0, 404);
+    assert_eq!(get(&hub, "/v1/devices/a%20b/ledger", &hub.token(Role::Viewer)).await.0, 400);
+    for runs in [true, false] {
+        let shown = hub.cli(&["device", "show", "pump"]).await;
+        assert!(shown.status.success() && stdout(&shown).contains("it adds up"), "{}", stderr(&shown));
+        let shown = hub.cli(&["device", "show", "pump", "--json"]).await;
+        assert_eq!(serde_json::from_str::<Json>(&stdout(&shown)).unwrap(), ledger, "a hub runs: {runs}");
+        let nobody = hub.cli(&["device", "show", "kettle"]).await;
+        assert_eq!(nobody.status.code(), Some(1));
+        assert!(stderr(&nobody).contains("no device kettle"), "{}", stderr(&nobody));
+        if runs {
+            hub.stop().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_latest_readings_as_of_a_time_come_over_the_wire_and_from_the_file() {
+    let mut hub = TestHub::process(&[]).await;
+    let mut device = hub.welcomed("pump").await;
+    for seq in 1..=5 {
+        device.say(counted(seq, seq as i64, seq as i64)).await;
+    }
+    device.acked(5).await;
+    let (mut viewer, _) = hub.viewer(Role::Viewer).await;
+    for (id, at, value) in [(1, None, 5.0), (2, Some(3_000), 3.0), (3, Some(3_999), 3.0)] {
+        let mut request = json!({"type": "latest", "id": id, "select": {"metrics": ["count"]}});
+        if let Some(at) = at {
+            request["at"] = json!(START + at);
+        }
+        viewer.say(request).await;
+        let answer = viewer.next_of("latest").await;
+        assert_eq!((&answer["id"], answer["points"][0][2].as_f64()), (&json!(id), Some(value)), "{answer}");
+        assert_eq!(answer["points"].as_array().unwrap().len(), 1);
+    }
+    viewer.say(json!({"type": "latest", "id": 4, "at": 5})).await;
+    assert_eq!(viewer.next_of("latest").await["points"], json!([]));
+    let many: Vec<u64> = (0..2_000).collect();
+    viewer.say(json!({"type": "latest", "id": 5, "select": {"series": many}})).await;
+    assert_eq!(viewer.next_of("error").await["code"], "limit_reached");
+    for runs in [true, false] {
+        let now = hub.cli(&["latest", "--metric", "count", "--json"]).await;
+        let now: Json = serde_json::from_str(&stdout(&now)).unwrap();
+        assert_eq!(
+            (&now["device"], now["value"].as_f64()),
+            (&json!("pump"), Some(5.0)),
+            "a hub runs: {runs}"
+        );
+        let before = hub.cli(&["latest", "--at", "1971-01-01"]).await;
+        assert!(before.status.success() && stdout(&before).is_empty());
+        assert!(stderr(&before).contains("no metric that matches has a reading"), "{}", stderr(&before));
+        let bad = hub.cli(&["latest", "--at", "noon"]).await;
+        assert_eq!(bad.status.code(), Some(2), "{}", stderr(&bad));
+        if runs {
+            hub.stop().await;
+        }
+    }
 }

@@ -18,8 +18,9 @@ use protocol::limits::{DeviceLimits, ViewerLimits};
 use protocol::select::Select;
 use protocol::viewer::{
     CancelCommand, CommandEvent, CommandInfo, Commands, CommandsRequest, Detail, DeviceInfo, Devices,
-    History, HistoryRequest, HubToViewer, LiveReadings, MetricInfo, Omitted, Resolution, Role, SendCommand,
-    SeriesReadings, Subscribe, Subscribed, Transition, Unsubscribe, ViewerMessage, ViewerWelcome,
+    History, HistoryRequest, HubToViewer, Latest, LatestRequest, LiveReadings, MetricInfo, Omitted,
+    Resolution, Role, SendCommand, SeriesReadings, Subscribe, Subscribed, Transition, Unsubscribe,
+    ViewerMessage, ViewerWelcome,
 };
 use protocol::{
     Bucket, CommandId, DeviceId, Epoch, ErrorCode, Kind, MetricName, Position, RefuseCode, Seq, SeriesId,
@@ -422,6 +423,17 @@ fn i_10_golden_messages_of_viewers_decode_for_ever() {
             .into(),
         ),
         (
+            "latest",
+            Canonical,
+            LatestRequest {
+                id: 11,
+                select: Select { devices: vec!["pump-*".into()], metrics: vec![], series: vec![] },
+                at: Some(Timestamp(1_767_225_600_000_000)),
+            }
+            .into(),
+        ),
+        ("latest.minimal", Accepted, LatestRequest { id: 11, select: Select::all(), at: None }.into()),
+        (
             "send_command",
             Canonical,
             SendCommand {
@@ -630,6 +642,26 @@ fn i_10_golden_messages_to_viewers_decode_for_ever() {
                 position: Position(0),
             }
             .into(),
+        ),
+        (
+            "latest",
+            Canonical,
+            Latest {
+                id: 11,
+                points: vec![
+                    (SeriesId(3), start, 41.5.into()),
+                    (SeriesId(4), start, true.into()),
+                    (SeriesId(5), start, "ramping".into()),
+                ],
+                more: true,
+                position: Position(81_240),
+            }
+            .into(),
+        ),
+        (
+            "latest.minimal",
+            Canonical,
+            Latest { id: 11, points: vec![], more: false, position: Position(0) }.into(),
         ),
         (
             "command",

@@ -21,12 +21,11 @@ fn run(seed: u64) {
     let base = Base::new();
     let mut writer = base.writer();
     let names = ["a", "b"];
-    let mut told: Vec<Vec<Told>> = vec![Vec::new(); names.len()];
+    let mut told: Vec<Vec<Told>> = vec![vec![Told::default()]; names.len()];
     let mut now: Vec<store::Registered> = Vec::new();
     for name in names {
         now.push(writer.register(&hello(name, "e0"), NOW).unwrap());
     }
-    told.iter_mut().for_each(|epochs| epochs.push(Told::default()));
     for step in 0..300 {
         let who = chance.below(2) as usize;
         if chance.one_in(60) {
@@ -59,7 +58,8 @@ fn run(seed: u64) {
             (Outcome::Settled, content) => {
                 match content {
                     BatchContent::Readings(_) => {
-                        (told.stored, told.readings) = (told.stored + 1, told.readings + count)
+                        told.stored += 1;
+                        told.readings += count;
                     }
                     BatchContent::Refused => told.refused += 1,
                     BatchContent::Skipped => told.skipped += seq - told.last,
