@@ -170,9 +170,10 @@ pub(super) fn import(args: &ImportArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn format_of(file: &Path, named: Option<Format>) -> anyhow::Result<Format> {
-    named.or_else(|| Format::of(file)).with_context(|| {
-        format!("{}: the name says no format: end it with .csv or .parquet, or give --format", file.display())
+fn format_of(file: &Path, named: Option<Format>) -> Result<Format, BadUsage> {
+    named.or_else(|| Format::of(file)).ok_or_else(|| {
+        let file = file.display();
+        BadUsage(format!("{file}: the name says no format: end it with .csv or .parquet, or give --format"))
     })
 }
 
