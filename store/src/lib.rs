@@ -30,6 +30,7 @@ mod reader;
 mod row;
 mod scan;
 mod schema;
+mod sql;
 mod stats;
 mod types;
 mod verify;
@@ -40,6 +41,7 @@ pub use error::StoreError;
 pub use reader::Reader;
 pub use scan::Scan;
 pub use schema::SCHEMA;
+pub use sql::{Cell, Sql};
 pub use types::{
     Appended, Batch, BatchContent, BucketHistory, CommandChange, Credential, CredentialKey, CredentialRole,
     DeviceAccount, DeviceKey, DeviceRecord, DeviceStats, Latest, Merged, NewCredential, Outcome, RawHistory,

@@ -107,6 +107,22 @@ fn use_write_ahead_log(connection: &Connection) -> Result<(), StoreError> {
     Err(StoreError::Sqlite(rusqlite::Error::SqliteFailure(failure, Some(problem))))
 }
 
+/// Opens an empty connection that can only read, with a database attached as `hub`.
+///
+/// A statement that names no table of the database holds no state of it, which it would if that were the main one.
+pub(crate) fn open_attached(path: &Path) -> Result<Connection, StoreError> {
+    // Sees that it is ours.
+    drop(open_reader(path)?);
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(":memory:", flags)?;
+    guard(&connection)?;
+    let name = path.to_str().ok_or_else(|| StoreError::Invalid("the path is not UTF-8".into()))?;
+    connection.execute("ATTACH ?1 AS hub", [name])?;
+    connection.pragma_update(None, "query_only", "ON")?;
+    connection.pragma_update(Some("hub"), "cache_size", -READER_CACHE_KIB)?;
+    Ok(connection)
+}
+
 /// Settings of every connection: what a hostile or damaged file could do is turned off before it is read.
 fn guard(connection: &Connection) -> Result<(), StoreError> {
     connection.busy_timeout(BUSY_TIMEOUT)?;

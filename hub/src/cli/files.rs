@@ -1,12 +1,12 @@
 //! `hub export` and `hub import`: readings into files and out of them.
 
 use std::fs::File;
-use std::io::{BufWriter, IsTerminal as _, Write as _};
+use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
@@ -17,9 +17,6 @@ use super::{BadUsage, print, when};
 use crate::clock;
 use crate::config::data_folder;
 use crate::exchange::{self, Choice, ExchangeError, Format, Progress};
-
-/// Time between two reports on a terminal.
-const REPORT_INTERVAL: Duration = Duration::from_millis(200);
 
 #[derive(Debug, Args)]
 pub(super) struct ExportArgs {
@@ -68,7 +65,9 @@ pub(super) fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
     };
     let now = clock::now();
     let time = |text: &Option<String>, default, flag: &str| match text {
-        Some(text) => when::parse(text, now).with_context(|| flag.to_owned()),
+        Some(text) => {
+            when::parse(text, now).map_err(|BadUsage(problem)| BadUsage(format!("{flag}: {problem}")))
+        }
         None => Ok(default),
     };
     let choice = Choice {
@@ -95,7 +94,7 @@ pub(super) fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
     } else {
         export_to_file(&reader, &choice, format, &args.file, &mut report)
     };
-    report.clear();
+    report.line.clear();
     let exported = exported.with_context(|| format!("export to {}", args.file.display()))?;
     print::error(&format!(
         "exported {} readings of {} series in {:.1} s",
@@ -151,7 +150,7 @@ pub(super) fn import(args: &ImportArgs) -> anyhow::Result<ExitCode> {
     let mut report = Report::begin()?;
     let result =
         exchange::import(&mut writer, &reader, &args.file, format, clock::now(), &mut |p| report.show(p));
-    report.clear();
+    report.line.clear();
     if matches!(result, Err(ExchangeError::Stopped)) {
         bail!("stopped: run the same again to go on where it was");
     }
@@ -181,38 +180,20 @@ fn format_of(file: &Path, named: Option<Format>) -> Result<Format, BadUsage> {
 struct Report {
     stop: Arc<AtomicBool>,
     begun: Instant,
-    shown: Instant,
-    terminal: bool,
+    line: print::Progress,
 }
 
 impl Report {
     fn begin() -> anyhow::Result<Self> {
-        let now = Instant::now();
-        Ok(Self { stop: stop_flag()?, begun: now, shown: now, terminal: std::io::stderr().is_terminal() })
+        Ok(Self { stop: stop_flag()?, begun: Instant::now(), line: print::Progress::default() })
     }
 
     /// False: stop.
     fn show(&mut self, progress: Progress) -> bool {
-        if self.terminal && self.shown.elapsed() >= REPORT_INTERVAL {
-            self.shown = Instant::now();
-            let Progress { done, readings, part } = progress;
-            let rate = readings as f64 / self.begun.elapsed().as_secs_f64().max(1e-3);
-            // Only for show: where nobody can see it nothing is lost.
-            drop(write!(
-                std::io::stderr(),
-                "\r\x1b[K{:5.1} %  {readings} readings {done}, {:.2} million/s",
-                part * 100.0,
-                rate / 1e6
-            ));
-        }
+        let Progress { done, readings, part } = progress;
+        let rate = readings as f64 / self.begun.elapsed().as_secs_f64().max(1e-3) / 1e6;
+        self.line.show(&format!("{:.1} %: {readings} readings {done}, {rate:.2} million/s", part * 100.0));
         !self.stop.load(Ordering::Relaxed)
-    }
-
-    /// Takes the line away.
-    fn clear(&self) {
-        if self.terminal {
-            drop(write!(std::io::stderr(), "\r\x1b[K"));
-        }
     }
 }
 

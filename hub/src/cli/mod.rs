@@ -11,6 +11,7 @@ mod latest;
 mod print;
 mod remote;
 mod serve;
+mod sql;
 mod when;
 
 use std::process::ExitCode;
@@ -57,6 +58,8 @@ enum Command {
     Export(files::ExportArgs),
     /// Store the readings of such a file
     Import(files::ImportArgs),
+    /// Query the database in SQL, also while the hub runs; see docs/operations.md
+    Sql(sql::SqlArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -173,6 +176,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Some(Command::Stats(args)) => care::stats(&args),
         Some(Command::Export(args)) => files::export(&args),
         Some(Command::Import(args)) => files::import(&args),
+        Some(Command::Sql(args)) => sql::run(&args),
     };
     match result {
         Ok(code) => code,

@@ -94,9 +94,11 @@ impl From<::parquet::errors::ParquetError> for ExchangeError {
                 Ok(error) => Self::Io(*error),
                 Err(error) => Self::Content(error.to_string()),
             },
-            E::NYI(text) => Self::Content(format!(
-                "{text}: write the file uncompressed or with Snappy, in plain or dictionary encoding"
-            )),
+            E::NYI(text) | E::General(text) if text.contains("feature") || text.contains("ncoding") => {
+                Self::Content(format!(
+                    "{text}: write the file uncompressed or with Snappy, in plain or dictionary encoding"
+                ))
+            }
             error => Self::Content(error.to_string()),
         }
     }

@@ -337,3 +337,38 @@ async fn export_reads_beside_a_running_hub_and_import_asks_to_stop_it() {
         assert!(stderr(&output).contains(problem), "{arguments:?}: {}", stderr(&output));
     }
 }
+
+#[tokio::test]
+async fn sql_answers_beside_a_running_hub_in_three_formats_and_writes_nothing() {
+    let mut hub = TestHub::process(&[]).await;
+    let mut device = hub.welcomed("pump").await;
+    for seq in 1..=3 {
+        device.say(crate::wire::counted(seq, seq as i64, seq as i64)).await;
+        device.acked(seq).await;
+    }
+    let query =
+        "SELECT device, metric, observed_at AS at, value, NULL AS empty FROM readings WHERE device = 'pump'";
+    for (format, expected) in [
+        ("csv", "device,metric,at,value,empty\npump,count,1,1.0,\npump,count,2,2.0,\npump,count,3,3.0,\n"),
+        ("json", "{\"device\":\"pump\",\"metric\":\"count\",\"at\":1,\"value\":1.0,\"empty\":null}\n"),
+        (
+            "table",
+            "device  metric  at  value  empty\n------  ------  --  -----  -----\npump    count    1    1.0\n",
+        ),
+    ] {
+        let output = hub.run(&["sql", query, "--format", format]).await;
+        assert!(stdout(&output).starts_with(expected), "{}{}", stdout(&output), stderr(&output));
+        assert!(output.status.success());
+    }
+    for (query, problem) in [
+        ("DELETE FROM reading", "only queries are allowed"),
+        ("SELECT * FROM reeding", "no such table: reeding"),
+        ("SELECT * FROM readings WHERE", "incomplete input"),
+    ] {
+        let output = hub.run(&["sql", query]).await;
+        assert_eq!(output.status.code(), Some(1));
+        assert!(stderr(&output).contains(problem), "{query}: {}", stderr(&output));
+    }
+    hub.stop().await;
+    assert_eq!(hub.reader().position().unwrap().0, 3);
+}

@@ -21,5 +21,6 @@ mod ledger;
 mod migrate;
 mod model;
 mod scan;
+mod sql;
 mod support;
 mod verify;
