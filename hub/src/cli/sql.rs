@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use clap::{Args, ValueEnum};
 use protocol::local;
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 use store::{Cell, Sql};
 
 use super::files::stop_flag;
@@ -63,7 +63,9 @@ pub(super) fn run(args: &SqlArgs) -> anyhow::Result<ExitCode> {
         };
         failed = printed.err();
         failed.is_none() && !stop.load(Ordering::Relaxed)
-    })?;
+    })
+    // What SQLite says of a query says it all; its source would say it again.
+    .map_err(|error| anyhow!("{error}"))?;
     let result = failed.map_or_else(|| printer.end(), Err);
     match result {
         // Whoever read it has had enough.
@@ -125,9 +127,13 @@ impl Printer {
                 write_csv(&mut self.out, texts.iter().map(String::as_str))
             }
             RowFormat::Json => {
-                let row: Map<String, Json> =
-                    names.iter().zip(cells).map(|(name, cell)| (name.clone(), json(cell))).collect();
-                writeln!(self.out, "{}", Json::Object(row))
+                // By hand, because a map would put the columns into another order.
+                let mut line = String::new();
+                for (name, cell) in names.iter().zip(cells) {
+                    let comma = if line.is_empty() { '{' } else { ',' };
+                    line.push_str(&format!("{comma}{}:{}", Json::from(name.as_str()), json(cell)));
+                }
+                writeln!(self.out, "{line}}}")
             }
         }
     }
