@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use protocol::{limits, local};
 use serde::Deserialize;
+use store::RetentionPolicy;
+
+use crate::retention;
 
 /// What can be set on the command line (first) and in the environment (second).
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -48,7 +51,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// The file. Its keys are the names of the flags, with `_` for `-`.
+/// The file. Its keys are the names of the flags, with `_` for `-`; `[retention]` is only here.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -58,6 +61,8 @@ struct File {
     max_connections: Option<usize>,
     heartbeat_seconds: Option<u32>,
     shutdown_seconds: Option<u32>,
+    #[serde(default)]
+    retention: retention::Settings,
 }
 
 /// What the hub does.
@@ -77,6 +82,8 @@ pub struct Config {
     pub heartbeat: Duration,
     /// Time that an orderly stop may take.
     pub shutdown: Duration,
+    /// What goes when.
+    pub retention: RetentionPolicy,
 }
 
 /// Why the configuration does not hold.
@@ -158,6 +165,7 @@ impl Config {
             max_connections: range("max_connections", max_connections as u64, 1, 1_000_000)? as usize,
             heartbeat: Duration::from_secs(range("heartbeat_seconds", u64::from(heartbeat), 1, 3_600)?),
             shutdown: Duration::from_secs(range("shutdown_seconds", u64::from(shutdown), 1, 600)?),
+            retention: file.retention.into(),
         })
     }
 

@@ -4,7 +4,7 @@
 //! for little more than one fsync. After a commit, in this order: viewers are told, then sessions are woken, once each.
 //! Everything else that writes (hello, commands, credentials) goes through the same queue, in order.
 //!
-//! Between commits it seals and merges, a slice of some milliseconds at a time; when it is idle, slice after slice.
+//! Between commits it seals, merges and lets old readings go, a slice of some milliseconds at a time; when it is idle, slice after slice.
 //!
 //! Limits: [`QUEUE`] requests and [`ROWS_QUEUED`] readings wait at most; a session that wants to add more waits itself,
 //! and so its device is not read. A disk that is full refuses for now; a disk that fails stops the hub.
@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::auth::{self, AuthError, Token};
 use crate::clock;
 use crate::live::{Commit, Live};
+use crate::retention::Turns;
 
 /// Requests that wait for the writing thread. From sessions to the thread; when full, sessions wait.
 const QUEUE: usize = 4_096;
@@ -120,7 +121,16 @@ impl Ingest {
     ) -> std::io::Result<(Self, thread::JoinHandle<()>)> {
         let (requests, queue) = mpsc::channel(QUEUE);
         let thread = thread::Builder::new().name("ingest".into()).spawn(move || {
-            Worker { writer, live, failed, pending: None, waiting: Vec::new(), caring: true }.run(queue);
+            Worker {
+                writer,
+                live,
+                failed,
+                pending: None,
+                waiting: Vec::new(),
+                caring: true,
+                retention: Turns::new(),
+            }
+            .run(queue);
         })?;
         let weak = requests.downgrade();
         tokio::spawn(async move {
@@ -201,6 +211,7 @@ struct Worker {
     waiting: Vec<(Ticket, Arc<Completions>)>,
     /// Whether there may be something to seal or to merge.
     caring: bool,
+    retention: Turns,
 }
 
 impl Worker {
@@ -211,7 +222,7 @@ impl Worker {
                 None if self.caring => match queue.try_recv() {
                     Ok(request) => request,
                     Err(TryRecvError::Empty) => {
-                        self.care();
+                        self.care(true);
                         continue;
                     }
                     Err(TryRecvError::Disconnected) => break,
@@ -225,7 +236,7 @@ impl Worker {
                 Request::Batch(first) => {
                     self.commit(first, &mut queue);
                     if self.caring {
-                        self.care();
+                        self.care(false);
                     }
                 }
                 other => self.serve(other),
@@ -299,13 +310,15 @@ impl Worker {
         }
     }
 
-    /// One slice of sealing, and where there is nothing to seal, one of merging.
-    fn care(&mut self) {
+    /// One slice of sealing, and where there is nothing to seal, one of merging; and when it is its turn, one of retention.
+    /// `idle`: no request waits.
+    fn care(&mut self, idle: bool) {
         let more = match self.writer.seal(ROWS_PER_SLICE) {
             Ok(sealed) if sealed.more => Ok(true),
             Ok(_) => self.writer.merge(ROWS_PER_SLICE).map(|merged| merged.more),
             Err(error) => Err(error),
         };
+        let more = more.and_then(|busy| Ok(self.retention.slice(&mut self.writer, busy, idle)? || busy));
         self.caring = more.unwrap_or_else(|error| {
             tracing::error!(%error, "sealing stops for now: the readings stay where they are");
             self.note_failure(&error);

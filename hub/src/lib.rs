@@ -16,6 +16,7 @@ pub mod ingest;
 pub mod ledger;
 pub mod live;
 pub mod readers;
+pub mod retention;
 pub mod serve;
 pub mod session;
 

@@ -119,6 +119,7 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
         StoreError::Busy(_) => ServeError::InUse(config.data.clone()),
         problem => database(problem),
     })?;
+    writer.set_retention(config.retention.clone());
     let reader = Reader::open(&path).map_err(database)?;
     auth::ensure_local_tokens(&mut writer, &reader, &config.data, clock::now())?;
     let live = Arc::new(Live::new(reader.latest().map_err(database)?));

@@ -16,6 +16,9 @@ pub const TEXT_VALUE_MAX_BYTES: usize = 256;
 pub const LABEL_MAX_BYTES: usize = 256;
 /// Most metrics that one device declares.
 pub const METRICS_MAX: usize = 256;
+/// Most metrics that one device may ever have declared, those that it declares no more among them. Chosen: all of them fit
+/// into one message that tells of the device.
+pub const METRICS_EVER_MAX: usize = 2_048;
 /// Most commands that one device declares.
 pub const COMMANDS_MAX: usize = 128;
 /// Most parameters of one command.

@@ -279,6 +279,10 @@ pub struct History {
     /// The buckets, with any other `step`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub buckets: Vec<Bucket>,
+    /// Retention has left only buckets of this width of some readings that lie here: they are not in the answer, and
+    /// buckets beside them may lack some. Ask again with this `step`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coarser: Option<Step>,
     /// Whether more parts follow.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub more: bool,

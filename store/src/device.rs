@@ -6,6 +6,7 @@ use std::collections::HashMap;
 
 use protocol::declare::{CommandDeclaration, MetricDeclaration};
 use protocol::device::Hello;
+use protocol::limits::METRICS_EVER_MAX;
 use protocol::viewer::{DeviceInfo, MetricInfo};
 use protocol::{DeviceId, Epoch, Kind, Seq, SeriesId, Timestamp};
 use rusqlite::{Connection, OptionalExtension};
@@ -250,6 +251,18 @@ fn store_hello(connection: &Connection, hello: &Hello, now: Timestamp) -> Result
     Ok(Registered { device, stream, settled, series })
 }
 
+/// Refuses what would make more metrics than a device may ever have.
+fn check_room<T>(stored: &HashMap<String, T>, metrics: &[MetricDeclaration]) -> Result<(), StoreError> {
+    let new = metrics.iter().filter(|metric| !stored.contains_key(metric.name.as_str())).count();
+    let all = stored.len() + new;
+    if new > 0 && all > METRICS_EVER_MAX {
+        return Err(StoreError::Invalid(format!(
+            "{all} metrics, with those of the past: a device may have {METRICS_EVER_MAX} in all its life, so use names again"
+        )));
+    }
+    Ok(())
+}
+
 fn store_metrics(
     connection: &Connection,
     device: DeviceKey,
@@ -260,6 +273,7 @@ fn store_metrics(
         .into_iter()
         .map(|series| (series.declaration.name.as_str().to_owned(), (series.id, series.declaration.kind)))
         .collect();
+    check_room(&stored, metrics)?;
     connection.prepare_cached("UPDATE series SET place = NULL WHERE device_key = ?1")?.execute([device.0])?;
     let mut update = connection.prepare_cached(
         "UPDATE series SET place = ?2, unit = ?3, label = ?4, min = ?5, max = ?6 WHERE series_id = ?1",
@@ -305,6 +319,7 @@ fn add_metrics(
         .into_iter()
         .map(|series| (series.declaration.name.as_str().to_owned(), series))
         .collect();
+    check_room(&stored, metrics)?;
     let mut insert = connection.prepare_cached(
         "INSERT INTO series (device_key, metric, kind, unit, created_at) VALUES (?1, ?2, ?3, ?4, ?5)",
     )?;

@@ -4,6 +4,12 @@
 //! among them. A block that overlaps nothing is answered as cheaply as the question allows: by its statistics, by its
 //! finer buckets, or by decoding it. Where several hold the same time they are decoded and put together, first stored
 //! first, so that of two readings at the same microsecond the first counts.
+//!
+//! Where retention has left only statistics of a block, they are added to what else is known of their buckets. Count,
+//! least, greatest and sum are right; a late reading at a microsecond that was had before counts once more, since that
+//! microsecond is not known any more. First and last are right unless late readings lie in the same bucket: then the time
+//! of the first of the old ones is taken to be the start of the bucket, or of the block if that is later, and that of the
+//! last its end. Finer buckets than are left are not made up: the answer says which width is there.
 
 use protocol::{Bucket, Kind, Position, SeriesId, Step, Timestamp, Value};
 use rusqlite::{Connection, OptionalExtension};
@@ -30,14 +36,16 @@ impl Reader {
         self.snapshot_with_hot(|connection, hot| {
             let walk = Walk::begin(connection, hot, series, from, to)?;
             let mut points: Vec<(Timestamp, Value)> = Vec::new();
+            let mut coarser = None;
             walk.parts(|part| {
+                coarser = coarser.max(part.blocks().iter().filter_map(|meta| meta.step).max());
                 let part = part.open(connection, walk.kind)?;
                 points.extend(part.iter(part.range(from, to)));
                 Ok(points.len() <= limit)
             })?;
             let complete = points.len() <= limit;
             points.truncate(limit);
-            Ok(RawHistory { points, complete, position: walk.position })
+            Ok(RawHistory { points, complete, coarser, position: walk.position })
         })
     }
 
@@ -65,7 +73,14 @@ impl Reader {
                 return Err(StoreError::Invalid("a series of texts has no buckets: read it raw".into()));
             }
             let mut buckets: Vec<Bucket> = Vec::new();
+            let mut coarser = None;
             walk.parts(|part| {
+                if part.blocks().iter().any(|meta| meta.step.is_some()) {
+                    let missing =
+                        sum_up_thinned(connection, &part, walk.kind, step, (from, to), &mut buckets)?;
+                    coarser = coarser.max(missing);
+                    return Ok(buckets.len() <= limit);
+                }
                 if let Part::Block(meta) = &part
                     && sum_up_closed(connection, meta, step, from, to, &mut buckets)?
                 {
@@ -77,7 +92,7 @@ impl Reader {
             })?;
             let complete = buckets.len() <= limit;
             buckets.truncate(limit);
-            Ok(BucketHistory { buckets, complete, position: walk.position })
+            Ok(BucketHistory { buckets, complete, coarser, position: walk.position })
         })
     }
 }
@@ -110,6 +125,78 @@ fn sum_up_closed(
 }
 
 /// The kind of a series, which must exist.
+/// Statistics of one bucket, with the times of its first and last reading as well as they are known.
+struct Stretch {
+    bucket: Bucket,
+    first_at: Timestamp,
+    last_at: Timestamp,
+}
+
+impl Stretch {
+    fn merge(&mut self, other: &Self) {
+        let (one, two) = (&mut self.bucket, &other.bucket);
+        one.count += two.count;
+        one.min = one.min.min(two.min);
+        one.max = one.max.max(two.max);
+        one.sum += two.sum;
+        if other.first_at < self.first_at {
+            (one.first, self.first_at) = (two.first, other.first_at);
+        }
+        if other.last_at > self.last_at {
+            (one.last, self.last_at) = (two.last, other.last_at);
+        }
+    }
+}
+
+/// Adds a part to buckets in which retention has left only statistics of some blocks. Returns the width that would have to
+/// be asked for if these are too coarse, and then leaves them out.
+fn sum_up_thinned(
+    connection: &Connection,
+    part: &Part<'_>,
+    kind: Kind,
+    step: Step,
+    (from, to): (Timestamp, Timestamp),
+    buckets: &mut Vec<Bucket>,
+) -> Result<Option<Step>, StoreError> {
+    let mut coarser = None;
+    let mut stretches: Vec<Stretch> = Vec::new();
+    for meta in part.blocks().iter().filter(|meta| meta.step.is_some()) {
+        let mut found = Vec::new();
+        if !sum_up_closed(connection, meta, step, from, to, &mut found)? {
+            coarser = coarser.max(meta.step);
+        }
+        stretches.extend(found.into_iter().map(|bucket| {
+            let end = bucket.at.plus_micros(step.micros() - 1);
+            Stretch { first_at: bucket.at.max(meta.first_at), last_at: end.min(meta.last_at), bucket }
+        }));
+    }
+    let points = part.open(connection, kind)?;
+    let mut found = Vec::new();
+    points.sum_up(points.range(from, to), step, &mut found);
+    stretches.extend(found.into_iter().map(|bucket| {
+        let range = points.range(bucket.at, bucket.at.plus_micros(step.micros()));
+        let time = |place: usize| points.times().get(place).map_or(bucket.at, |at| Timestamp(*at));
+        Stretch { first_at: time(range.start), last_at: time(range.end.saturating_sub(1)), bucket }
+    }));
+    // Stable: of equal times what was stored first stays first.
+    stretches.sort_by_key(|stretch| stretch.bucket.at);
+    let mut open: Option<Stretch> = None;
+    for stretch in stretches {
+        match &mut open {
+            Some(open) if open.bucket.at == stretch.bucket.at => open.merge(&stretch),
+            _ => {
+                if let Some(done) = open.replace(stretch) {
+                    points::add(buckets, &done.bucket);
+                }
+            }
+        }
+    }
+    if let Some(done) = open {
+        points::add(buckets, &done.bucket);
+    }
+    Ok(coarser)
+}
+
 pub(crate) fn kind_of(connection: &Connection, series: SeriesId) -> Result<Kind, StoreError> {
     let kind: String = connection
         .prepare_cached("SELECT kind FROM series WHERE series_id = ?1")?
@@ -136,11 +223,20 @@ enum Part<'a> {
 }
 
 impl Part<'_> {
+    fn blocks(&self) -> &[Meta] {
+        match self {
+            Self::Block(meta) => std::slice::from_ref(meta),
+            Self::Mixed(blocks, _) => blocks,
+        }
+    }
+
+    /// The readings that are there, in the order of their times, each time once.
     fn open(&self, connection: &Connection, kind: Kind) -> Result<Points, StoreError> {
         match self {
+            Self::Block(meta) if meta.step.is_some() => Ok(Points::new(kind)),
             Self::Block(meta) => block::read(connection, meta, kind),
             Self::Mixed(blocks, hot) => {
-                let mut ordered: Vec<&Meta> = blocks.iter().collect();
+                let mut ordered: Vec<&Meta> = blocks.iter().filter(|meta| meta.step.is_none()).collect();
                 ordered.sort_by_key(|meta| meta.position);
                 let mut points = Points::new(kind);
                 for meta in ordered {
@@ -201,7 +297,7 @@ impl Walk {
 }
 
 /// The first blocks, by their first time, that overlap each other, and the last time in them.
-fn overlapping(blocks: &[Meta]) -> (&[Meta], Timestamp) {
+pub(crate) fn overlapping(blocks: &[Meta]) -> (&[Meta], Timestamp) {
     let mut last_at = Timestamp(i64::MIN);
     for (place, meta) in blocks.iter().enumerate() {
         if place > 0 && meta.first_at > last_at {

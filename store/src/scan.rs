@@ -3,7 +3,8 @@
 //! For whoever goes through more than fits in memory: export, SQL. Each part is read from a state of the file of its
 //! own, so that a scan of a year holds up neither checkpoints nor sealing, and to stop is to ask no more. What was
 //! acknowledged before the scan began is in it, each reading once, in the order of time: sealing and merging move
-//! readings, but never to another time. Readings of which retention has left only statistics are not in it. What comes in while it runs is in it only if it lies in a later part.
+//! readings, but never to another time. What comes in while it runs is in it only if it lies in a later part; readings
+//! of which retention has left only statistics are not in it.
 
 use protocol::{SeriesId, Timestamp, Value};
 

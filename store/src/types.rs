@@ -4,7 +4,7 @@ use std::fmt;
 
 use protocol::command::CommandState;
 use protocol::viewer::DeviceInfo;
-use protocol::{Bucket, CommandId, DeviceId, Epoch, Position, Seq, SeriesId, Timestamp, Value};
+use protocol::{Bucket, CommandId, DeviceId, Epoch, Position, Seq, SeriesId, Step, Timestamp, Value};
 use serde_json::Value as Json;
 
 /// The number of a device in this database.
@@ -188,6 +188,8 @@ pub struct RawHistory {
     pub points: Vec<(Timestamp, Value)>,
     /// Whether these are all; otherwise the first ones.
     pub complete: bool,
+    /// Among them were readings of which retention has left only buckets of this width: ask for those. `None`: none were.
+    pub coarser: Option<Step>,
     /// Everything up to this position was looked at.
     pub position: Position,
 }
@@ -199,6 +201,9 @@ pub struct BucketHistory {
     pub buckets: Vec<Bucket>,
     /// Whether these are all; otherwise the first ones.
     pub complete: bool,
+    /// Among them were readings of which retention has left only buckets of this width, wider than those asked for: they
+    /// are not in the answer, and buckets beside them may lack some. Ask for that width. `None`: none were.
+    pub coarser: Option<Step>,
     /// Everything up to this position was looked at.
     pub position: Position,
 }

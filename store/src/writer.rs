@@ -16,6 +16,7 @@ use rusqlite::Connection;
 
 use crate::block::{self, Merging, Sealing};
 use crate::error::StoreError;
+use crate::retention::Retention;
 use crate::types::{DeviceKey, SealPolicy, StreamKey};
 use crate::{leavings, row, schema};
 
@@ -37,6 +38,7 @@ pub struct Writer {
     pub(crate) seal_policy: SealPolicy,
     pub(crate) sealing: Sealing,
     pub(crate) merging: Merging,
+    pub(crate) retention: Retention,
     _lock: File,
 }
 
@@ -53,6 +55,7 @@ impl Writer {
         let mut link = Link { connection, poison: None, log_pages: 0 };
         link.transact(Commit::Synced, block::recover)?;
         schema::copy_log_on_close(&link.connection, true)?;
+        let retention = Retention::open(&link.connection)?;
         Ok(Self {
             link,
             next,
@@ -60,6 +63,7 @@ impl Writer {
             seal_policy: SealPolicy::default(),
             sealing: Sealing::default(),
             merging: Merging::default(),
+            retention,
             _lock: lock,
         })
     }

@@ -46,7 +46,16 @@ impl Hub {
             let later = (points.split_off(half.0), buckets.split_off(half.1));
             for (points, buckets, more) in [(points, buckets, true), (later.0, later.1, false)] {
                 let (id, series, step) = (request.id, request.series, request.step);
-                store.on_history(&History { id, series, step, points, buckets, more, position: Position(1) });
+                store.on_history(&History {
+                    id,
+                    series,
+                    step,
+                    points,
+                    buckets,
+                    coarser: None,
+                    more,
+                    position: Position(1),
+                });
             }
             self.asked.push(request);
         }

@@ -579,16 +579,16 @@ async fn answer_history(
     let mut total = 0;
     let mut first_position = None;
     loop {
-        let (points, buckets, complete, position) = match step {
+        let (points, buckets, complete, coarser, position) = match step {
             Resolution::Raw => {
                 let page = hub.readers.read(move |reader| reader.raw(series, from, to, PAGE)).await;
                 let page = page.map_err(|e| Some(store_trouble(id, &e)))?;
-                (page.points, Vec::new(), page.complete, page.position)
+                (page.points, Vec::new(), page.complete, page.coarser, page.position)
             }
             Resolution::Buckets(step) => {
                 let page = hub.readers.read(move |reader| reader.buckets(series, step, from, to, PAGE)).await;
                 let page = page.map_err(|e| Some(store_trouble(id, &e)))?;
-                (Vec::new(), page.buckets, page.complete, page.position)
+                (Vec::new(), page.buckets, page.complete, page.coarser, page.position)
             }
         };
         let position = *first_position.get_or_insert(position);
@@ -609,7 +609,8 @@ async fn answer_history(
         if let (Some(bucket), Resolution::Buckets(step)) = (buckets.last(), step) {
             from = bucket.at.plus_micros(step.micros());
         }
-        let part = |points, buckets, more| History { id, series, step, points, buckets, more, position };
+        let part =
+            |points, buckets, more| History { id, series, step, points, buckets, coarser, more, position };
         let mut parts: Vec<History> = match step {
             Resolution::Raw => cut(&points, |(_, value)| value)
                 .into_iter()

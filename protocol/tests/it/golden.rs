@@ -610,6 +610,7 @@ fn i_10_golden_messages_to_viewers_decode_for_ever() {
                     first: 41.5,
                     last: 42.5,
                 }],
+                coarser: None,
                 more: true,
                 position: Position(81_240),
             }
@@ -624,6 +625,22 @@ fn i_10_golden_messages_to_viewers_decode_for_ever() {
                 step: Resolution::Raw,
                 points: vec![(start, "ramping".into())],
                 buckets: vec![],
+                coarser: None,
+                more: false,
+                position: Position(81_240),
+            }
+            .into(),
+        ),
+        (
+            "history.coarser",
+            Canonical,
+            History {
+                id: 8,
+                series: SeriesId(3),
+                step: Resolution::Raw,
+                points: vec![],
+                buckets: vec![],
+                coarser: Some(Step::H1),
                 more: false,
                 position: Position(81_240),
             }
@@ -638,6 +655,7 @@ fn i_10_golden_messages_to_viewers_decode_for_ever() {
                 step: Resolution::Buckets(Step::D1),
                 points: vec![],
                 buckets: vec![],
+                coarser: None,
                 more: false,
                 position: Position(0),
             }

@@ -12,14 +12,13 @@ use rusqlite::Connection;
 
 use super::{Meta, SMALL, cut};
 use crate::error::StoreError;
-use crate::points::Points;
 use crate::types::Merged;
 use crate::writer::{Commit, Writer};
 
 /// Most readings of a run of several blocks.
 const RUN_MAX: usize = 2 * cut::CUT_MAX;
 /// Most readings of blocks that overlap; more are left as they are, and queries put them together each time.
-const OVERLAP_MAX: usize = 6 * cut::CUT_MAX;
+pub(crate) const OVERLAP_MAX: usize = 6 * cut::CUT_MAX;
 /// Entries of the index of pieces that one look takes in.
 const LOOK: i64 = 20_000;
 
@@ -205,15 +204,8 @@ fn merge_run(
     grows: bool,
     merged: &mut Merged,
 ) -> Result<(), StoreError> {
-    // In the order of storing, so that of equal times the first stored is kept.
-    let mut ordered: Vec<&Meta> = run.iter().collect();
-    ordered.sort_by_key(|block| block.position);
-    let mut points = Points::new(kind);
-    for block in &ordered {
-        points.append(super::read(connection, block, kind)?)?;
-    }
-    let position = ordered.last().map_or(0, |block| block.position);
-    let lost = points.tidy();
+    let (points, lost) = super::read_together(connection, kind, run)?;
+    let position = run.iter().map(|block| block.position).max().unwrap_or_default();
     for block in run {
         super::remove(connection, series, block)?;
     }

@@ -18,7 +18,7 @@ use crate::error::StoreError;
 use crate::points::{Points, Values};
 use crate::row;
 
-pub(crate) use merge::Merging;
+pub(crate) use merge::{Merging, OVERLAP_MAX};
 pub(crate) use seal::Sealing;
 
 /// Smaller blocks are pieces: merging takes them up. A sixth of the largest, which is the least that cutting at borders
@@ -159,6 +159,23 @@ pub(crate) fn read(connection: &Connection, block: &Meta, kind: Kind) -> Result<
     }
 }
 
+/// Opens blocks and puts their readings together in the order of time. Of readings at the same microsecond the first stored
+/// is kept; how many were not comes with them.
+pub(crate) fn read_together(
+    connection: &Connection,
+    kind: Kind,
+    blocks: &[Meta],
+) -> Result<(Points, usize), StoreError> {
+    let mut ordered: Vec<&Meta> = blocks.iter().collect();
+    ordered.sort_by_key(|block| block.position);
+    let mut points = Points::new(kind);
+    for block in ordered {
+        points.append(read(connection, block, kind)?)?;
+    }
+    let lost = points.tidy();
+    Ok((points, lost))
+}
+
 /// The finer statistics of a block, if it has any.
 pub(crate) fn read_buckets(
     connection: &Connection,
@@ -183,23 +200,51 @@ fn insert(
     position: i64,
     piece: bool,
 ) -> Result<(), StoreError> {
-    let count = points.len();
-    let (Some((first_at, first)), Some((last_at, last))) = (points.get(0), points.get(count.wrapping_sub(1)))
+    let (Some((first_at, _)), Some((last_at, _))) = (points.get(0), points.get(points.len().wrapping_sub(1)))
     else {
         return Ok(());
     };
     let (times, values) = codec::write(points);
     let buckets = finer_buckets(points, first_at, last_at);
+    insert_row(connection, series, points, (buckets, times, values), position, piece, None)
+}
+
+/// Writes what is left of a block of ordered readings: its statistics, and buckets of a step.
+pub(crate) fn insert_thinned(
+    connection: &Connection,
+    series: SeriesId,
+    points: &Points,
+    buckets: Option<Vec<u8>>,
+    position: i64,
+    step: Step,
+) -> Result<(), StoreError> {
+    insert_row(connection, series, points, (buckets, Vec::new(), Vec::new()), position, false, Some(step))
+}
+
+fn insert_row(
+    connection: &Connection,
+    series: SeriesId,
+    points: &Points,
+    blobs: (Option<Vec<u8>>, Vec<u8>, Vec<u8>),
+    position: i64,
+    piece: bool,
+    step: Option<Step>,
+) -> Result<(), StoreError> {
+    let count = points.len();
+    let (Some((first_at, first)), Some((last_at, last))) = (points.get(0), points.get(count.wrapping_sub(1)))
+    else {
+        return Ok(());
+    };
     connection
         .prepare_cached("INSERT INTO block_data (buckets, times, vals) VALUES (?1, ?2, ?3)")?
-        .execute((buckets, times, values))?;
+        .execute(blobs)?;
     let id = connection.last_insert_rowid();
     let summary = summary(points);
     connection
         .prepare_cached(
             "INSERT INTO block
-                 (series_id, first_at, block_id, last_at, count, min, max, sum, first, last, position, piece)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+                 (series_id, first_at, block_id, last_at, count, min, max, sum, first, last, position, piece, step)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
         )?
         .execute((
             series.0,
@@ -214,8 +259,19 @@ fn insert(
             row::bind(&last),
             position,
             piece,
+            step.map(Step::seconds),
         ))?;
     Ok(())
+}
+
+/// Whether readings have statistics: texts have none, nor do numbers whose sum is beyond numbers.
+pub(crate) fn can_be_summed_up(points: &Points) -> bool {
+    summary(points).is_some()
+}
+
+/// Cuts readings that were put together into blocks.
+pub(crate) fn cut_merged(points: &Points) -> Vec<std::ops::Range<usize>> {
+    cut::merged(points.times())
 }
 
 /// Least, greatest and sum; `None` for texts and for a sum beyond numbers.
@@ -244,7 +300,7 @@ fn finer_buckets(points: &Points, first_at: Timestamp, last_at: Timestamp) -> Op
 }
 
 /// Removes a block.
-fn remove(connection: &Connection, series: SeriesId, block: &Meta) -> Result<(), StoreError> {
+pub(crate) fn remove(connection: &Connection, series: SeriesId, block: &Meta) -> Result<(), StoreError> {
     let key: [Sql; 3] = [series.0.into(), block.first_at.0.into(), block.id.into()];
     connection
         .prepare_cached("DELETE FROM block WHERE series_id = ?1 AND first_at = ?2 AND block_id = ?3")?
@@ -254,7 +310,11 @@ fn remove(connection: &Connection, series: SeriesId, block: &Meta) -> Result<(),
 }
 
 /// Counts readings that were left out because their microsecond was taken.
-fn count_conflicts(connection: &Connection, series: SeriesId, conflicts: usize) -> Result<(), StoreError> {
+pub(crate) fn count_conflicts(
+    connection: &Connection,
+    series: SeriesId,
+    conflicts: usize,
+) -> Result<(), StoreError> {
     if conflicts > 0 {
         connection
             .prepare_cached("UPDATE series SET conflicts = conflicts + ?2 WHERE series_id = ?1")?

@@ -12,7 +12,7 @@
 
 use std::collections::BTreeMap;
 
-use protocol::{Position, SeriesId};
+use protocol::{Position, SeriesId, Timestamp};
 use rusqlite::Connection;
 
 use super::{SMALL, cut};
@@ -135,11 +135,15 @@ impl Writer {
         max_rows: usize,
     ) -> Result<u64, StoreError> {
         let mut written = 0;
+        let retention = &mut self.retention;
         let finished = self.link.transact(Commit::Lazy, |connection| {
             connection.prepare_cached("UPDATE sealed SET target = ?1")?.execute([target])?;
             while written < max_rows as u64 {
                 let Some((series, points)) = gathered.pop_first() else { break };
                 written += points.len() as u64;
+                if let Some(first) = points.times().iter().min() {
+                    retention.note_block(series, Timestamp(*first));
+                }
                 let lost = store(connection, series, points, target)?;
                 if lost > 0 {
                     conflicts.push((series, lost));

@@ -1,7 +1,10 @@
 //! What devices declare, and what is remembered of it.
 
+use protocol::declare::MetricDeclaration;
 use protocol::device::Hello;
+use protocol::limits::METRICS_EVER_MAX;
 use protocol::{Kind, Timestamp};
+use store::Writer;
 
 use crate::support::{Base, NOW, hello, register, row, store, times};
 
@@ -126,4 +129,28 @@ fn a_device_without_metrics_is_a_device() {
     let first = writer.register(&bare, NOW).unwrap();
     assert_eq!(writer.register(&bare, NOW).unwrap(), first);
     assert!(first.series.is_empty());
+}
+
+#[test]
+fn i_6_a_device_that_declares_ever_new_metrics_is_refused_by_name() {
+    let base = Base::new();
+    let mut writer = base.writer();
+    let declare = |writer: &mut Writer, from: usize| {
+        let mut hello = hello("pump", "e1");
+        let template = hello.metrics[0].clone();
+        hello.metrics = (from..from + 256)
+            .map(|i| MetricDeclaration { name: format!("m{i}").parse().unwrap(), ..template.clone() })
+            .collect();
+        writer.register(&hello, NOW)
+    };
+    for i in 0..METRICS_EVER_MAX / 256 {
+        declare(&mut writer, i * 256).unwrap();
+    }
+    let error = declare(&mut writer, METRICS_EVER_MAX - 255).unwrap_err();
+    assert!(error.is_request(), "{error}");
+    let text = error.to_string();
+    assert!(text.contains("2049 metrics") && text.contains("2048"), "{text}");
+    declare(&mut writer, METRICS_EVER_MAX - 256).unwrap();
+    let device = base.reader().device(&"pump".parse().unwrap()).unwrap().unwrap();
+    assert_eq!(device.info.metrics.len(), METRICS_EVER_MAX);
 }

@@ -20,6 +20,7 @@ mod history;
 mod ledger;
 mod migrate;
 mod model;
+mod retention;
 mod scan;
 mod sql;
 mod support;

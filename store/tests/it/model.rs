@@ -1,12 +1,18 @@
 //! The store against a model of it: a list of everything appended, asked the same questions.
 //!
-//! Numbers are small multiples of 1/8, so that sums are exact in whatever order they are made.
+//! Numbers are multiples of 1/8, so that sums are exact in whatever order they are made, and no two are the same, so that
+//! of two readings at one microsecond it can be seen which one is there.
+//!
+//! What retention takes the model learns from the store, and holds it to the rules: nothing goes before its time, all that
+//! goes is in the account, and what is left answers every query. `STORE_SEEDS=5000` runs more cases than the usual ones.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
 
 use protocol::{Bucket, Position, Seq, SeriesId, Step, Timestamp, Value};
 use store::{
-    Batch, BatchContent, Outcome, Reader, Registered, Row, Scan, SealPolicy, Since, StoreError, Writer,
+    Batch, BatchContent, KeptBuckets, Outcome, Reader, Registered, RetentionPolicy, RetentionRule, Row, Scan,
+    SealPolicy, Since, StoreError, Writer,
 };
 
 use crate::support::{Base, Chance, NOW, hello, suffixed};
@@ -29,15 +35,48 @@ pub(crate) fn try_seal(writer: &mut Writer) -> Result<(), StoreError> {
 
 const DAY: i64 = 86_400_000_000;
 
+const HOUR: i64 = 3_600_000_000;
+
+/// Where a reading is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    There,
+    /// Retention has left only statistics of it.
+    Thinned,
+    Gone,
+}
+
+/// A block of which retention has left only statistics, as the table says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Thinned {
+    series: SeriesId,
+    first_at: i64,
+    last_at: i64,
+    step: Step,
+    count: usize,
+    /// The readings that it sums up, as places in the model.
+    rows: Vec<usize>,
+}
+
 #[derive(Default)]
 struct Model {
     /// Everything in the order of its commit.
     rows: Vec<Row>,
+    fates: Vec<Fate>,
+    /// How long the hub had run when each was received.
+    received: Vec<i64>,
+    /// The places of the readings of each series at each time, first stored first.
+    places: HashMap<SeriesId, BTreeMap<i64, Vec<usize>>>,
+    /// By block.
+    thinned: BTreeMap<i64, Thinned>,
     settled: HashMap<i64, u64>,
 }
 
+/// A bucket, and whether the times of its first and last reading are known exactly.
+type Expected = (Bucket, bool);
+
 impl Model {
-    fn append(&mut self, batch: &Batch) -> Outcome {
+    fn append(&mut self, batch: &Batch, ran: i64) -> Outcome {
         let last = self.settled.entry(batch.stream.0).or_default();
         if batch.seq.0 <= *last {
             return Outcome::Duplicate;
@@ -48,40 +87,101 @@ impl Model {
         }
         *last = batch.seq.0;
         if let BatchContent::Readings(rows) = &batch.content {
-            self.rows.extend(rows.iter().cloned());
+            for row in rows {
+                let at_time = self.places.entry(row.series).or_default().entry(row.at.0).or_default();
+                at_time.push(self.rows.len());
+                self.rows.push(row.clone());
+                self.fates.push(Fate::There);
+                self.received.push(ran);
+            }
         }
         Outcome::Settled
     }
 
-    fn series(&self, series: SeriesId) -> BTreeMap<i64, Value> {
-        let mut points = BTreeMap::new();
-        for row in self.rows.iter().filter(|row| row.series == series) {
-            points.entry(row.at.0).or_insert_with(|| row.value.clone());
-        }
-        points
+    /// The readings of a series that are there; of those at one time the first stored.
+    fn points(&self, series: SeriesId) -> BTreeMap<i64, usize> {
+        let first =
+            |places: &Vec<usize>| places.iter().copied().find(|place| self.fates[*place] == Fate::There);
+        let all = self.places.get(&series).into_iter().flatten();
+        all.filter_map(|(at, places)| Some((*at, first(places)?))).collect()
     }
 
-    fn buckets(points: &BTreeMap<i64, Value>, step: Step, from: i64, to: i64) -> Vec<Bucket> {
-        let mut buckets: BTreeMap<i64, Bucket> = BTreeMap::new();
+    /// The widest step of the statistics that are left of a series between two times, if they are too coarse.
+    fn coarser(&self, series: SeriesId, asked: Option<Step>, from: i64, to: i64) -> Option<Step> {
+        let of_series = self.thinned.values().filter(|block| block.series == series);
+        of_series
+            .filter(|block| block.first_at < to && block.last_at >= from && !block.answers(asked))
+            .map(|block| block.step)
+            .max()
+    }
+
+    fn buckets(
+        &self,
+        series: SeriesId,
+        points: &BTreeMap<i64, usize>,
+        step: Step,
+        (from, to): (i64, i64),
+    ) -> (Vec<Expected>, Option<Step>) {
         if from >= to {
-            return Vec::new();
+            return (Vec::new(), None);
         }
-        let (first, last) = (step.floor(Timestamp(from)), step.floor(Timestamp(to - 1)));
-        for (at, value) in points {
-            let start = step.floor(Timestamp(*at));
-            if start < first || start > last {
-                continue;
+        let first = step.floor(Timestamp(from)).0;
+        let end = step.floor(Timestamp(to - 1)).0 + step.micros();
+        let mut found: BTreeMap<(i64, usize), i64> =
+            points.range(first..end).map(|(at, place)| ((*at, *place), -1)).collect();
+        for (id, block) in &self.thinned {
+            if block.series == series && block.answers(Some(step)) {
+                let rows = block.rows.iter().map(|place| (self.rows[*place].at.0, *place));
+                found.extend(rows.filter(|(at, _)| (first..end).contains(at)).map(|key| (key, *id)));
             }
-            let n = value.to_number().unwrap();
-            let bucket =
-                buckets.entry(start.0).or_insert(Bucket { count: 0, sum: 0.0, ..Bucket::of(start, n) });
+        }
+        let mut buckets: BTreeMap<i64, (Bucket, BTreeSet<i64>)> = BTreeMap::new();
+        for ((at, place), source) in found {
+            let start = step.floor(Timestamp(at));
+            let n = self.rows[place].value.to_number().unwrap();
+            let (bucket, sources) = buckets
+                .entry(start.0)
+                .or_insert((Bucket { count: 0, sum: 0.0, ..Bucket::of(start, n) }, BTreeSet::new()));
             bucket.count += 1;
             bucket.sum += n;
             bucket.min = bucket.min.min(n);
             bucket.max = bucket.max.max(n);
             bucket.last = n;
+            sources.insert(source);
         }
-        buckets.into_values().collect()
+        let buckets = buckets.into_values().map(|(bucket, sources)| (bucket, sources.len() == 1)).collect();
+        (buckets, self.coarser(series, Some(step), first, end))
+    }
+}
+
+impl Thinned {
+    /// Whether its statistics are fine enough; `None` asks for the readings.
+    fn answers(&self, asked: Option<Step>) -> bool {
+        asked.is_some_and(|asked| {
+            asked >= self.step
+                || asked.floor(Timestamp(self.first_at)) == asked.floor(Timestamp(self.last_at))
+        })
+    }
+}
+
+fn hours(hours: i64) -> Duration {
+    Duration::from_micros((hours * HOUR) as u64)
+}
+
+/// The rules of a run: some runs have none.
+fn rules(seed: u64) -> Vec<RetentionRule> {
+    let rule = |device: &str, metric: &str, keep, buckets| RetentionRule {
+        device: device.into(),
+        metric: metric.into(),
+        keep: Some(hours(keep)),
+        buckets,
+    };
+    let kept = |step, keep: Option<i64>| Some(KeptBuckets { step, keep: keep.map(hours) });
+    match seed % 4 {
+        0 => Vec::new(),
+        1 => vec![rule("*", "temp*", 1, None), rule("a", "mode", 3, None)],
+        2 => vec![rule("a", "*", 1, kept(Step::H1, None)), rule("*", "temp*", 2, kept(Step::M5, None))],
+        _ => vec![rule("*", "temp*", 1, kept(Step::M15, Some(30))), rule("*", "mode", 5, None)],
     }
 }
 
@@ -93,16 +193,51 @@ struct Run {
     devices: Vec<(String, String, Registered)>,
     chance: Chance,
     clock: i64,
+    rules: Vec<RetentionRule>,
+    /// Whether the hub's clock jumps.
+    jumps: bool,
+    /// Whether the size of the file is limited.
+    limited: bool,
+    /// How long the hub has run.
+    ran: i64,
+    /// The latest time that the hub's clock has shown.
+    latest_now: i64,
+    /// What retention took cannot be told apart any more, and the run ends.
+    ambiguous: bool,
+    /// Values drawn so far.
+    values: u64,
+    /// The times of truth values.
+    bools: BTreeSet<(SeriesId, i64)>,
+    /// The times of all, so that texts of one time differ.
+    times: BTreeSet<(SeriesId, i64)>,
 }
 
 impl Run {
     fn new(seed: u64) -> Self {
-        let base = Base::new();
+        let base = Base::in_memory();
         let writer = base.writer();
         let reader = base.reader();
         let clock = NOW.0 + seed as i64 * 7_919_000_003;
         let (model, chance) = (Model::default(), Chance(seed));
-        let mut run = Self { base, writer: Some(writer), reader, model, devices: Vec::new(), chance, clock };
+        let mut run = Self {
+            base,
+            writer: Some(writer),
+            reader,
+            model,
+            devices: Vec::new(),
+            chance,
+            clock,
+            rules: rules(seed),
+            jumps: seed.is_multiple_of(3),
+            limited: seed % 5 == 4,
+            ran: 0,
+            latest_now: 0,
+            ambiguous: false,
+            values: 0,
+            bools: BTreeSet::new(),
+            times: BTreeSet::new(),
+        };
+        run.set_retention(None);
         for name in ["a", "b"] {
             run.register(name.into(), "e1".into());
         }
@@ -118,6 +253,11 @@ impl Run {
         let settled = self.model.settled.get(&registered.stream.0).copied().unwrap_or_default();
         assert_eq!(registered.settled, Seq(settled));
         self.devices.push((device, epoch, registered));
+    }
+
+    fn set_retention(&mut self, max_bytes: Option<u64>) {
+        let rules = self.rules.clone();
+        self.writer().set_retention(RetentionPolicy { max_bytes, rules });
     }
 
     /// A time: mostly now, sometimes late, sometimes far off, sometimes one that was had before.
@@ -154,16 +294,34 @@ impl Run {
             1 => BatchContent::Skipped,
             _ => {
                 let count = [0, 1, 3, 20, 150][self.chance.below(5) as usize];
-                let rows = (0..count).map(|_| {
+                let mut rows: Vec<Row> = Vec::new();
+                for _ in 0..count {
                     let metric = if self.chance.one_in(3) { 1 + self.chance.below(2) as usize } else { 0 };
+                    self.values += 1;
+                    let (series, mut at) = (series[metric], self.time());
+                    // There are only two truth values, so no two at one time.
+                    while metric == 1
+                        && (rows.iter().any(|row| row.series == series && row.at.0 == at)
+                            || self.bools.contains(&(series, at)))
+                    {
+                        at = (at + 1) % Timestamp::END_READING.0;
+                    }
+                    if metric == 1 {
+                        self.bools.insert((series, at));
+                    }
+                    let is_new = self.times.insert((series, at));
                     let value = match metric {
-                        0 => Value::Number(self.chance.below(4_000) as f64 / 8.0 - 200.0),
+                        // All different: 7 and 2^20 have no common factor.
+                        0 => Value::Number((self.values * 7 % (1 << 20)) as f64 / 8.0 - 200.0),
                         1 => Value::Bool(self.chance.one_in(2)),
-                        _ => Value::from(["open", "shut", "", "half open"][self.chance.below(4) as usize]),
+                        _ if is_new => {
+                            Value::from(["open", "shut", "", "half open"][self.chance.below(4) as usize])
+                        }
+                        _ => Value::from(format!("again {}", self.values).as_str()),
                     };
-                    Row { series: series[metric], at: Timestamp(self.time()), value }
-                });
-                BatchContent::Readings(rows.collect())
+                    rows.push(Row { series, at: Timestamp(at), value });
+                }
+                BatchContent::Readings(rows)
             }
         };
         Batch { stream, after: Seq(after), seq: Seq(seq), content }
@@ -175,7 +333,7 @@ impl Run {
         let before = self.model.rows.len() as i64;
         for _ in 0..=self.chance.below(4) {
             let batch = self.batch();
-            expected.push(self.model.append(&batch));
+            expected.push(self.model.append(&batch, self.ran));
             batches.push(batch);
         }
         let appended = self.writer().append(&batches, NOW).unwrap();
@@ -212,7 +370,7 @@ impl Run {
     /// Closes and opens again: in order, or as after a kill.
     fn reopen(&mut self) {
         if self.chance.one_in(2) {
-            let copy = self.base.crash_copy();
+            let copy = self.base.crash_copy_in_memory();
             self.writer = None;
             self.base = copy;
         } else {
@@ -224,6 +382,7 @@ impl Run {
         }
         self.writer = Some(self.base.writer());
         self.reader = self.base.reader();
+        self.set_retention(None);
         let rows = self.model.rows.len() as i64;
         assert_eq!(self.writer().position(), Position(rows));
         if self.chance.one_in(2) {
@@ -237,22 +396,182 @@ impl Run {
         }
     }
 
+    /// Lets time pass and retention work, not always to the end of a pass.
+    fn retain(&mut self) {
+        if self.ambiguous {
+            return;
+        }
+        if self.limited && self.chance.one_in(2) {
+            let bytes = used_bytes(&self.base) - 8_192 * self.chance.below(4);
+            self.set_retention(Some(bytes));
+        }
+        let jump = if self.jumps { [0, 10, -10][self.chance.below(3) as usize] * 365 * DAY } else { 0 };
+        let now = Timestamp(self.clock + jump);
+        let mut elapsed = [0, HOUR / 6, HOUR * 2 / 3, 5 * HOUR][self.chance.below(4) as usize];
+        let rows = [1, 200, 10_000][self.chance.below(3) as usize];
+        for _ in 0..[1, 5, 2_000][self.chance.below(3) as usize] {
+            let more = self.retain_slice(now, elapsed, rows);
+            elapsed = 0;
+            if !more || self.ambiguous {
+                break;
+            }
+        }
+        if self.chance.one_in(3) {
+            self.writer().shrink(20).unwrap();
+        }
+    }
+
+    fn retain_slice(&mut self, now: Timestamp, elapsed: i64, rows: usize) -> bool {
+        self.ran += elapsed;
+        self.latest_now = self.latest_now.max(now.0);
+        let through = self.writer().sealed_through().unwrap().0 as usize;
+        let retained = self.writer().retain(now, Duration::from_micros(elapsed as u64), rows).unwrap();
+        if retained.blocks > 0 {
+            self.learn(through);
+        }
+        retained.more
+    }
+
+    /// The rule that decides about a series.
+    fn rule(&self, series: SeriesId) -> Option<&RetentionRule> {
+        let place = |(name, _, registered): &(String, String, Registered)| {
+            let metric = registered.series.iter().position(|id| *id == series)?;
+            Some((name.clone(), ["temperature", "door", "mode"][metric]))
+        };
+        let (device, metric) = self.devices.iter().find_map(place)?;
+        let fits = |pattern: &str, name: &str| {
+            pattern == name || pattern == "*" || (pattern == "temp*" && name == "temperature")
+        };
+        self.rules.iter().find(|rule| fits(&rule.device, &device) && fits(&rule.metric, metric))
+    }
+
+    /// Whether a reading is old enough to go after a time.
+    fn is_due(&self, place: usize, keep: Option<Duration>) -> bool {
+        let Some(keep) = keep.map(|keep| keep.as_micros() as i64) else { return false };
+        self.model.rows[place].at.0 < self.latest_now - keep && self.ran - self.model.received[place] > keep
+    }
+
+    /// Sees what retention took, and that it might.
+    fn learn(&mut self, through: usize) {
+        let table = thinned_blocks(&self.base);
+        let limited = self.limited;
+        let went: Vec<i64> =
+            self.model.thinned.keys().filter(|id| !table.contains_key(id)).copied().collect();
+        for id in went {
+            let block = self.model.thinned.remove(&id).unwrap();
+            let keep = self.rule(block.series).and_then(|rule| rule.buckets?.keep);
+            for place in block.rows {
+                assert!(limited || self.is_due(place, keep), "the buckets of reading {place} went too early");
+                self.model.fates[place] = Fate::Gone;
+            }
+        }
+        let series: Vec<SeriesId> = self.model.places.keys().copied().collect();
+        let mut new: BTreeMap<i64, Vec<usize>> = BTreeMap::new();
+        for series in series {
+            let all = self.reader.raw(series, Timestamp(0), Timestamp::END_READING, usize::MAX).unwrap();
+            let found: HashMap<i64, Value> =
+                all.points.iter().map(|(at, value)| (at.0, value.clone())).collect();
+            let expected = self.model.points(series);
+            assert!(found.keys().all(|at| expected.contains_key(at)), "nothing comes back");
+            for (at, first) in expected {
+                let value = found.get(&at);
+                if value == Some(&self.model.rows[first].value) {
+                    continue;
+                }
+                let keep = self.rule(series).and_then(|rule| rule.keep);
+                let gone: Vec<usize> = self.model.places[&series][&at]
+                    .iter()
+                    .copied()
+                    .filter(|place| self.model.fates[*place] == Fate::There)
+                    .take_while(|place| value != Some(&self.model.rows[*place].value))
+                    .collect();
+                let covers = |(id, block): (&i64, &Thinned)| {
+                    let new = block.series == series && !self.model.thinned.contains_key(id);
+                    (new && (block.first_at..=block.last_at).contains(&at)).then_some(*id)
+                };
+                let block = table.iter().find_map(covers);
+                for (i, place) in gone.into_iter().enumerate() {
+                    assert!(place < through, "reading {place} was hot and went");
+                    assert!(limited || self.is_due(place, keep), "reading {place} went too early");
+                    // Of those at one microsecond the first is in the sum.
+                    self.model.fates[place] = match block {
+                        Some(id) if i == 0 => {
+                            new.entry(id).or_default().push(place);
+                            Fate::Thinned
+                        }
+                        _ => Fate::Gone,
+                    };
+                }
+            }
+        }
+        for (id, block) in table {
+            if self.model.thinned.contains_key(&id) {
+                continue;
+            }
+            let rows = new.remove(&id).unwrap_or_default();
+            if rows.len() != block.count {
+                // One block went and another was thinned at the same time, and both held these times.
+                let both = limited
+                    || self.rules.iter().any(|rule| rule.buckets.is_some_and(|kept| kept.keep.is_some()));
+                assert!(both, "block {id} sums up {} readings, not {}", block.count, rows.len());
+                self.ambiguous = true;
+                return;
+            }
+            self.model.thinned.insert(id, Thinned { rows, ..block });
+        }
+    }
+
+    /// All that is old enough goes once there is time.
+    fn everything_due_goes(&mut self) {
+        if self.ambiguous {
+            return;
+        }
+        let now = Timestamp(self.clock.max(self.latest_now) + 3 * DAY);
+        seal_some(self.writer());
+        let through = self.writer().sealed_through().unwrap().0 as usize;
+        for _ in 0..3 {
+            let mut elapsed = 3 * DAY;
+            while self.retain_slice(now, elapsed, 10_000) && !self.ambiguous {
+                elapsed = 0;
+            }
+        }
+        if self.ambiguous {
+            return;
+        }
+        for place in 0..through {
+            let row = &self.model.rows[place];
+            let keep = self.rule(row.series).and_then(|rule| rule.keep).map(|keep| keep.as_micros() as i64);
+            // A block reaches over a day at most.
+            let due = keep.is_some_and(|keep| row.at.0 < now.0 - keep - DAY);
+            let is_first = self.model.points(row.series).get(&row.at.0) == Some(&place);
+            assert!(
+                !due || !is_first || self.model.fates[place] != Fate::There,
+                "reading {place} stays: {row:?}"
+            );
+        }
+    }
+
     fn compare(&mut self) {
+        if self.ambiguous {
+            return;
+        }
         let position = Position(self.model.rows.len() as i64);
         let [a, b] = [0, 1].map(|device: usize| self.devices[device].2.series.clone());
         let mut latest = Vec::new();
         for (place, series) in a.iter().chain(&b).enumerate() {
             let is_text = place % 3 == 2;
-            let points = self.model.series(*series);
-            if let Some((at, value)) = points.last_key_value() {
-                latest.push(Row { series: *series, at: Timestamp(*at), value: value.clone() });
+            let ever = self.model.places.get(series).and_then(|places| places.last_key_value());
+            if let Some((_, places)) = ever {
+                latest.push(self.model.rows[places[0]].clone());
             }
-            for _ in 0..4 {
+            let points = self.model.points(*series);
+            for _ in 0..2 {
                 let (from, to) = self.range();
                 let limit = [usize::MAX, 1, 10, 500][self.chance.below(4) as usize];
                 let inside = if from < to { from..to } else { 0..0 };
+                let value = |place: &usize| self.model.rows[*place].value.clone();
                 let expected: Vec<_> =
-                    points.range(inside).map(|(at, value)| (Timestamp(*at), value.clone())).collect();
+                    points.range(inside).map(|(at, place)| (Timestamp(*at), value(place))).collect();
                 let raw = self.reader.raw(*series, Timestamp(from), Timestamp(to), limit).unwrap();
                 assert_eq!(raw.position, position);
                 assert_eq!(raw.complete, expected.len() <= limit);
@@ -268,17 +587,34 @@ impl Run {
                     scanned.extend(points);
                 }
                 assert_eq!(scanned, expected, "{series:?} from {from} to {to} in parts of {part}");
+                if raw.complete && from < to {
+                    assert_eq!(raw.coarser, self.model.coarser(*series, None, from, to), "{from} to {to}");
+                }
                 if is_text {
                     continue;
                 }
-                for step in Step::ALL {
-                    let expected = Model::buckets(&points, step, from, to);
+                let steps: Vec<Step> =
+                    (0..3).map(|_| Step::ALL[self.chance.below(Step::ALL.len() as u64) as usize]).collect();
+                for step in steps {
+                    let (expected, coarser) = self.model.buckets(*series, &points, step, (from, to));
                     let found =
                         self.reader.buckets(*series, step, Timestamp(from), Timestamp(to), limit).unwrap();
                     assert_eq!(found.position, position);
-                    assert_eq!(found.complete, expected.len() <= limit);
-                    let expected = &expected[..expected.len().min(limit)];
-                    assert_eq!(found.buckets, expected, "{series:?} {step:?} from {from} to {to}");
+                    assert_eq!(
+                        found.complete,
+                        expected.len() <= limit,
+                        "{series:?} {step:?} from {from} to {to}"
+                    );
+                    if found.complete {
+                        assert_eq!(found.coarser, coarser, "{series:?} {step:?} from {from} to {to}");
+                    }
+                    assert_eq!(found.buckets.len(), expected.len().min(limit));
+                    for (found, (expected, exact)) in found.buckets.iter().zip(&expected) {
+                        let (first, last) =
+                            if *exact { (expected.first, expected.last) } else { (found.first, found.last) };
+                        let expected = Bucket { first, last, ..*expected };
+                        assert_eq!(*found, expected, "{series:?} {step:?} from {from} to {to}");
+                    }
                 }
             }
         }
@@ -289,10 +625,18 @@ impl Run {
 
         let stats = self.reader.stats().unwrap();
         let rows = self.model.rows.len() as u64;
-        assert_eq!(stats.readings + stats.conflicts, rows);
-        assert_eq!(self.count_rows() + stats.conflicts, rows, "every row is in one place");
+        assert_eq!(stats.readings + stats.conflicts + stats.removed, rows);
+        assert_eq!(self.count_rows(), stats.readings, "every row is in one place");
+        let thinned = self.model.fates.iter().filter(|fate| **fate == Fate::Thinned).count();
+        assert_eq!(stats.thinned, thinned as u64);
         let times = || self.model.rows.iter().map(|row| row.at);
-        assert_eq!((stats.oldest, stats.newest), (times().min(), times().max()));
+        let left = times().zip(&self.model.fates).filter(|(_, fate)| **fate != Fate::Gone);
+        assert_eq!((stats.oldest, stats.newest), (left.map(|(at, _)| at).min(), times().max()));
+        let devices = self.reader.device_stats().unwrap();
+        assert!(
+            devices.iter().all(|d| d.readings == d.hot + d.sealed + d.conflicts + d.removed),
+            "{devices:?}"
+        );
 
         let after = self.chance.below(position.0 as u64 + 1);
         let limit = [usize::MAX, 3][self.chance.below(2) as usize];
@@ -331,25 +675,69 @@ impl Run {
     }
 }
 
-fn run(seed: u64, steps: u64) {
+fn used_bytes(base: &Base) -> u64 {
+    let connection = rusqlite::Connection::open(base.path()).unwrap();
+    let sql = "SELECT (page_count - freelist_count) * page_size
+               FROM pragma_page_count, pragma_freelist_count, pragma_page_size";
+    connection.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap() as u64
+}
+
+fn thinned_blocks(base: &Base) -> BTreeMap<i64, Thinned> {
+    let connection = rusqlite::Connection::open(base.path()).unwrap();
+    let sql = "SELECT block_id, series_id, first_at, last_at, step, count FROM block WHERE step IS NOT NULL";
+    let mut statement = connection.prepare(sql).unwrap();
+    let rows = statement.query_map([], |row| {
+        let seconds: i64 = row.get(4)?;
+        let block = Thinned {
+            series: SeriesId(row.get(1)?),
+            first_at: row.get(2)?,
+            last_at: row.get(3)?,
+            step: Step::ALL.into_iter().find(|step| step.seconds() == seconds).unwrap(),
+            count: row.get::<_, i64>(5)? as usize,
+            rows: Vec::new(),
+        };
+        Ok((row.get(0)?, block))
+    });
+    rows.unwrap().map(Result::unwrap).collect()
+}
+
+fn run(seed: u64, steps: u64) -> Run {
     let mut run = Run::new(seed);
     for _ in 0..steps {
         match run.chance.below(20) {
             0 => run.reopen(),
             1..=2 => run.compare(),
             3..=6 => run.seal(),
+            7..=9 => run.retain(),
             _ => run.append(),
         }
     }
     run.compare();
+    run.everything_due_goes();
+    run.compare();
+    run
 }
 
 #[test]
-fn i_2_whatever_is_appended_sealed_and_merged_comes_back_exactly_once_in_every_query() {
-    for seed in 0..40 {
+fn i_2_whatever_is_appended_sealed_merged_and_retained_comes_back_exactly_once_in_every_query() {
+    let seeds = std::env::var("STORE_SEEDS").map_or(200, |seeds| seeds.parse().unwrap());
+    let (mut thinned, mut gone, mut ambiguous) = (0, 0, 0);
+    for seed in 0..seeds {
         let steps = if seed % 8 == 0 { 300 } else { 80 };
-        if let Err(panic) = std::panic::catch_unwind(|| run(seed, steps)) {
-            panic!("seed {seed}: {}", panic.downcast_ref::<String>().map_or("see above", |text| text));
+        match std::panic::catch_unwind(|| run(seed, steps)) {
+            Ok(run) => {
+                let count = |fate| run.model.fates.iter().filter(|f| **f == fate).count();
+                thinned += count(Fate::Thinned);
+                gone += count(Fate::Gone);
+                ambiguous += u64::from(run.ambiguous);
+            }
+            Err(panic) => {
+                let text = panic.downcast_ref::<String>().map_or("see above", |text| text);
+                panic!("seed {seed}: {text}");
+            }
         }
     }
+    println!("{seeds} cases: {gone} readings went, {thinned} are thinned, {ambiguous} cases ended early");
+    assert!(thinned > 100 && gone > 100, "retention was at work");
+    assert!(ambiguous * 10 <= seeds, "{ambiguous} of {seeds} cases ended early");
 }

@@ -21,6 +21,13 @@ impl Base {
         Self { folder: tempfile::tempdir().unwrap() }
     }
 
+    /// In memory where the system has a file system for that: for tests that do not ask what survives a power cut.
+    pub(crate) fn in_memory() -> Self {
+        let memory = Path::new("/dev/shm");
+        let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+        Self { folder: folder.unwrap() }
+    }
+
     pub(crate) fn path(&self) -> PathBuf {
         self.folder.path().join("telemetry.db")
     }
@@ -41,7 +48,15 @@ impl Base {
 
     /// The database as a killed process leaves it: what is in the file and in its log, and no goodbye.
     pub(crate) fn crash_copy(&self) -> Self {
-        let copy = Self::new();
+        self.copy_to(Self::new())
+    }
+
+    /// As [`Base::crash_copy`], of one that is in memory.
+    pub(crate) fn crash_copy_in_memory(&self) -> Self {
+        self.copy_to(Self::in_memory())
+    }
+
+    fn copy_to(&self, copy: Self) -> Self {
         std::fs::copy(self.path(), copy.path()).unwrap();
         let log = suffixed(&self.path(), "-wal");
         if log.exists() {
