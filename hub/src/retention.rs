@@ -10,9 +10,9 @@ use store::{KeptBuckets, RetentionPolicy, RetentionRule, StoreError, Writer};
 
 use crate::clock;
 
-/// Readings' worth of work in one slice. Measured: some 10 ms at most.
+/// Readings' worth of work in one slice. Chosen as for sealing; how long a slice takes is not measured yet.
 const ROWS_PER_SLICE: usize = 10_000;
-/// Pages that move in one slice of shrinking the file. Chosen: some milliseconds.
+/// Pages that move in one slice of shrinking the file. Chosen, not measured.
 const PAGES_PER_SLICE: u32 = 200;
 /// While sealing or merging has work, retention has one turn in so many.
 const TURN: u32 = 4;

@@ -99,7 +99,7 @@ struct Slice<'a> {
 impl<'a> Slice<'a> {
     /// For looking at a series or a block.
     const LOOK: i64 = 10;
-    /// For removing or changing a block, beside its readings. Measured: about 50 µs.
+    /// For removing or changing a block, beside its readings. Estimated, not measured.
     const BLOCK: i64 = 150;
 
     fn new(connection: &'a Connection, max_rows: usize) -> Result<Self, StoreError> {

@@ -22,7 +22,7 @@ pub struct Shrunk {
 
 impl Writer {
     /// Does one slice of shrinking the file, of at most so many pages, if a good part of it is free. Call it while nothing
-    /// else waits: moving a page costs about as much as storing a hundred readings.
+    /// else waits.
     ///
     /// The file itself gets shorter with the next checkpoint.
     pub fn shrink(&mut self, max_pages: u32) -> Result<Shrunk, StoreError> {
