@@ -24,8 +24,7 @@ pub(crate) struct Args {
     /// Readings after which a new database is begun
     #[arg(long, default_value_t = 2_000_000)]
     readings: u64,
-    /// A hub.toml for the hub. With a retention rule for the metric `mode` alone, such as keep = "30d", it is still
-    /// known what must be there
+    /// A hub.toml for the hub, instead of one in which retention takes the metric `mode` after 1s
     #[arg(long)]
     config: Option<std::path::PathBuf>,
     /// Torture the hub as it is released

@@ -3,13 +3,15 @@
 use std::path::Path;
 
 use rusqlite::Connection;
+use store::Reader;
 
 /// The schema of version 1, which never changes again.
 const SCHEMA: &str = include_str!("../../../store/src/migrations/0001.sql");
 
-/// Takes the place of a database whose hub was stopped in order. What version 1 has no column for is left out; of the
-/// readings and their accounts there is nothing like that.
-pub(crate) fn make_old(database: &Path) {
+/// Takes the place of a database whose hub was stopped in order. What version 1 has no column for is left out: that is the
+/// account of what retention took, which is returned, in readings.
+pub(crate) fn make_old(database: &Path) -> u64 {
+    let removed = Reader::open(database).unwrap().stats().unwrap().removed;
     let old = database.with_extension("old");
     let connection = Connection::open(&old).unwrap();
     connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL; PRAGMA synchronous = OFF").unwrap();
@@ -44,6 +46,7 @@ pub(crate) fn make_old(database: &Path) {
         }
     }
     std::fs::rename(&old, database).unwrap();
+    removed
 }
 
 /// Whether it still is to be migrated. The hub must not be running.

@@ -28,8 +28,9 @@ pub(crate) struct Found {
     pub(crate) problems: Vec<String>,
 }
 
-/// Reads all of the database, which no device may be writing to.
-pub(crate) fn check(database: &Path, accounts: &[Account]) -> Result<Found, StoreError> {
+/// Reads all of the database, which no device may be writing to. `forgotten` readings were taken by retention before the
+/// database was made old, which takes away the account of them.
+pub(crate) fn check(database: &Path, accounts: &[Account], forgotten: u64) -> Result<Found, StoreError> {
     let reader = Reader::open(database)?;
     let mut found = Found::default();
     let mut expected = 0;
@@ -45,9 +46,10 @@ pub(crate) fn check(database: &Path, accounts: &[Account]) -> Result<Found, Stor
         found.doubled += positions.saturating_sub(expected);
     }
     // Retention may go on while this reads: what it says last is the most.
-    if found.gone > stats.removed || stats.damaged > 0 {
+    let taken = stats.removed + forgotten;
+    if found.gone > taken || stats.damaged > 0 {
         found.problems.push(format!("{} readings are missing, retention took {stats:?}", found.gone));
-        found.lost += found.gone.saturating_sub(stats.removed);
+        found.lost += found.gone.saturating_sub(taken);
     }
     if stats.conflicts > 0 {
         let (n, expected) = (stats.conflicts, stats.readings);

@@ -112,14 +112,18 @@ enum Plan {
 }
 
 /// Pieces of work that are rare: the hub is killed in them on purpose.
-const RARE: &[&str] = &["gather", "write blocks", "delete sealed", "merge", "checkpoint"];
-/// The same, when a configuration was given: only then is there any retention.
-const RARE_CONFIGURED: &[&str] =
-    &["gather", "write blocks", "delete sealed", "merge", "checkpoint", "retain", "shrink"];
+const RARE: &[&str] = &["gather", "write blocks", "delete sealed", "merge", "checkpoint", "retain", "shrink"];
 
-/// A `hub.toml` for every database.
-fn configuration() -> Option<PathBuf> {
-    std::env::var_os("TORTURE_CONFIG").map(PathBuf::from)
+/// What retention may take; the checker knows ([`may_go`](crate::content::may_go)). Hardly any time, as it is that in
+/// which the hub has run which counts.
+const RETENTION: &str = "[[retention.rule]]\nmetric = \"mode\"\nkeep = \"1s\"\n";
+
+/// For tests in which retention must take nothing, whatever the clock on the wall says: no hub of theirs runs that long.
+pub(crate) const KEEP_ALL: &str = "[[retention.rule]]\nkeep = \"30d\"\n";
+
+/// A `hub.toml` for every database, instead of one with [`RETENTION`].
+fn configuration() -> String {
+    std::env::var_os("TORTURE_CONFIG").map_or(RETENTION.into(), |file| std::fs::read_to_string(file).unwrap())
 }
 
 struct Chance {
@@ -148,14 +152,11 @@ impl Chance {
             }
             3..=4 => Plan::Running(run),
             5 => Plan::Stopping(run, Duration::from_micros(self.below(60_000))),
-            _ => {
-                let rare = if configuration().is_some() { RARE_CONFIGURED } else { RARE };
-                Plan::Working(Trap {
-                    work: rare[self.below(rare.len() as u64) as usize],
-                    times: 1 + self.below(6) as u32,
-                    delay: Duration::from_micros(self.below(most)),
-                })
-            }
+            _ => Plan::Working(Trap {
+                work: RARE[self.below(RARE.len() as u64) as usize],
+                times: 1 + self.below(3) as u32,
+                delay: Duration::from_micros(self.below(most)),
+            }),
         }
     }
 }
@@ -166,16 +167,22 @@ pub(crate) struct Stage {
     pub(crate) accounts: Vec<Arc<Mutex<Account>>>,
     pub(crate) world: Arc<World>,
     devices: Vec<JoinHandle<()>>,
+    /// Readings that retention took, of which the database has no account any more.
+    forgotten: u64,
 }
 
 impl Stage {
     /// An empty folder, and devices that look for a hub.
-    pub(crate) fn open(connections: u64, seed: u64, address: Option<SocketAddr>, steady: bool) -> Self {
+    pub(crate) fn open(
+        connections: u64,
+        seed: u64,
+        address: Option<SocketAddr>,
+        steady: bool,
+        settings: &str,
+    ) -> Self {
         let folder =
             tempfile::Builder::new().prefix("torture-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        if let Some(file) = configuration() {
-            std::fs::copy(file, folder.path().join("hub.toml")).unwrap();
-        }
+        std::fs::write(folder.path().join("hub.toml"), settings).unwrap();
         let world = Arc::new(World {
             gate: RwLock::new(()),
             address: Mutex::new(address),
@@ -189,7 +196,7 @@ impl Stage {
             .iter()
             .map(|account| tokio::spawn(live(Arc::clone(account), Arc::clone(&world), seed)))
             .collect();
-        Self { folder, accounts, world, devices }
+        Self { folder, accounts, world, devices, forgotten: 0 }
     }
 
     pub(crate) fn data(&self) -> &Path {
@@ -286,7 +293,7 @@ impl Backup {
                 epoch.acked = before.epochs.get(place).map_or(0, |epoch| epoch.acked);
             }
         }
-        match check(&file, &accounts) {
+        match check(&file, &accounts, stage.forgotten) {
             Ok(found) => report.problems.extend(found.problems.iter().map(|p| format!("in the backup: {p}"))),
             Err(error) => report.problems.push(format!("the backup cannot be read: {error}")),
         }
@@ -298,12 +305,13 @@ impl Backup {
 pub(crate) async fn run(settings: &Settings, say: impl Fn(&str)) -> Report {
     let begun = Instant::now();
     let mut report = Report::default();
+    let configuration = configuration();
     let mut chance = Chance { seed: settings.seed, draws: 0 };
     let mut address = None;
     let mut usual_start = Duration::from_millis(50);
     while report.cycles < settings.cycles && report.problems.is_empty() {
-        let mut stage =
-            Stage::open(settings.connections, mix([settings.seed, report.databases, 5]), address, false);
+        let chances = mix([settings.seed, report.databases, 5]);
+        let mut stage = Stage::open(settings.connections, chances, address, false, &configuration);
         report.databases += 1;
         let mut logs: Vec<Ended> = Vec::new();
         let mut old = false;
@@ -338,7 +346,7 @@ pub(crate) async fn run(settings: &Settings, say: impl Fn(&str)) -> Report {
                     break;
                 }
                 if report.aged == 0 || chance.below(4) == 0 {
-                    block_in_place(|| make_old(&stage.database()));
+                    stage.forgotten += block_in_place(|| make_old(&stage.database()));
                     report.aged += 1;
                     old = true;
                 }
@@ -417,9 +425,11 @@ fn cycle(stage: &Stage, plan: &Plan, report: &mut Report, usual_start: &mut Dura
 pub(crate) fn compare(stage: &Stage) -> (Found, Ended) {
     let mut hub = stage.start(None);
     let listens = stage.listens(&hub);
-    let mut found = block_in_place(|| check(&stage.database(), &stage.accounts())).unwrap_or_else(|error| {
-        Found { problems: vec![format!("the database cannot be read: {error}")], ..Found::default() }
-    });
+    let mut found = block_in_place(|| check(&stage.database(), &stage.accounts(), stage.forgotten))
+        .unwrap_or_else(|error| Found {
+            problems: vec![format!("the database cannot be read: {error}")],
+            ..Found::default()
+        });
     hub.terminate();
     let ended = block_in_place(|| hub.end());
     if listens.is_none() || !ended.status.success() {

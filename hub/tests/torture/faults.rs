@@ -13,7 +13,7 @@ use serde_json::Value as Json;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::device::viewer;
-use crate::driver::{Stage, compare};
+use crate::driver::{KEEP_ALL, Stage, compare};
 use crate::process::{Ended, Process};
 
 /// The longest that anything may take.
@@ -89,7 +89,7 @@ async fn i_1_after_a_failed_sync_no_ack_follows_and_a_restart_has_all_that_was_a
         return;
     }
     for k in [4, 9, 30, 100] {
-        let mut stage = Stage::open(1, k, None, true);
+        let mut stage = Stage::open(1, k, None, true, KEEP_ALL);
         make_database(&stage);
         let trace = stage.data().join("trace");
         let fault = ["fdatasync", "fsync"].map(|call| format!("{call}:error=EIO:when={k}"));
@@ -123,7 +123,7 @@ async fn i_1_whatever_write_or_sync_fails_at_full_load_the_hub_ends_and_has_all_
     .into_iter()
     .enumerate()
     {
-        let mut stage = Stage::open(4, seed as u64, None, false);
+        let mut stage = Stage::open(4, seed as u64, None, false, KEEP_ALL);
         make_database(&stage);
         let words = strace(Path::new("/dev/null"), "fsync,fdatasync,pwrite64", &[fault.into()]);
         let hub = stage.start_under(&words, &[]);
@@ -139,7 +139,7 @@ async fn a_slow_disk_only_slows() {
     if !strace_works() {
         return;
     }
-    let mut stage = Stage::open(8, 7, None, false);
+    let mut stage = Stage::open(8, 7, None, false, KEEP_ALL);
     make_database(&stage);
     let faults = ["fdatasync", "fsync"].map(|call| format!("{call}:delay_enter=200000"));
     let hub = stage.start_under(&strace(Path::new("/dev/null"), "fdatasync,fsync", &faults), &[]);
@@ -175,7 +175,7 @@ async fn a_disk_that_is_full_for_a_while_costs_nothing_that_was_acknowledged() {
     // In the log, in the file while it is checkpointed, while readings are sealed: wherever these writes happen to be. Few
     // of them fail, as each attempt to commit fails with its first.
     for (seed, range) in ["50..53", "4000..4003", "9000..9005"].into_iter().enumerate() {
-        let mut stage = Stage::open(6, seed as u64, None, false);
+        let mut stage = Stage::open(6, seed as u64, None, false, KEEP_ALL);
         make_database(&stage);
         let fault = format!("pwrite64:error=ENOSPC:when={range}");
         let words = strace(Path::new("/dev/null"), "pwrite64", &[fault]);
@@ -214,7 +214,7 @@ impl Drop for Disk {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn on_a_full_disk_devices_are_told_viewers_go_on_and_ingest_resumes_once_there_is_room() {
-    let mut stage = Stage::open(6, 11, None, false);
+    let mut stage = Stage::open(6, 11, None, false, KEEP_ALL);
     let Some(disk) = Disk::mount(stage.data(), "size=24m") else {
         can("mounting a tmpfs, which only root may do,", "mount", false);
         return;
@@ -260,7 +260,7 @@ async fn clocks_may_jump_by_years_either_way_and_nothing_is_lost_and_nobody_is_c
     if !can("libfaketime", "faketime", library.is_some()) {
         return;
     }
-    let mut stage = Stage::open(5, 13, None, true);
+    let mut stage = Stage::open(5, 13, None, true, KEEP_ALL);
     let clock = stage.data().join("clock");
     std::fs::write(&clock, "+0").unwrap();
     let environment = [

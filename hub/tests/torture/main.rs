@@ -49,7 +49,7 @@ async fn i_1_i_2_i_15_killed_at_any_moment_the_hub_has_all_that_it_acknowledged_
 /// The torture proves nothing unless its checker sees what is wrong.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_checker_reports_every_reading_that_is_missing_doubled_or_changed() {
-    let mut stage = Stage::open(3, 1, None, false);
+    let mut stage = Stage::open(3, 1, None, false, "");
     let mut hub = stage.start(None);
     stage.listens(&hub).unwrap();
     while stage.acked() < 20_000 {
@@ -67,7 +67,7 @@ async fn the_checker_reports_every_reading_that_is_missing_doubled_or_changed() 
             let connection = Connection::open(file.path()).unwrap();
             connection.execute_batch(sql).unwrap();
         }
-        let found = check::check(file.path(), &accounts).unwrap();
+        let found = check::check(file.path(), &accounts, 0).unwrap();
         (found.lost, found.doubled, found.problems)
     };
     assert_eq!(look(""), (0, 0, Vec::new()));
