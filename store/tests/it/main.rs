@@ -11,6 +11,7 @@ mod as_of;
 mod backup;
 mod commands;
 mod credentials;
+mod damage;
 mod devices;
 mod files;
 mod full;
