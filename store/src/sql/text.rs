@@ -32,6 +32,10 @@ pub(super) fn time(at: Timestamp) -> [u8; 26] {
 /// The earliest time whose text is not before this one, as texts are compared. `None` if the text is not the beginning
 /// of a time.
 pub(super) fn first_at(text: &str) -> Option<Timestamp> {
+    // Half a month or half a day: what comes first after it is not always what FIRST goes on with.
+    if matches!(text.len(), 6 | 9) {
+        return None;
+    }
     let mut full = FIRST;
     full.get_mut(..text.len())?.copy_from_slice(text.as_bytes());
     let fits = |(place, byte): (usize, &u8)| {
@@ -44,11 +48,12 @@ pub(super) fn first_at(text: &str) -> Option<Timestamp> {
         full[place..place + count].iter().fold(0_i64, |number, byte| number * 10 + i64::from(byte - b'0'))
     };
     let (month, day) = (number(5, 2), number(8, 2));
-    if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+    let year = number(0, 4);
+    if !(1..=12).contains(&month) || civil(days(year, month, day)) != (year, month, day) {
         return None;
     }
     let seconds = number(11, 2) * 3_600 + number(14, 2) * 60 + number(17, 2);
-    Some(Timestamp(days(number(0, 4), month, day) * MICROS_PER_DAY + seconds * 1_000_000 + number(20, 6)))
+    Some(Timestamp(days(year, month, day) * MICROS_PER_DAY + seconds * 1_000_000 + number(20, 6)))
 }
 
 /// A time that was given as an argument: microseconds, or text.
@@ -104,8 +109,16 @@ mod tests {
         for text in ["2026", "2026-", "2026-01", "2026-01-01", "2026-01-01 00:00", "2026-01-01 00:00:00."] {
             assert_eq!(first_at(text), Some(Timestamp(1_767_225_600_000_000)), "{text}");
         }
-        for text in ["2026-1", "2026-01-01T00", "2026-13", "x", "2026-01-01 00:00:00.0000000", "2026-01-01ü"]
-        {
+        for text in [
+            "2026-1",
+            "2026-01-3",
+            "2026-02-30",
+            "2026-01-01T00",
+            "2026-13",
+            "x",
+            "2026-01-01 00:00:00.0000000",
+            "2026-01-01ü",
+        ] {
             assert_eq!(first_at(text), None, "{text}");
         }
         assert_eq!(argument(&Value::Text("2026-01-01T00:00:00Z".into())), first_at("2026-01-01"));
