@@ -115,7 +115,7 @@ async fn i_1_whatever_write_or_sync_fails_at_full_load_the_hub_ends_and_has_all_
         return;
     }
     for (seed, fault) in [
-        "fsync:error=EIO:when=40",
+        "fsync,fdatasync:error=EIO:when=40",
         "pwrite64:error=EIO:when=20",
         "pwrite64:error=EIO:when=3000",
         "pwrite64:error=EIO:when=9000",
