@@ -9,10 +9,15 @@
 //! Limits: [`QUEUE`] requests and [`ROWS_QUEUED`] readings wait at most; a session that wants to add more waits itself,
 //! and so its device is not read. A disk that is full refuses for now; a disk that fails stops the hub.
 
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use futures_util::task::AtomicWaker;
 use protocol::device::Hello;
 use protocol::inbox::Ticket;
 use protocol::viewer::CommandInfo;
@@ -20,13 +25,13 @@ use protocol::{DeviceId, Timestamp};
 use store::{
     Batch, BatchContent, CommandChange, DeviceKey, Outcome, Registered, StoreError, StreamKey, Writer,
 };
-use tokio::sync::mpsc::error::TryRecvError;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::{self, AuthError, Token};
 use crate::clock;
 use crate::live::{Commit, Live};
+use crate::queue::{self, Receiver, Sender};
 use crate::retention::Turns;
 
 /// Requests that wait for the writing thread. From sessions to the thread; when full, sessions wait.
@@ -36,8 +41,14 @@ const ROWS_QUEUED: usize = 262_144;
 /// Readings in one commit at most. Chosen: larger ones gain nothing and make everyone wait.
 pub const ROWS_PER_COMMIT: usize = 16_384;
 
-/// Readings in one slice of sealing or merging. Chosen: a slice takes a few milliseconds.
-const ROWS_PER_SLICE: usize = 10_000;
+/// How long a commit may wait for more batches. Measured: longer waits save computing and cost throughput.
+const GATHER: Duration = Duration::from_micros(300);
+/// Hot readings for which one slice more is done after each commit, so that sealing keeps up with whatever comes.
+const HOT_BEHIND: u64 = 600_000;
+/// How long a slice of sealing or merging should take: so long a batch may wait that comes just after its start.
+const SLICE: Duration = Duration::from_millis(8);
+/// Readings in a slice: what takes about [`SLICE`], within these bounds.
+const ROWS_PER_SLICE: std::ops::RangeInclusive<usize> = 4_000..=20_000;
 /// How often it is looked whether there is something to seal or to merge.
 const CARE_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -58,23 +69,35 @@ pub enum Fate {
 #[derive(Debug, Default)]
 pub struct Completions {
     done: Mutex<Vec<(Ticket, Fate)>>,
-    notify: Notify,
+    any: AtomicBool,
+    session: AtomicWaker,
 }
 
 impl Completions {
     /// Waits until there is word.
-    pub async fn wait(&self) {
-        self.notify.notified().await;
+    pub fn wait(&self) -> impl Future<Output = ()> + '_ {
+        poll_fn(|context| {
+            if self.any.load(Ordering::Acquire) {
+                return Poll::Ready(());
+            }
+            self.session.register(context.waker());
+            // Word may have come before it was registered.
+            if self.any.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
+        })
     }
 
     /// Takes all there is, in order. `into` keeps its memory from call to call.
     pub fn take(&self, into: &mut Vec<(Ticket, Fate)>) {
         into.clear();
-        std::mem::swap(into, &mut *self.done.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        self.any.store(false, Ordering::Release);
+        std::mem::swap(into, &mut *done);
     }
 
     fn put(&self, ticket: Ticket, fate: Fate) {
-        self.done.lock().unwrap_or_else(PoisonError::into_inner).push((ticket, fate));
+        let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        done.push((ticket, fate));
+        self.any.store(true, Ordering::Release);
     }
 }
 
@@ -95,14 +118,12 @@ enum Request {
     CreateCommand(Box<CommandInfo>, Reply<()>),
     UpdateCommand(Box<CommandChange>, Reply<CommandInfo>),
     AddDevice(DeviceId, Timestamp, oneshot::Sender<Result<(DeviceKey, Token), AuthError>>),
-    /// Look whether there is something to seal or to merge.
-    Care,
 }
 
 /// The way to the writing thread. Cheap to clone.
 #[derive(Clone)]
 pub struct Ingest {
-    requests: mpsc::Sender<Request>,
+    requests: Sender<Request>,
     rows: Arc<Semaphore>,
 }
 
@@ -119,29 +140,23 @@ impl Ingest {
         live: Arc<Live>,
         failed: CancellationToken,
     ) -> std::io::Result<(Self, thread::JoinHandle<()>)> {
-        let (requests, queue) = mpsc::channel(QUEUE);
+        let (requests, queue) = queue::queue(QUEUE);
         let thread = thread::Builder::new().name("ingest".into()).spawn(move || {
             Worker {
                 writer,
                 live,
                 failed,
-                pending: None,
+                taken: VecDeque::new(),
                 waiting: Vec::new(),
+                crowd: 0,
                 caring: true,
+                cared: Instant::now(),
+                slice: 10_000,
+                hot: 0,
                 retention: Turns::new(),
             }
-            .run(queue);
+            .run(&queue);
         })?;
-        let weak = requests.downgrade();
-        tokio::spawn(async move {
-            let mut timer = tokio::time::interval(CARE_INTERVAL);
-            loop {
-                timer.tick().await;
-                let Some(requests) = weak.upgrade() else { return };
-                // Full: the thread is busy, and is asked again in a moment.
-                drop(requests.try_send(Request::Care));
-            }
-        });
         Ok((Self { requests, rows: Arc::new(Semaphore::new(ROWS_QUEUED)) }, thread))
     }
 
@@ -205,41 +220,48 @@ struct Worker {
     writer: Writer,
     live: Arc<Live>,
     failed: CancellationToken,
-    /// A request that was taken from the queue and is not a batch: it comes after the batches before it.
-    pending: Option<Request>,
+    /// Requests that were taken from the queue, in order.
+    taken: VecDeque<Request>,
     /// The requests of the commit that is being made.
     waiting: Vec<(Ticket, Arc<Completions>)>,
+    /// Batches in the commit before.
+    crowd: usize,
     /// Whether there may be something to seal or to merge.
     caring: bool,
+    /// When that was last assumed without being told.
+    cared: Instant,
+    /// Readings in the next slice of sealing or merging.
+    slice: usize,
+    /// Readings that were not sealed after the last slice.
+    hot: u64,
     retention: Turns,
 }
 
 impl Worker {
-    fn run(mut self, mut queue: mpsc::Receiver<Request>) {
-        loop {
-            let request = match self.pending.take() {
-                Some(request) => request,
-                None if self.caring => match queue.try_recv() {
-                    Ok(request) => request,
-                    Err(TryRecvError::Empty) => {
-                        self.care(true);
-                        continue;
-                    }
-                    Err(TryRecvError::Disconnected) => break,
-                },
-                None => match queue.blocking_recv() {
-                    Some(request) => request,
-                    None => break,
-                },
-            };
-            match request {
-                Request::Batch(first) => {
-                    self.commit(first, &mut queue);
-                    if self.caring {
+    fn run(mut self, queue: &Receiver<Request>) {
+        while queue.take(&mut self.taken) {
+            if self.cared.elapsed() >= CARE_INTERVAL {
+                self.cared = Instant::now();
+                self.caring = true;
+            }
+            match self.taken.front() {
+                Some(Request::Batch(_)) => {
+                    self.gather(queue);
+                    self.commit();
+                    for _ in 0..self.slices() {
+                        if !self.caring {
+                            break;
+                        }
                         self.care(false);
                     }
                 }
-                other => self.serve(other),
+                Some(_) => {
+                    if let Some(request) = self.taken.pop_front() {
+                        self.serve(request);
+                    }
+                }
+                None if self.caring => self.care(true),
+                None => queue.wait(1, CARE_INTERVAL),
             }
         }
         if let Err(error) = self.writer.checkpoint() {
@@ -247,27 +269,37 @@ impl Worker {
         }
     }
 
-    fn commit(&mut self, first: BatchRequest, queue: &mut mpsc::Receiver<Request>) {
+    /// Waits a moment for the batches that are sure to come: as many devices as were acknowledged a moment ago are about
+    /// to send their next. A commit costs much the same for one batch and for fifty.
+    fn gather(&mut self, queue: &Receiver<Request>) {
+        if self.taken.len() < self.crowd {
+            queue.wait(self.crowd - self.taken.len(), GATHER);
+            queue.take(&mut self.taken);
+        }
+    }
+
+    fn commit(&mut self) {
         let mut batches = Vec::new();
         let mut rooms = Vec::new();
         let mut rows = 0;
-        let mut next = Some(first);
-        while let Some(BatchRequest { batch, ticket, completions, room }) = next {
+        while rows < ROWS_PER_COMMIT {
+            let request = match self.taken.pop_front() {
+                Some(Request::Batch(request)) => request,
+                Some(other) => {
+                    self.taken.push_front(other);
+                    break;
+                }
+                None => break,
+            };
+            let BatchRequest { batch, ticket, completions, room } = request;
             if let BatchContent::Readings(readings) = &batch.content {
                 rows += readings.len();
             }
             batches.push(batch);
             rooms.push(room);
             self.waiting.push((ticket, completions));
-            next = None;
-            if rows < ROWS_PER_COMMIT {
-                match queue.try_recv() {
-                    Ok(Request::Batch(request)) => next = Some(request),
-                    Ok(other) => self.pending = Some(other),
-                    Err(_) => {}
-                }
-            }
         }
+        self.crowd = batches.len();
         match self.writer.append(&batches, clock::now()) {
             Ok(appended) => {
                 let stored = batches
@@ -306,18 +338,28 @@ impl Worker {
         }
         drop(rooms);
         for (_, completions) in self.waiting.drain(..) {
-            completions.notify.notify_one();
+            completions.session.wake();
         }
+    }
+
+    /// Slices of sealing and merging after a commit: the more, the further sealing is behind.
+    const fn slices(&self) -> u64 {
+        1 + self.hot / HOT_BEHIND
     }
 
     /// One slice of sealing, and where there is nothing to seal, one of merging; and when it is its turn, one of retention.
     /// `idle`: no request waits.
     fn care(&mut self, idle: bool) {
-        let more = match self.writer.seal(ROWS_PER_SLICE) {
-            Ok(sealed) if sealed.more => Ok(true),
-            Ok(_) => self.writer.merge(ROWS_PER_SLICE).map(|merged| merged.more),
+        let start = Instant::now();
+        let more = match self.writer.seal(self.slice) {
+            Ok(sealed) => {
+                self.hot = sealed.hot;
+                if sealed.more { Ok(true) } else { self.writer.merge(self.slice).map(|merged| merged.more) }
+            }
             Err(error) => Err(error),
         };
+        let wanted = if start.elapsed() > SLICE { self.slice * 3 / 4 } else { self.slice * 9 / 8 };
+        self.slice = wanted.clamp(*ROWS_PER_SLICE.start(), *ROWS_PER_SLICE.end());
         let more = more.and_then(|busy| Ok(self.retention.slice(&mut self.writer, busy, idle)? || busy));
         self.caring = more.unwrap_or_else(|error| {
             tracing::error!(%error, "sealing stops for now: the readings stay where they are");
@@ -337,7 +379,6 @@ impl Worker {
         let now = clock::now();
         match request {
             Request::Batch(_) => {}
-            Request::Care => self.caring = true,
             Request::Register(hello, now, reply) => {
                 let answer = self.writer.register(&hello, now);
                 self.answer(reply, answer);

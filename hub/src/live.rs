@@ -3,7 +3,6 @@
 //! The ingest thread publishes each commit after it is on disk, never before. Viewers take commits from a bounded
 //! ring; one that falls behind is told by the ring that it did, and reads what it missed from the store.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use protocol::{Position, SeriesId, Timestamp, Value};
@@ -34,7 +33,30 @@ impl Commit {
 
 struct State {
     position: Position,
-    latest: HashMap<SeriesId, (Timestamp, Value)>,
+    /// By the number of the series: the store counts them from one.
+    latest: Vec<Option<(Timestamp, Value)>>,
+}
+
+impl State {
+    /// Takes a reading in, unless a later one is known.
+    fn note(&mut self, row: &Row) {
+        let Ok(place) = usize::try_from(row.series.0) else { return };
+        if place >= self.latest.len() {
+            self.latest.resize(place + 1, None);
+        }
+        match &mut self.latest[place] {
+            Some((at, value)) if row.at > *at => {
+                *at = row.at;
+                value.clone_from(&row.value);
+            }
+            Some(_) => {}
+            none => *none = Some((row.at, row.value.clone())),
+        }
+    }
+
+    fn latest(&self, series: SeriesId) -> Option<&(Timestamp, Value)> {
+        self.latest.get(usize::try_from(series.0).ok()?)?.as_ref()
+    }
 }
 
 /// The latest values, and the way new commits go to viewers.
@@ -46,8 +68,10 @@ pub struct Live {
 impl Live {
     /// Starts from what the database holds.
     pub fn new(latest: Latest) -> Self {
-        let map = latest.readings.into_iter().map(|row| (row.series, (row.at, row.value))).collect();
-        let state = State { position: latest.position, latest: map };
+        let mut state = State { position: latest.position, latest: Vec::new() };
+        for row in &latest.readings {
+            state.note(row);
+        }
         Self { state: Mutex::new(state), commits: broadcast::channel(COMMITS_QUEUE).0 }
     }
 
@@ -59,10 +83,7 @@ impl Live {
     pub fn publish(&self, commit: Commit) {
         let mut state = self.lock();
         for (_, row) in commit.rows() {
-            let newest = state.latest.entry(row.series).or_insert_with(|| (row.at, row.value.clone()));
-            if row.at > newest.0 {
-                *newest = (row.at, row.value.clone());
-            }
+            state.note(row);
         }
         state.position = commit.last;
         // Inside the lock, so that a snapshot and the commits after it fit together.
@@ -84,7 +105,7 @@ impl Live {
         let state = self.lock();
         let readings = series
             .iter()
-            .filter_map(|series| state.latest.get(series).map(|(at, value)| (*series, *at, value.clone())))
+            .filter_map(|series| state.latest(*series).map(|(at, value)| (*series, *at, value.clone())))
             .collect();
         (state.position, readings)
     }

@@ -32,7 +32,9 @@ fn main() {
         }
     }
     if run("fleet") {
-        sustained(&file("fleet.db"));
+        for devices in [10, 1_000, 10_000] {
+            sustained(&file(&format!("fleet-{devices}.db")), devices);
+        }
     }
     if run("year") {
         history(&file("year.db"));
@@ -45,56 +47,114 @@ fn main() {
     }
 }
 
-/// Appends while sealing and merging go on beside it, as the hub does.
-fn sustained(path: &Path) {
+/// Appends while sealing and merging go on beside it, as the hub does, with values of two decimals and a jitter of
+/// milliseconds. The first third only fills the file; the rest is the steady state that is measured.
+fn sustained(path: &Path, device_count: usize) {
     let mut writer = Writer::open(path).unwrap();
-    let devices: Vec<Registered> = (0..DEVICES).map(|device| register(&mut writer, device)).collect();
-    let (rows, commit) = (10_000_000, 10_000);
-    let mut seqs = vec![0_u64; DEVICES];
-    let busy = busy();
-    let (mut i, mut appending, mut sealing, mut merging, mut worst) = (0, 0.0, 0.0, 0.0, [0.0_f64; 2]);
+    let devices: Vec<Registered> = (0..device_count).map(|device| register(&mut writer, device)).collect();
+    let (rows, commit) = (12_000_000, 10_000);
+    let mut seqs = vec![0_u64; device_count];
+    let mut i = 0;
+    let mut before = Spent::default();
+    let mut all = Spent::default();
+    let mut most = [0.0_f64; 2];
     let mut hot_most = 0;
     while i < rows {
-        let batches = batches(&devices, &mut seqs, &mut i, commit);
-        let start = Instant::now();
-        writer.append(&batches, at(i)).unwrap();
-        appending += start.elapsed().as_secs_f64();
-        for _ in 0..4 {
-            let start = Instant::now();
-            let sealed = writer.seal(10_000).unwrap();
-            let took = start.elapsed().as_secs_f64();
-            sealing += took;
-            worst[0] = worst[0].max(took);
-            hot_most = sealed.hot.max(hot_most);
-            if !sealed.more {
-                break;
-            }
+        if i <= rows / 3 {
+            (before, most, hot_most) = (all.now(), [0.0; 2], 0);
         }
-        for _ in 0..2 {
-            let start = Instant::now();
-            let more = writer.merge(10_000).unwrap().more;
-            let took = start.elapsed().as_secs_f64();
-            merging += took;
-            worst[1] = worst[1].max(took);
+        let batches = fleet_batches(&devices, &mut seqs, &mut i, commit);
+        let busy = busy();
+        all.append += timed(|| drop(writer.append(&batches, at(i)).unwrap()));
+        // Three readings are sealed and merged for each that comes, at most: it must keep up, and not be ahead.
+        for _ in 0..3 {
+            let mut more = false;
+            let took = timed(|| {
+                let sealed = writer.seal(10_000).unwrap();
+                (more, hot_most) = (sealed.more, hot_most.max(sealed.hot));
+            });
+            all.seal += took;
+            most[0] = most[0].max(took);
+            if !more {
+                let took = timed(|| more = writer.merge(10_000).unwrap().more);
+                all.merge += took;
+                most[1] = most[1].max(took);
+            }
             if !more {
                 break;
             }
         }
+        all.computing += self::busy() - busy;
     }
+    let now = all.now();
+    let measured = (rows - rows / 3) as f64;
+    let (append, seal, merge) =
+        (now.append - before.append, now.seal - before.seal, now.merge - before.merge);
     println!(
-        "{DEVICES} devices, {} series, {rows} rows: {:.0} rows/s, {:.2} s of computing for a million; append {appending:.1} s, seal {sealing:.1} s \
-         (longest slice {:.0} ms), merge {merging:.1} s (longest {:.0} ms), most hot {hot_most}",
-        DEVICES * METRICS,
-        rows as f64 / (appending + sealing + merging),
-        (self::busy() - busy) * 1e6 / rows as f64,
-        worst[0] * 1e3,
-        worst[1] * 1e3,
+        "{} series, {rows} rows: {:.0} rows/s; for a million {:.2} s of computing, append {:.2} s, seal {:.2} s (longest slice {:.0} ms), \
+         merge {:.2} s (longest {:.0} ms); {:.0} bytes written for each row; most hot {hot_most}",
+        device_count * METRICS,
+        measured / (append + seal + merge),
+        (now.computing - before.computing) * 1e6 / measured,
+        append * 1e6 / measured,
+        seal * 1e6 / measured,
+        most[0] * 1e3,
+        merge * 1e6 / measured,
+        most[1] * 1e3,
+        (now.written - before.written) / measured,
     );
     while writer.seal(10_000).unwrap().more || writer.merge(10_000).unwrap().more {}
     writer.checkpoint().unwrap();
     let stats = Reader::open(path).unwrap().stats().unwrap();
     println!("  {stats:?}");
     print_sizes(path);
+}
+
+/// Seconds and bytes so far.
+#[derive(Default, Clone, Copy)]
+struct Spent {
+    append: f64,
+    seal: f64,
+    merge: f64,
+    computing: f64,
+    written: f64,
+}
+
+impl Spent {
+    fn now(self) -> Self {
+        let io = std::fs::read_to_string("/proc/self/io").unwrap_or_default();
+        let written = io.lines().find_map(|line| line.strip_prefix("write_bytes: ")).unwrap_or("0");
+        Self { written: written.parse().unwrap(), ..self }
+    }
+}
+
+fn timed(work: impl FnOnce()) -> f64 {
+    let start = Instant::now();
+    work();
+    start.elapsed().as_secs_f64()
+}
+
+/// The next readings, ten of one device in each batch, at 1 Hz: two decimals, and a jitter of milliseconds.
+fn fleet_batches(devices: &[Registered], seqs: &mut [u64], i: &mut usize, commit: usize) -> Vec<Batch> {
+    let mut next = || {
+        let device = *i / METRICS % devices.len();
+        let second = *i / METRICS / devices.len();
+        let rows = devices[device].series.iter().map(|series| {
+            let mut chance = (*i as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            chance ^= chance >> 29;
+            let wave = 20.0 + (second as f64 / 300.0 + series.0 as f64).sin() * 5.0;
+            let value = ((wave + (chance % 64) as f64 / 200.0) * 100.0).round() / 100.0;
+            let jitter = (chance >> 32) as i64 % 5 * 1_000;
+            *i += 1;
+            let at = 1_767_225_600_000_000 + second as i64 * 1_000_000 + jitter;
+            Row { series: *series, at: Timestamp(at), value: value.into() }
+        });
+        let content = BatchContent::Readings(rows.collect());
+        seqs[device] += 1;
+        let seq = seqs[device];
+        Batch { stream: devices[device].stream, after: Seq(seq - 1), seq: Seq(seq), content }
+    };
+    (0..commit / METRICS).map(|_| next()).collect()
 }
 
 /// What the file is made of, in bytes for each reading.

@@ -11,13 +11,12 @@ use crate::row;
 use crate::types::{Appended, Batch, BatchContent, Outcome, Row, StreamKey};
 use crate::writer::{Commit, Memory, Writer};
 
-/// Rows that one statement inserts. Measured: a tenth to a fifth less computing than one by one; more save nothing.
-const ROWS_PER_STATEMENT: usize = 64;
-
 /// Inserts one row; its parameters are `received_at`, then position, series, time and value.
 static INSERT_ONE: LazyLock<String> = LazyLock::new(|| insert_sql(1));
-/// Inserts [`ROWS_PER_STATEMENT`] rows; the last four parameters come again for each.
-static INSERT_MANY: LazyLock<String> = LazyLock::new(|| insert_sql(ROWS_PER_STATEMENT));
+/// Inserts 8 rows; the last four parameters come again for each.
+static INSERT_FEW: LazyLock<String> = LazyLock::new(|| insert_sql(8));
+/// Inserts 64 rows. Measured: a tenth to a fifth less computing than one by one; more save nothing.
+static INSERT_MANY: LazyLock<String> = LazyLock::new(|| insert_sql(64));
 
 fn insert_sql(rows: usize) -> String {
     let row = |place: usize| {
@@ -102,6 +101,7 @@ impl Writer {
         match result {
             Ok(()) => {
                 self.next = first + stored.len() as i64;
+                self.recent.push(&stored);
                 for (stream, account) in accounts {
                     self.memory.learn_stream(stream, account.last);
                 }
@@ -154,24 +154,23 @@ fn insert(
     first: i64,
 ) -> Result<(), StoreError> {
     let mut position = first;
-    let (chunks, rest) = rows.as_chunks::<ROWS_PER_STATEMENT>();
-    if !chunks.is_empty() {
-        let mut statement = connection.prepare_cached(&INSERT_MANY)?;
+    let (many, rest) = rows.as_chunks::<64>();
+    let (few, rest) = rest.as_chunks::<8>();
+    let many = (&INSERT_MANY, many.as_flattened(), 64);
+    let few = (&INSERT_FEW, few.as_flattened(), 8);
+    for (sql, rows, at_once) in [many, few, (&INSERT_ONE, rest, 1)] {
+        if rows.is_empty() {
+            continue;
+        }
+        let mut statement = connection.prepare_cached(sql)?;
         statement.raw_bind_parameter(1, received_at.0)?;
-        for chunk in chunks {
-            for (place, row) in chunk.iter().enumerate() {
+        for rows in rows.chunks(at_once) {
+            for (place, row) in rows.iter().enumerate() {
                 bind(&mut statement, memory, row, position, place * 4 + 2)?;
                 position += 1;
             }
             statement.raw_execute()?;
         }
-    }
-    let mut statement = connection.prepare_cached(&INSERT_ONE)?;
-    statement.raw_bind_parameter(1, received_at.0)?;
-    for row in rest {
-        bind(&mut statement, memory, row, position, 2)?;
-        statement.raw_execute()?;
-        position += 1;
     }
     Ok(())
 }

@@ -27,6 +27,7 @@ mod latest;
 mod leavings;
 mod points;
 mod reader;
+mod recent;
 mod retention;
 mod row;
 mod scan;

@@ -4,6 +4,7 @@
 //! all batches of a commit (I-1). A device that sends faster than the hub stores is not read for a while.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -244,10 +245,12 @@ impl<'a> Session<'a> {
     /// Serves until the hub stops.
     async fn serve(&mut self, socket: &mut Socket) -> Result<(), End> {
         let mut beat = self.heartbeat.timer();
+        // A token of its own: the shared one has one lock for all sessions, and every message would take it.
+        let mut stopping = pin!(self.hub.stopping.child_token().cancelled_owned());
         loop {
             tokio::select! {
                 biased;
-                () = self.hub.stopping.cancelled() => return Ok(()),
+                () = &mut stopping => return Ok(()),
                 () = self.completions.wait() => self.acknowledge(socket).await?,
                 Some(told) = self.inward.recv() => self.told(socket, told).await?,
                 _ = beat.tick() => {

@@ -68,7 +68,7 @@ fn exported(reader: &Reader, format: Format) -> Vec<u8> {
 fn fill(database: &Path, seed: u64, batches: u64) -> u64 {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut writer = Writer::open(database).unwrap();
-    writer.set_seal_policy(SealPolicy { keep: 500, run_min: 1, run_max: 2_000, pieces: 3, quiet: 1_000 });
+    writer.set_seal_policy(SealPolicy { keep: 500, run_min: 1, run_max: 1_000, pieces: 3, quiet: 1_000 });
     let devices: Vec<_> = (0..3)
         .map(|n| {
             let hello = json!({"device": format!("pump/{n}"), "epoch": "e1", "commands": [{"name": "reset"}], "metrics": [

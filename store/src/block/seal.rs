@@ -24,7 +24,7 @@ use crate::writer::{Commit, Memory, Writer};
 
 /// Readings for each series that a run should gather, so that its pieces are worth a block. Chosen: a piece of 64
 /// readings costs two rows, as much as the readings themselves; more would keep more rows hot.
-const RUN_PER_SERIES: u64 = 64;
+const RUN_PER_SERIES: u64 = 256;
 
 /// How far a run of sealing has come.
 #[derive(Debug, Default)]
@@ -85,7 +85,7 @@ impl Writer {
             }
             Sealing::Reading { mut done, target, mut gathered } => {
                 tracing::debug!(work = "gather");
-                done = gather(&self.link.connection, &self.memory, done, target, max_rows, &mut gathered)?;
+                done = self.gather(done, target, max_rows, &mut gathered)?;
                 self.sealing = if done < target {
                     Sealing::Reading { done, target, gathered }
                 } else {
@@ -127,6 +127,27 @@ impl Writer {
         Ok(Sealing::Reading { done: through, target: through + run, gathered: BTreeMap::new() })
     }
 
+    /// Gathers rows after `done`, from memory if they are there, and returns how far it came.
+    fn gather(
+        &self,
+        done: i64,
+        target: i64,
+        max_rows: usize,
+        gathered: &mut BTreeMap<SeriesId, Points>,
+    ) -> Result<i64, StoreError> {
+        let end = target.min(done.saturating_add(i64::try_from(max_rows).unwrap_or(i64::MAX)));
+        let Some(rows) = self.recent.between(done, end) else {
+            read_rows(&self.link.connection, &self.memory, done, end, gathered)?;
+            return Ok(end);
+        };
+        for (series, at, value) in rows {
+            let kind = value.kind();
+            let points = gathered.entry(SeriesId(*series)).or_insert_with(|| Points::new(kind));
+            points.push(*at, value.clone())?;
+        }
+        Ok(end)
+    }
+
     fn write(
         &mut self,
         target: i64,
@@ -159,6 +180,7 @@ impl Writer {
             Ok(true)
         })?;
         self.sealing = if finished {
+            self.recent.forget(target);
             self.merging.wake();
             Sealing::Deleting
         } else {
@@ -173,16 +195,14 @@ impl Writer {
     }
 }
 
-/// Gathers rows after `done`, and returns how far it came.
-fn gather(
+/// Gathers rows after `done` up to `end` from the file.
+fn read_rows(
     connection: &Connection,
     memory: &Memory,
     done: i64,
-    target: i64,
-    max_rows: usize,
+    end: i64,
     gathered: &mut BTreeMap<SeriesId, Points>,
-) -> Result<i64, StoreError> {
-    let end = target.min(done.saturating_add(i64::try_from(max_rows).unwrap_or(i64::MAX)));
+) -> Result<(), StoreError> {
     let mut statement = connection.prepare_cached(
         "SELECT series_id, observed_at, value FROM reading WHERE position > ?1 AND position <= ?2 ORDER BY position",
     )?;
@@ -201,7 +221,7 @@ fn gather(
         count += 1;
     }
     if count == end - done {
-        Ok(end)
+        Ok(())
     } else {
         Err(StoreError::corrupt(format!("{count} readings where {} were committed", end - done)))
     }
