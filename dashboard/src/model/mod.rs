@@ -258,8 +258,9 @@ impl Model {
 
     fn on_message(&mut self, message: HubToViewer) -> Vec<Effect> {
         match message {
-            // The link turns the welcome into `Connected`; a second one is not expected and changes nothing.
-            HubToViewer::Welcome(_) => {}
+            // The link turns the welcome into `Connected`, a second one changes nothing; the latest values come with the
+            // snapshot of the subscription and are not asked for.
+            HubToViewer::Welcome(_) | HubToViewer::Latest(_) => {}
             HubToViewer::Devices(devices) => {
                 let now = self.now();
                 self.devices.update(devices, now);
@@ -268,8 +269,6 @@ impl Model {
             HubToViewer::Subscribed(subscribed) => self.on_subscribed(&subscribed),
             HubToViewer::Readings(readings) => self.on_readings(&readings),
             HubToViewer::History(history) => self.series.on_history(&history),
-            // Not asked for here: the subscription's snapshot has the latest values.
-            HubToViewer::Latest(_) => {}
             HubToViewer::Command(event) => self.on_command(event),
             HubToViewer::Commands(list) => {
                 self.requests.remove(&list.id);
