@@ -24,7 +24,7 @@ pub struct RetentionPolicy {
 /// How long the readings of some series are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RetentionRule {
-    /// Pattern of device ids, as in [`protocol::Select`].
+    /// Pattern of device ids, as in `Select`.
     pub device: String,
     /// Pattern of metric names.
     pub metric: String,
