@@ -69,6 +69,7 @@ pub enum Fate {
 #[derive(Debug, Default)]
 pub struct Completions {
     done: Mutex<Vec<(Ticket, Fate)>>,
+    /// Whether `done` holds any: asked with every message, without its lock.
     any: AtomicBool,
     session: AtomicWaker,
 }

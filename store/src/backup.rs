@@ -7,7 +7,6 @@
 //! anew. What the hub commits meanwhile stays in its write-ahead log until the transaction ends: see
 //! `docs/decisions/0011-backup-in-one-transaction.md`.
 
-use std::ffi::OsString;
 use std::fs::{File, TryLockError};
 use std::io::{Read as _, Write as _};
 use std::ops::ControlFlow;
@@ -19,6 +18,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::error::StoreError;
 use crate::reader::Reader;
+use crate::schema::with_suffix;
 use crate::verify::{Depth, Notice, Verified};
 use crate::{block, schema, writer};
 
@@ -389,12 +389,6 @@ fn remove(path: &Path) -> Result<(), StoreError> {
 fn sync_folder(path: &Path) -> Result<(), StoreError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| file_error(folder, error))
-}
-
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push(suffix);
-    name.into()
 }
 
 fn file_error(path: &Path, problem: impl Into<Problem>) -> StoreError {

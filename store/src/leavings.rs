@@ -9,18 +9,17 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::error::StoreError;
+use crate::schema::with_suffix;
 
 /// Bytes that are rewritten at once.
 const PIECE: usize = 1024 * 1024;
 
 /// Brings the log of the database at `path`, if there is one, to the disk. The caller holds the place of the writer.
 pub(crate) fn settle(path: &Path) -> Result<(), StoreError> {
-    let mut name = path.as_os_str().to_owned();
-    name.push("-wal");
-    let log = PathBuf::from(name);
+    let log = with_suffix(path, "-wal");
     let result = match File::options().read(true).write(true).open(&log) {
         Ok(mut file) => rewrite(&mut file),
         // A database that was closed in order has none, and one that cannot be opened SQLite says more about.

@@ -10,10 +10,11 @@ use crate::types::Row;
 /// the file.
 const KEPT: usize = 1_000_000;
 
+/// Series, time and value.
 type Entry = (i64, i64, Value);
 
 /// The newest committed readings without a gap, in the order of their positions.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Recent {
     /// Position of the first.
     first: i64,

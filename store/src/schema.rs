@@ -3,7 +3,8 @@
 //! A new file is made by running `schema.sql`; an older one by the [`MIGRATIONS`] it lacks; both come out the same
 //! (I-11). A file of another program, or of a later version of this one, is refused untouched.
 
-use std::path::Path;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
@@ -34,6 +35,13 @@ const READER_CACHE_KIB: i64 = 4 * 1024;
 const STATEMENTS_KEPT: usize = 64;
 /// The write-ahead log is cut to this after it was reset, in bytes.
 const WAL_KEPT_BYTES: i64 = 64 * 1024 * 1024;
+
+/// The name of a file that stands beside the database: its log, its lock.
+pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    name.into()
+}
 
 /// Opens the writing connection, creating or migrating the database.
 pub(crate) fn open_writer(path: &Path) -> Result<Connection, StoreError> {

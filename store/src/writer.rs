@@ -9,7 +9,7 @@
 
 use std::collections::HashMap;
 use std::fs::{File, TryLockError};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use protocol::{Kind, Position, SeriesId, Timestamp};
 use rusqlite::Connection;
@@ -18,6 +18,7 @@ use crate::block::{self, Merging, Sealing};
 use crate::error::StoreError;
 use crate::recent::Recent;
 use crate::retention::Retention;
+use crate::schema::with_suffix;
 use crate::types::{DeviceKey, SealPolicy, StreamKey};
 use crate::{leavings, row, schema};
 
@@ -327,9 +328,7 @@ impl Link {
 
 /// Holds the place of the one process that writes.
 pub(crate) fn lock(path: &Path) -> Result<File, StoreError> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
-    let name = PathBuf::from(name);
+    let name = with_suffix(path, ".lock");
     let failed = |error: std::io::Error| StoreError::Busy(format!("{}: {error}", name.display()));
     let file = File::options().create(true).truncate(false).write(true).open(&name).map_err(failed)?;
     match file.try_lock() {

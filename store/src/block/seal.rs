@@ -22,8 +22,8 @@ use crate::row;
 use crate::types::{SealPolicy, Sealed};
 use crate::writer::{Commit, Memory, Writer};
 
-/// Readings for each series that a run should gather, so that its pieces are worth a block. Chosen: a piece of 64
-/// readings costs two rows, as much as the readings themselves; more would keep more rows hot.
+/// Readings for each series that a run should gather, so that its pieces are worth a block. Chosen: a piece costs two rows
+/// and pages of its own, which this many readings outweigh; more would keep more rows hot.
 const RUN_PER_SERIES: u64 = 256;
 
 /// How far a run of sealing has come.

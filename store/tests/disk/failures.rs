@@ -7,7 +7,7 @@ use protocol::{Seq, SeriesId, Timestamp};
 use store::{Batch, BatchContent, Row, StoreError};
 
 use crate::picture::Picture;
-use crate::power::{named, recover};
+use crate::power::{named, recover, recover_and_go_on};
 use crate::workload::{FILE, NOW, Oracle, Workload, go_on, hello, open};
 
 /// Calls until the fault must have come.
@@ -113,16 +113,7 @@ fn end(mut run: Workload, allowed: &[Picture], seed: u64) {
     let (writer, _) = recover(&disk, allowed);
     drop(writer);
     let disk = replay.kill().unwrap();
-    let (mut writer, picture) = recover(&disk, allowed);
-    let mut again = Replay::new(disk.trace());
-    again.advance(disk.events());
-    recover(&Disk::holding(again.cut(&mut chance)).unwrap(), &[picture]);
-    go_on(&disk, &mut writer, &run.streams);
-    let picture = Picture::take(&disk.path(FILE));
-    let mut again = Replay::new(disk.trace());
-    again.advance(disk.events());
-    drop(writer);
-    recover(&Disk::holding(again.cut(&mut chance)).unwrap(), &[picture]);
+    recover_and_go_on(&disk, allowed, &run.streams, &mut chance);
 }
 
 #[test]

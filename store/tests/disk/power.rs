@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crash_vfs::{Chance, Disk, Replay, Trace};
 
 use crate::picture::Picture;
-use crate::workload::{FILE, Step, Workload, go_on, open};
+use crate::workload::{FILE, Step, Stream, Workload, go_on, open};
 
 /// Calls of one workload.
 const STEPS: usize = 250;
@@ -67,6 +67,22 @@ pub(crate) fn recover(disk: &Disk, allowed: &[Picture]) -> (store::Writer, Pictu
     (writer, picture)
 }
 
+/// What was left after a kill is shown, and then kept through a power cut; and so is what the next process acknowledges.
+pub(crate) fn recover_and_go_on(disk: &Disk, allowed: &[Picture], streams: &[Stream], chance: &mut Chance) {
+    let cut = |disk: &Disk, chance: &mut Chance| {
+        let mut again = Replay::new(disk.trace());
+        again.advance(disk.events());
+        Disk::holding(again.cut(chance)).unwrap()
+    };
+    let (mut writer, picture) = recover(disk, allowed);
+    recover(&cut(disk, chance), &[picture]);
+    go_on(disk, &mut writer, streams);
+    let picture = Picture::take(&disk.path(FILE));
+    let after = cut(disk, chance);
+    drop(writer);
+    recover(&after, &[picture]);
+}
+
 /// Says where it went wrong.
 pub(crate) fn named(what: &str, seed: u64, place: usize, test: impl FnOnce()) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(test)) {
@@ -121,17 +137,7 @@ fn i_1_what_a_killed_process_left_is_synced_before_anyone_is_told_of_it() {
             named("kill, then power cut", seed, place, || {
                 let mut chance = Chance(seed).fork(2 + place as u64);
                 let disk = replay.kill().unwrap();
-                let (mut writer, picture) = recover(&disk, &allowed(&run.steps, place));
-                let mut again = Replay::new(disk.trace());
-                again.advance(disk.events());
-                recover(&Disk::holding(again.cut(&mut chance)).unwrap(), &[picture]);
-                // And what the next process acknowledges stays.
-                go_on(&disk, &mut writer, &run.streams);
-                let picture = Picture::take(&disk.path(FILE));
-                let mut again = Replay::new(disk.trace());
-                again.advance(disk.events());
-                drop(writer);
-                recover(&Disk::holding(again.cut(&mut chance)).unwrap(), &[picture]);
+                recover_and_go_on(&disk, &allowed(&run.steps, place), &run.streams, &mut chance);
             });
         }
     }

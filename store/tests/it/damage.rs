@@ -17,7 +17,7 @@ fn read(reader: &Reader, series: i64) -> Result<Series, store::StoreError> {
 
 #[test]
 fn i_7_after_flipped_bits_no_sealed_reading_is_served_wrong() {
-    let base = full_base();
+    let base = full_base(1_000_000_000);
     let whole = std::fs::read(base.path()).unwrap();
     let writer = base.writer();
     let through = writer.sealed_through().unwrap().0;

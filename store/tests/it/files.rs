@@ -82,15 +82,15 @@ fn random_bytes_are_not_a_database() {
     assert_eq!(std::fs::read(base.path()).unwrap(), bytes);
 }
 
-/// A database with something of everything, closed.
-pub(crate) fn full_base() -> Base {
+/// A database with three devices and something of everything, closed; each batch begins this much after the one before.
+pub(crate) fn full_base(distance: i64) -> Base {
     let base = Base::new();
     let mut writer = base.writer();
     for name in ["a", "b", "c"] {
         let device = register(&mut writer, name);
         for seq in 1..=20 {
             let rows = (0..60).flat_map(|i| {
-                let at = seq * 1_000_000_000 + i * 1_000_000;
+                let at = seq * distance + i * 1_000_000;
                 [
                     row(device.series[0], at, i as f64 / 8.0),
                     row(device.series[1], at, i % 7 == 0),
@@ -145,7 +145,7 @@ fn ask_everything(path: &Path) -> usize {
 
 #[test]
 fn i_7_a_truncated_file_gives_errors_and_no_panic() {
-    let base = full_base();
+    let base = full_base(1_000_000_000);
     let whole = std::fs::read(base.path()).unwrap();
     let mut lengths: Vec<usize> = (0..whole.len()).step_by(4_096).collect();
     lengths.extend([1, 17, 99, 100, 101, 4_095, whole.len() - 1]);
@@ -159,7 +159,7 @@ fn i_7_a_truncated_file_gives_errors_and_no_panic() {
 
 #[test]
 fn i_7_flipped_bits_give_answers_or_errors_and_no_panic() {
-    let base = full_base();
+    let base = full_base(1_000_000_000);
     let whole = std::fs::read(base.path()).unwrap();
     for seed in 0..150 {
         let mut chance = Chance(seed);

@@ -9,28 +9,9 @@ use store::{Depth, Finding, Notice, Reader, SealPolicy, StoreError, Verified};
 
 use crate::support::{Base, Chance, NOW, register, row, store, times};
 
-/// A database with three devices, four days of readings in blocks and some hot ones; closed.
+/// Four days of readings in blocks and some hot ones.
 fn full_base() -> Base {
-    let base = Base::new();
-    let mut writer = base.writer();
-    for name in ["a", "b", "c"] {
-        let device = register(&mut writer, name);
-        for seq in 1..=20 {
-            let rows = (0..60).flat_map(|i| {
-                let at = seq * 17_000_000_000 + i * 1_000_000;
-                [
-                    row(device.series[0], at, i as f64 / 8.0),
-                    row(device.series[1], at, i % 7 == 0),
-                    row(device.series[2], at, if i % 9 == 0 { "open" } else { "shut" }),
-                ]
-            });
-            store(&mut writer, device.stream, seq as u64, rows.collect());
-        }
-    }
-    crate::model::seal_some(&mut writer);
-    writer.checkpoint().unwrap();
-    drop(writer);
-    base
+    crate::files::full_base(17_000_000_000)
 }
 
 fn verify(path: &Path, depth: Depth) -> Result<(Verified, Vec<Finding>), StoreError> {
