@@ -8,7 +8,7 @@ use store::{Batch, BatchContent, Row, StoreError};
 
 use crate::picture::Picture;
 use crate::power::{named, recover, recover_and_go_on};
-use crate::workload::{FILE, NOW, Oracle, Workload, go_on, hello, open};
+use crate::workload::{NOW, Oracle, Workload, go_on, hello, open};
 
 /// Calls until the fault must have come.
 const STEPS: usize = 260;
