@@ -13,7 +13,7 @@ use tracing_subscriber::EnvFilter;
 use crate::faults::{FaultPlan, Outage};
 use crate::fleet::{Fleet, FleetConfig};
 use crate::kinds::DeviceKind;
-use crate::load::{self, LoadConfig};
+use crate::load::{self, LoadConfig, Target};
 use crate::printer::{self, Progress};
 
 /// Time between two looks at a running fleet.
@@ -31,7 +31,7 @@ pub struct Arguments {
 enum Command {
     /// Runs a fleet that behaves like a real one.
     Run(Run),
-    /// Sends as fast as the hub acknowledges.
+    /// Sends as fast as the hub acknowledges, or at a rate, and measures.
     Load(Load),
 }
 
@@ -128,15 +128,27 @@ struct Load {
     /// Readings in one message
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=4_096))]
     readings_per_message: u32,
-    /// Messages of one connection that wait for their ack at a time
+    /// Messages of one connection that wait for their ack at a time, at most
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=256))]
     in_flight: u32,
-    /// Series of one connection
+    /// Series of one connection; they take turns
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=256))]
     series: u32,
-    /// How long to send
+    /// Readings a second over all connections, evenly: an ack is late from when its message was due [default: as fast as it goes]
+    #[arg(long, value_name = "READINGS", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    rate: Option<u64>,
+    /// How long to send before it is measured
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration)]
+    warm_up: Duration,
+    /// How long to send, measured
     #[arg(long, default_value = "10s", value_parser = duration)]
     duration: Duration,
+    /// Sends the same messages to an MQTT broker instead, at QoS 1
+    #[arg(long, value_name = "ADDRESS:PORT", conflicts_with_all = ["url", "token", "data"])]
+    mqtt: Option<String>,
+    /// Also measures what this process uses: the one that receives
+    #[arg(long, value_name = "PID")]
+    server: Option<u32>,
     /// Prints the report as JSON
     #[arg(long)]
     json: bool,
@@ -221,12 +233,18 @@ async fn run_fleet(run: Run) -> anyhow::Result<ExitCode> {
 
 async fn run_load(load: Load) -> anyhow::Result<ExitCode> {
     let config = LoadConfig {
-        endpoint: load.hub.endpoint()?,
+        target: match load.mqtt {
+            Some(address) => Target::Mqtt(address),
+            None => Target::Hub(load.hub.endpoint()?),
+        },
         connections: load.connections,
         readings_per_message: load.readings_per_message,
         in_flight: load.in_flight,
         series: load.series,
+        rate: load.rate,
+        warm_up: load.warm_up,
         duration: load.duration,
+        server: load.server,
     };
     let report = load::run(config).await?;
     let text = if load.json { serde_json::to_string_pretty(&report)? } else { report.to_string() };

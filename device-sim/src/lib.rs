@@ -16,4 +16,3 @@ pub mod parts;
 mod printer;
 pub mod report;
 pub mod sampler;
-mod socket;

@@ -6,7 +6,7 @@ use client::BackoffConfig;
 use device_sim::faults::{FaultPlan, Outage};
 use device_sim::fleet::{Fleet, FleetConfig};
 use device_sim::kinds::DeviceKind;
-use device_sim::load::{self, LoadConfig};
+use device_sim::load::{self, LoadConfig, Target};
 use protocol::command::DeviceCommandState;
 
 use crate::hub::Hub;
@@ -112,21 +112,51 @@ async fn a_command_that_runs_when_the_fleet_stops_has_failed() {
     assert_eq!(stored.ends.get("cold-room-01"), Some(&DeviceCommandState::Failed));
 }
 
+fn load(hub: &Hub) -> LoadConfig {
+    LoadConfig {
+        target: Target::Hub(hub.endpoint.clone()),
+        connections: 3,
+        readings_per_message: 10,
+        in_flight: 16,
+        series: 4,
+        rate: None,
+        warm_up: Duration::ZERO,
+        duration: Duration::from_millis(200),
+        server: None,
+    }
+}
+
 #[tokio::test]
 async fn the_load_generator_counts_what_the_hub_has() {
     let hub = Hub::start(None).await;
     for in_flight in [1, 16] {
         let before = hub.stored.lock().unwrap().readings();
-        let config = LoadConfig {
-            endpoint: hub.endpoint.clone(),
-            connections: 3,
-            readings_per_message: 10,
-            in_flight,
-            series: 4,
-            duration: Duration::from_millis(200),
-        };
+        let config = LoadConfig { in_flight, warm_up: Duration::from_millis(50), ..load(&hub) };
         let report = load::run(config).await.unwrap();
         assert!(report.acknowledged > 0 && report.waiting == 0, "{report}");
+        assert!(report.measured.readings <= report.acknowledged, "{report}");
         assert_eq!(hub.stored.lock().unwrap().readings() - before, report.acknowledged);
     }
+}
+
+#[tokio::test]
+async fn a_load_with_a_rate_sends_all_that_is_due_and_no_more_and_every_series_gets_its_share() {
+    let hub = Hub::start(None).await;
+    // Some hubs are slower than that: what is due is sent all the same, later.
+    let config = LoadConfig {
+        series: 20,
+        readings_per_message: 7,
+        rate: Some(8_000),
+        warm_up: Duration::from_millis(105),
+        duration: Duration::from_millis(420),
+        ..load(&hub)
+    };
+    let report = load::run(config).await.unwrap();
+    // 8 000 a second for 525 ms.
+    assert_eq!((report.acknowledged, report.waiting, report.messages), (4_200, 0, 600), "{report}");
+    assert_eq!(report.measured.ack_latency_ms.count, 480, "of the messages due while it was measured");
+    let stored = hub.stored.lock().unwrap();
+    assert_eq!(stored.readings(), 4_200);
+    assert_eq!(stored.metrics.len(), 60, "all series that were declared");
+    assert!(stored.metrics.values().all(|count| *count == 70), "{:?}", stored.metrics);
 }

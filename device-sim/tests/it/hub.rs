@@ -1,7 +1,7 @@
 //! A hub of a few lines: takes batches in order, acknowledges each, remembers what it has over connections, and sends
 //! one command to each device.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
 use client::Endpoint;
@@ -22,6 +22,8 @@ type Streams = HashMap<(String, String), (u64, u64)>;
 #[derive(Default)]
 pub(crate) struct Stored {
     pub(crate) streams: Streams,
+    /// How many readings each metric of each device has, of all that were declared.
+    pub(crate) metrics: BTreeMap<(String, String), u64>,
     /// How each device ended its command.
     pub(crate) ends: HashMap<String, DeviceCommandState>,
 }
@@ -70,6 +72,10 @@ async fn serve(stream: TcpStream, stored: Arc<Mutex<Stored>>, command: Option<&'
                 hello.check().unwrap();
                 let name = (hello.device.to_string(), hello.epoch.to_string());
                 let acked = stored.lock().unwrap().streams.entry(name.clone()).or_default().0;
+                for metric in &hello.metrics {
+                    let metric = (hello.device.to_string(), metric.name.to_string());
+                    stored.lock().unwrap().metrics.entry(metric).or_default();
+                }
                 stream_of = Some(name);
                 let mut answers = vec![welcome(acked)];
                 if let Some(name) = command {
@@ -79,11 +85,16 @@ async fn serve(stream: TcpStream, stored: Arc<Mutex<Stored>>, command: Option<&'
             }
             DeviceMessage::Readings(readings) => {
                 let mut stored = stored.lock().unwrap();
-                let (last, count) = stored.streams.get_mut(stream_of.as_ref().unwrap()).unwrap();
+                let Stored { streams, metrics, .. } = &mut *stored;
+                let stream = stream_of.as_ref().unwrap();
+                let (last, count) = streams.get_mut(stream).unwrap();
                 if readings.seq.0 > *last {
                     assert_eq!(readings.seq.0, *last + 1, "batches come in order, none left out");
                     *last += 1;
-                    *count += readings.points.iter().map(|p| p.values.len() as u64).sum::<u64>();
+                    for (metric, _) in readings.points.iter().flat_map(|point| &point.values) {
+                        *count += 1;
+                        *metrics.get_mut(&(stream.0.clone(), metric.to_string())).unwrap() += 1;
+                    }
                 }
                 vec![HubToDevice::Ack(Ack { seq: Seq(*last) })]
             }
