@@ -30,7 +30,7 @@ enum Command {
     Ci,
     /// Make the picture of the README: the real dashboard on a real hub and fleet
     Screenshot(screenshot::Args),
-    /// Measure the hub beside bare SQLite and bare WebSockets in one run
+    /// Measure the hub beside bare SQLite, bare WebSockets and Mosquitto in one run
     Bench(bench::Args),
     /// Feed hostile bytes to everything that reads bytes: blocks, messages, config, database files and logs
     Fuzz(fuzz::Args),

@@ -1,6 +1,6 @@
 //! What the system must have: found out, installed through apt where that is allowed, else named in one line.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Result, bail};
@@ -32,8 +32,16 @@ fn is_there(thing: &str) -> bool {
             ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib", "/lib"];
         return folders.iter().any(|folder| Path::new(folder).join(thing).exists());
     }
-    std::env::var_os("PATH")
-        .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(thing).exists()))
+    find(thing).is_some()
+}
+
+/// Where a program is. Debian has servers in a folder that is not in everyone's PATH.
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain([PathBuf::from("/usr/sbin")])
+        .map(|folder| folder.join(program))
+        .find(|file| file.exists())
 }
 
 fn succeeds(program: &str, args: &[&str]) -> bool {

@@ -1,0 +1,235 @@
+//! The tables, in Markdown, and how the targets were met.
+
+use std::fmt;
+use std::io::Write as _;
+
+use anyhow::Result;
+
+use super::load::{Left, Row};
+use super::plan::Server;
+use super::steady::{Long, WithBackup};
+
+/// Readings a second that the hub is to take for a long time.
+const LONG_RATE: f64 = 500_000.0;
+
+/// What was measured.
+#[derive(Default)]
+pub(super) struct Report {
+    pub(super) rows: Vec<Row>,
+    pub(super) backup: Vec<WithBackup>,
+    pub(super) long: Option<Long>,
+    /// Idle connections, and KiB of memory of each.
+    pub(super) idle: Option<(u32, f64)>,
+    /// What `rates` printed.
+    pub(super) store: Vec<String>,
+    /// Parts that could not be measured.
+    pub(super) failed: Vec<String>,
+}
+
+/// Prints to standard output.
+pub(super) fn print(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    Ok(out.flush()?)
+}
+
+impl Report {
+    fn find(&self, server: Server, series: u32, readings: u32, in_flight: u32) -> Option<&Row> {
+        self.rows.iter().find(|row| {
+            let load = &row.measured.load;
+            (load.server, load.series(), load.readings, load.in_flight)
+                == (server, series, readings, in_flight)
+        })
+    }
+
+    /// CPU time of a row beside that of Mosquitto for the same messages on as many connections.
+    fn of_mosquitto(&self, row: &Row) -> Option<f64> {
+        let load = &row.measured.load;
+        let same = self.rows.iter().find(|other| {
+            let it = &other.measured.load;
+            it.server == Server::Mosquitto
+                && (it.connections, it.readings, it.in_flight)
+                    == (load.connections, load.readings, load.in_flight)
+        })?;
+        (load.server != Server::Mosquitto)
+            .then(|| row.measured.cpu_per_million / same.measured.cpu_per_million)
+    }
+
+    /// Rows a second that bare SQLite appends, in commits of 5 000: what is in flight with 16 messages of 10.
+    fn bare_sqlite(&self) -> Option<f64> {
+        let line =
+            self.store.iter().flat_map(|text| text.lines()).find(|line| {
+                line.split_once("rows a commit").is_some_and(|(rows, _)| rows.trim() == "5000")
+            })?;
+        line.split_once("bare ")?.1.split_whitespace().next()?.parse().ok()
+    }
+
+    fn targets(&self) -> Vec<(String, f64, bool)> {
+        let mut targets = Vec::new();
+        let mut at_most = |what: &str, limit: f64, value: Option<f64>| {
+            targets.extend(value.map(|value| (format!("{what}: at most {limit}"), value, value <= limit)));
+        };
+        let hub = |readings, in_flight| self.find(Server::Hub, 500, readings, in_flight);
+        for (in_flight, limit) in [(1, 1.5), (16, 1.0)] {
+            let ratio = hub(10, in_flight).and_then(|row| self.of_mosquitto(row));
+            at_most(
+                &format!("CPU of Mosquitto's, 10 readings a message, {in_flight} in flight"),
+                limit,
+                ratio,
+            );
+        }
+        let written = |row: &Row| row.measured.written;
+        at_most(
+            "bytes written to disk per reading, 10 a message, 16 in flight",
+            100.0,
+            hub(10, 16).map(written),
+        );
+        let hubs = self.rows.iter().filter(|row| row.left.is_some());
+        at_most("the same, the worst of all rows", 100.0, hubs.map(written).reduce(f64::max));
+        let sealed = hub(10, 16).and_then(|row| row.left).map(|left| left.sealed_bytes);
+        at_most("bytes a reading after sealing, 500 series", 3.0, sealed);
+        let with = self.backup.iter().find(|with| with.backups > 0);
+        at_most("ack p99 ms at 100 000 readings/s while backups run", 25.0, with.map(|w| w.measured.p99_ms));
+        let mut at_least = |what: &str, limit: f64, value: Option<f64>| {
+            targets.extend(value.map(|value| (format!("{what}: at least {limit}"), value, value >= limit)));
+        };
+        let rate = |row: Option<&Row>| row.map(|row| row.measured.readings_per_second);
+        at_least("readings/s, 10 a message, 1 in flight", 400_000.0, rate(hub(10, 1)));
+        at_least("readings/s, 10 a message, 16 in flight", 700_000.0, rate(hub(10, 16)));
+        let of_sqlite = rate(hub(10, 16)).zip(self.bare_sqlite()).map(|(hub, bare)| hub / bare);
+        at_least("rate of bare SQLite's (5 000 rows a commit), 16 in flight", 0.5, of_sqlite);
+        for in_flight in [1, 16] {
+            let series = |count| rate(self.find(Server::Hub, count, 10, in_flight));
+            let ratio = series(100_000).zip(series(100)).map(|(many, few)| many / few);
+            at_least(
+                &format!("rate with 100 000 series of that with 100, {in_flight} in flight"),
+                0.7,
+                ratio,
+            );
+        }
+        let long = self.long.as_ref().filter(|long| long.rate == 0 || long.rate as f64 >= LONG_RATE);
+        // A few of those that were due are still on their way when the measured stretch ends.
+        let long = long.map(|long| long.measured.readings_per_second);
+        at_least("readings/s for a long time", LONG_RATE * 0.999, long);
+        targets
+    }
+
+    fn load_table(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "| | series | connections | readings a message | in flight | acknowledged readings/s | server CPU s per million | of Mosquitto's | ack p50 ms | ack p99 ms | bytes written per reading | hot left | of them never sealed | bytes per sealed reading | file bytes per reading | server MiB (anonymous) | load CPU s per million |"
+        )?;
+        writeln!(f, "|{}", "---|".repeat(17))?;
+        for row in &self.rows {
+            let (m, load) = (&row.measured, &row.measured.load);
+            let ratio = self.of_mosquitto(row).map_or_else(String::new, |ratio| format!("{ratio:.2}"));
+            let left = row.left.map_or_else(
+                || "| | |".to_owned(),
+                |left| {
+                    let Left { hot, hot_settled, sealed_bytes, file_bytes } = left;
+                    format!("{hot} | {hot_settled} | {sealed_bytes:.2} | {file_bytes:.2}")
+                },
+            );
+            let written = if row.left.is_some() { format!("{:.1}", m.written) } else { String::new() };
+            writeln!(
+                f,
+                "| {} | {} | {} | {} | {} | {:.0} | {:.2} | {ratio} | {:.2} | {:.2} | {written} | {left} | {:.0} ({:.0}) | {:.2} |",
+                load.server.name(),
+                load.series(),
+                load.connections,
+                load.readings,
+                load.in_flight,
+                m.readings_per_second,
+                m.cpu_per_million,
+                m.p50_ms,
+                m.p99_ms,
+                m.resident_mib,
+                m.anonymous_mib,
+                m.own_cpu_per_million,
+            )?;
+        }
+        writeln!(f)
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.rows.is_empty() {
+            self.load_table(f)?;
+        }
+        if !self.backup.is_empty() {
+            writeln!(
+                f,
+                "| backups beside it | readings/s | server CPU s per million | ack p50 ms | ack p99 ms | worst ms | backups | s each | hot left |"
+            )?;
+            writeln!(f, "|{}", "---|".repeat(9))?;
+            for with in &self.backup {
+                let m = &with.measured;
+                writeln!(
+                    f,
+                    "| {} | {:.0} | {:.2} | {:.2} | {:.2} | {:.2} | {} | {:.1} | {} |",
+                    with.what,
+                    m.readings_per_second,
+                    m.cpu_per_million,
+                    m.p50_ms,
+                    m.p99_ms,
+                    m.worst_ms,
+                    with.backups,
+                    with.seconds_each,
+                    with.hot
+                )?;
+            }
+            writeln!(f)?;
+        }
+        if let Some(Long { rate: _, measured: m, left, looks }) = &self.long {
+            writeln!(f, "| s | readings stored | hot | file MB | free MB | log MB | hub MiB |")?;
+            writeln!(f, "|{}", "---|".repeat(7))?;
+            for look in looks {
+                let mb = |bytes: u64| bytes as f64 / 1e6;
+                let s = &look.stats;
+                writeln!(
+                    f,
+                    "| {:.0} | {} | {} | {:.0} | {:.0} | {:.0} | {:.0} |",
+                    look.seconds,
+                    s.readings,
+                    s.hot,
+                    mb(s.file_bytes),
+                    mb(s.free_bytes),
+                    mb(s.log_bytes),
+                    look.resident_mib
+                )?;
+            }
+            writeln!(
+                f,
+                "\nIn all {:.0} acknowledged readings/s, {:.2} CPU s per million, ack p50 {:.2} ms, p99 {:.2} ms, worst {:.2} ms, {:.1} bytes written per reading; {} hot readings left; {:.2} bytes a sealed reading, {:.2} of the file for each.\n",
+                m.readings_per_second,
+                m.cpu_per_million,
+                m.p50_ms,
+                m.p99_ms,
+                m.worst_ms,
+                m.written,
+                left.hot,
+                left.sealed_bytes,
+                left.file_bytes
+            )?;
+        }
+        if let Some((connections, kib)) = self.idle {
+            writeln!(f, "{connections} idle connections: {kib:.1} KiB of hub memory each\n")?;
+        }
+        if !self.store.is_empty() {
+            writeln!(f, "```\n{}```\n", self.store.concat())?;
+        }
+        let targets = self.targets();
+        if !targets.is_empty() {
+            writeln!(f, "| target | measured | |\n|---|---|---|")?;
+            for (what, value, met) in targets {
+                let digits = if value >= 1_000.0 { 0 } else { 2 };
+                writeln!(f, "| {what} | {value:.digits$} | {} |", if met { "met" } else { "not met" })?;
+            }
+        }
+        if !self.failed.is_empty() {
+            writeln!(f, "\nnot measured, because it failed: {}", self.failed.join(", "))?;
+        }
+        Ok(())
+    }
+}
