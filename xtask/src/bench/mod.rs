@@ -34,6 +34,9 @@ pub(crate) struct Args {
     /// Seconds before each, so that sealing and merging have come to their steady state; yardsticks take 1
     #[arg(long, default_value_t = 10)]
     warm_up: u32,
+    /// Measure each row of batches and series so many times, in turns, and show the run in the middle by CPU time
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=99))]
+    rounds: u32,
     /// Idle connections for the memory of one
     #[arg(long, default_value_t = 2_000)]
     idle: u32,
@@ -67,8 +70,14 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         None => tempfile::tempdir_in(program("release", "").parent().context("no target folder")?),
     }?;
     let mut report = Report::default();
-    for (i, part) in parts.iter().enumerate() {
-        say(&format!("{} of {}: {}", i + 1, parts.len(), part.name));
+    let again = parts.iter().filter(|part| matches!(part.work, Work::Load(_)));
+    let turns: Vec<&Part> = parts.iter().chain((1..args.rounds).flat_map(|_| again.clone())).collect();
+    for (i, part) in turns.iter().enumerate() {
+        if interrupt.came() {
+            say("interrupted: what was measured so far");
+            break;
+        }
+        say(&format!("{} of {}: {}", i + 1, turns.len(), part.name));
         // Each has a folder of its own, which goes when it is done: some of them fill gigabytes.
         let data = folder.path().join(&part.name);
         std::fs::create_dir_all(&data)?;
@@ -77,11 +86,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             report.failed.push(part.name.clone());
         }
         std::fs::remove_dir_all(&data)?;
-        if interrupt.came() {
-            say("interrupted: what was measured so far");
-            break;
-        }
     }
+    report.take_medians();
     report::print(&report.to_string())?;
     Ok(if report.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -133,6 +139,9 @@ fn store(name: &str, data: &Path) -> Result<String> {
         .output()?;
     if !output.status.success() {
         bail!("rates failed: {}", output.status);
+    }
+    if output.stdout.is_empty() {
+        bail!("store/examples/rates.rs has no part {name}");
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

@@ -22,7 +22,7 @@ pub(crate) enum Work {
 }
 
 /// A row of the table.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Load {
     pub(crate) server: Server,
     pub(crate) connections: u32,
