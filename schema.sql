@@ -16,7 +16,7 @@
 -- Settings that belong to the file. The connection's own (synchronous=FULL, foreign_keys=ON, ...) are in the store.
 
 PRAGMA application_id = 1952803941;      -- 0x74656C65, "tele": a file with another number is left alone
-PRAGMA user_version = 2;                 -- version of this schema; a hub refuses a file that is newer than itself
+PRAGMA user_version = 3;                 -- version of this schema; a hub refuses a file that is newer than itself
 
 
 ------------------------------------------------------------------------------------------------------------------
@@ -75,20 +75,22 @@ CREATE TABLE stream (
 ------------------------------------------------------------------------------------------------------------------
 -- Readings
 --
--- A reading is first a row of `reading` (hot), later a part of a `block` (sealed), never both:
---     hot    = rows of reading with position >  sealed.through
+-- A reading is first a part of a row of `hot`, later a part of a `block` (sealed), never both:
+--     hot    = readings in hot with position >  sealed.through: the view `reading` shows them one by one
 --     sealed = rows of block   with position <= sealed.through
 -- Rows on the other side of that line are work in progress or leavings of it; the views below leave them out.
 ------------------------------------------------------------------------------------------------------------------
 
--- Hot readings, in the order in which they were committed. No index and no foreign key: this is the table that every
--- acknowledgement waits for. Series and microsecond may repeat; the lowest position is the one that counts.
-CREATE TABLE reading (
-    position     INTEGER PRIMARY KEY,    -- counts up by one, never used again, not even after the row is sealed
-    series_id    INTEGER NOT NULL,       -- series.series_id
-    observed_at  INTEGER NOT NULL,       -- the device's claim
+-- Hot readings, in the order in which they were committed: those of one commit in one row, or in several when they are
+-- many. No index and no foreign key: this is the table that every acknowledgement waits for. Positions count up by one
+-- from reading to reading and are never used again, not even after the readings are sealed. Series and microsecond may
+-- repeat; the lowest position is the one that counts. The view `reading` shows the readings one by one.
+CREATE TABLE hot (
+    position     INTEGER PRIMARY KEY,    -- of its last reading; the first has position - count + 1
+    count        INTEGER NOT NULL CHECK (count > 0),
     received_at  INTEGER NOT NULL,       -- the hub's clock
-    value        ANY NOT NULL            -- stored as given: REAL, INTEGER 0/1 or TEXT
+    readings     TEXT NOT NULL,          -- JSON: [[series_id, observed_at - received_at, value], ...]
+    checksum     INTEGER NOT NULL        -- CRC-32 of the other columns; see store/src/hot_row.rs
 ) STRICT;
 
 -- How far readings have been sealed. One row.
@@ -128,19 +130,18 @@ CREATE TABLE block_data (
     vals         BLOB NOT NULL
 ) STRICT;
 
--- Hot rows that could not be sealed because they are damaged: put aside as they were found, so that the rest goes on.
+-- Rows of `hot` that were found damaged when the database was opened: put aside as they were, so that the rest goes on.
 CREATE TABLE damaged (
-    position     INTEGER PRIMARY KEY,    -- of the row; of the first one where several are missing
-    count        INTEGER NOT NULL,       -- more than one only where rows are missing
-    series_id    ANY,                    -- the columns of the row; all NULL where it is missing
-    observed_at  ANY,
-    received_at  ANY,
-    value        ANY,
+    position     INTEGER PRIMARY KEY,    -- of the last reading
+    count        INTEGER NOT NULL,       -- how many positions up to it are lost
+    received_at  ANY,                    -- the columns of the row; all NULL where it is missing
+    readings     ANY,
+    checksum     ANY,
     problem      TEXT NOT NULL
 ) STRICT;
 
 -- Every position up to the last one is accounted for:
---     last position = hot rows + sum(block.count) + sum(series.conflicts) + sum(series.removed) + sum(damaged.count)
+--     last position = hot readings + sum(block.count) + sum(series.conflicts) + sum(series.removed) + sum(damaged.count)
 
 
 ------------------------------------------------------------------------------------------------------------------
@@ -224,6 +225,15 @@ CREATE TABLE credential (
 ------------------------------------------------------------------------------------------------------------------
 -- For people who read the file with SQL
 ------------------------------------------------------------------------------------------------------------------
+
+-- Hot readings one by one; of the first commit some may be sealed already.
+CREATE VIEW reading AS
+SELECT hot.position - hot.count + 1 + item.key AS position,
+       item.value ->> 0 AS series_id,
+       hot.received_at + (item.value ->> 1) AS observed_at, -- the device's claim
+       hot.received_at,
+       item.value ->> 2 AS value         -- REAL, INTEGER 0/1 or TEXT
+FROM hot, json_each(hot.readings) AS item;
 
 -- Hot readings with names and readable times.
 CREATE VIEW hot_readings AS

@@ -1,7 +1,7 @@
 //! The hot rows as one reader remembers them, by series.
 //!
 //! The table has no index, so that appending is cheap; without this memory every query would scan it. A reader reads
-//! each row once, when it is first asked after the row was committed, and forgets those that are sealed. It holds about
+//! each row once, when it is first asked after the row was committed, and forgets readings that are sealed. It holds about
 //! 40 bytes for each hot reading, of a state of the file that is never later than the one the query sees.
 
 use std::collections::HashMap;
@@ -12,7 +12,7 @@ use rusqlite::Connection;
 use crate::error::StoreError;
 use crate::points::Points;
 use crate::types::Row;
-use crate::{block, row, writer};
+use crate::{block, hot_row, writer};
 
 /// Hot readings in memory.
 #[derive(Debug, Default)]
@@ -22,6 +22,8 @@ pub(crate) struct Hot {
     /// Rows after here have not been read.
     upto: Position,
     series: HashMap<SeriesId, Series>,
+    /// The position of the last row that cannot be read, and what is wrong with it. Any series may have readings there.
+    damage: Option<(Position, String)>,
 }
 
 #[derive(Debug)]
@@ -30,7 +32,7 @@ struct Series {
     positions: Vec<i64>,
     /// In the order of their commit.
     points: Points,
-    /// What is wrong with a row of this series. The others can be read nevertheless.
+    /// What is wrong with a reading of this series. The others can be read nevertheless.
     damage: Option<String>,
 }
 
@@ -45,6 +47,7 @@ impl Hot {
         }
         if through > self.through {
             self.series.retain(|_, series| series.forget(through));
+            self.damage.take_if(|(position, _)| *position <= through);
             self.through = through;
         }
         let from = self.upto.max(through);
@@ -57,29 +60,34 @@ impl Hot {
     }
 
     fn read(&mut self, connection: &Connection, after: Position) -> Result<(), StoreError> {
-        let mut statement = connection.prepare_cached(
-            "SELECT position, series_id, observed_at, value FROM reading WHERE position > ?1 ORDER BY position",
-        )?;
-        let mut rows = statement.query([after.0])?;
-        while let Some(found) = rows.next()? {
-            let (position, series, at): (i64, i64, i64) = (found.get(0)?, found.get(1)?, found.get(2)?);
-            match row::value(found.get_ref(3)?) {
-                Ok(value) => {
-                    let series =
-                        self.series.entry(SeriesId(series)).or_insert_with(|| Series::new(value.kind()));
-                    match series.points.push(at, value) {
-                        Ok(()) => series.positions.push(position),
-                        Err(error) => series.damage = Some(format!("reading {position}: {error}")),
-                    }
-                }
-                Err(error) => {
-                    let series =
-                        self.series.entry(SeriesId(series)).or_insert_with(|| Series::new(Kind::Number));
-                    series.damage = Some(format!("reading {position}: {error}"));
-                }
+        hot_row::visit(connection, after, |row| {
+            let position = row.position;
+            match row.after(after.0) {
+                Ok(readings) => readings.for_each(|(position, reading)| self.add(position, reading)),
+                Err(StoreError::Corrupt(what)) => self.damage = Some((Position(position), what)),
+                Err(error) => return Err(error),
             }
+            Ok(true)
+        })
+    }
+
+    /// The readings of a series as they are remembered.
+    fn find(&self, series: SeriesId) -> Result<Option<&Series>, StoreError> {
+        if let Some((_, what)) = &self.damage {
+            let what = format!("{what}; a hub that is started puts them aside");
+            return Err(StoreError::Corrupt(what));
         }
-        Ok(())
+        let series = self.series.get(&series);
+        series.map_or(Ok(()), Series::check)?;
+        Ok(series)
+    }
+
+    fn add(&mut self, position: i64, Row { series, at, value }: Row) {
+        let series = self.series.entry(series).or_insert_with(|| Series::new(value.kind()));
+        match series.points.push(at.0, value) {
+            Ok(()) => series.positions.push(position),
+            Err(error) => series.damage = Some(format!("reading {position}: {error}")),
+        }
     }
 
     /// The readings of a series between two times, in order, each time once.
@@ -90,8 +98,7 @@ impl Hot {
         from: Timestamp,
         to: Timestamp,
     ) -> Result<Points, StoreError> {
-        let Some(series) = self.series.get(&series) else { return Ok(Points::new(kind)) };
-        series.check()?;
+        let Some(series) = self.find(series)? else { return Ok(Points::new(kind)) };
         if series.points.kind() != kind {
             return Err(StoreError::corrupt("readings of another kind than their series"));
         }
@@ -119,17 +126,14 @@ impl Hot {
         series: SeriesId,
         at: Timestamp,
     ) -> Result<Option<(Timestamp, Value)>, StoreError> {
-        let Some(series) = self.series.get(&series) else { return Ok(None) };
-        series.check()?;
-        Ok(series.points.as_of(at))
+        Ok(self.find(series)?.and_then(|series| series.points.as_of(at)))
     }
 
     /// The latest reading of each series; of two at the same time the first stored.
     pub(crate) fn latest(&self) -> Result<Vec<Row>, StoreError> {
         let mut latest = Vec::with_capacity(self.series.len());
-        for (id, series) in &self.series {
-            series.check()?;
-            if let Some((at, value)) = series.points.latest() {
+        for id in self.series.keys() {
+            if let Some((at, value)) = self.find(*id)?.and_then(|series| series.points.latest()) {
                 latest.push(Row { series: *id, at, value });
             }
         }

@@ -23,6 +23,7 @@ mod error;
 pub mod fuzzing;
 mod history;
 mod hot;
+mod hot_row;
 mod latest;
 mod leavings;
 mod points;

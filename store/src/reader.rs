@@ -3,13 +3,13 @@
 use std::cell::RefCell;
 use std::path::Path;
 
-use protocol::{Position, SeriesId, Timestamp};
+use protocol::{Position, Timestamp};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use crate::error::StoreError;
 use crate::hot::Hot;
-use crate::types::{Row, Since, Stats};
-use crate::{block, row, schema, writer};
+use crate::types::{Since, Stats};
+use crate::{block, hot_row, row, schema, writer};
 
 /// A reading end of the database. Each thread that asks has its own.
 #[derive(Debug)]
@@ -52,24 +52,13 @@ impl Reader {
             if after < block::sealed_through(connection)? || after > writer::last_position(connection)? {
                 return Ok(Since::Gone);
             }
-            let mut statement = connection.prepare_cached(
-                "SELECT position, series_id, observed_at, value FROM reading
-                 WHERE position > ?1 ORDER BY position LIMIT ?2",
-            )?;
-            let mut found = statement.query((after.0, i64::try_from(limit).unwrap_or(i64::MAX)))?;
             let mut rows = Vec::new();
-            let mut last = after;
-            while let Some(row) = found.next()? {
-                last = Position(row.get(0)?);
-                rows.push((
-                    last,
-                    Row {
-                        series: SeriesId(row.get(1)?),
-                        at: Timestamp(row.get(2)?),
-                        value: row::value(row.get_ref(3)?)?,
-                    },
-                ));
-            }
+            hot_row::visit(connection, after, |found| {
+                let wanted = limit - rows.len();
+                rows.extend(found.after(after.0)?.take(wanted).map(|(at, row)| (Position(at), row)));
+                Ok::<_, StoreError>(rows.len() < limit)
+            })?;
+            let last = rows.last().map_or(after, |(position, _)| *position);
             Ok(Since::Rows { rows, last })
         })
     }
@@ -106,7 +95,7 @@ impl Reader {
                 series: count("SELECT count(*) FROM series")?,
                 // Positions count readings: none is left out and none is used twice.
                 readings: row::count(last.0)?.saturating_sub(conflicts + removed + damaged),
-                hot: row::count(last.0 - through.0)?,
+                hot: row::count(hot_row::count_after(connection, through)?)?,
                 conflicts,
                 removed,
                 thinned: count("SELECT coalesce(sum(thinned), 0) FROM series")?,

@@ -12,14 +12,20 @@ use rusqlite::limits::Limit;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::error::StoreError;
+use crate::hot_row;
 
 /// The schema of a new database.
 pub const SCHEMA: &str = include_str!("../../schema.sql");
 /// `PRAGMA application_id` of our files: `tele` in ASCII.
 pub(crate) const APPLICATION_ID: i64 = 0x7465_6C65;
 /// Steps from one version of the schema to the next; the first makes version 1 out of an empty file.
-pub(crate) const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql")];
+pub(crate) const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001.sql"),
+    include_str!("migrations/0002.sql"),
+    include_str!("migrations/0003.sql"),
+];
+/// The version that has the readings of one commit in one row.
+const HOT_ROWS: i64 = 3;
 /// The version that this program writes.
 pub(crate) const VERSION: i64 = MIGRATIONS.len() as i64;
 
@@ -188,6 +194,9 @@ fn migrate(connection: &mut Connection, from: i64) -> Result<(), StoreError> {
         tracing::debug!(work = "migrate");
         let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
         transaction.execute_batch(step)?;
+        if version == HOT_ROWS {
+            hot_row::migrate(&transaction)?;
+        }
         transaction.pragma_update(None, "user_version", version)?;
         transaction.commit()?;
         tracing::info!(version, "migrated the database");
@@ -201,11 +210,11 @@ fn check_tables(connection: &Connection) -> Result<(), StoreError> {
         "SELECT device_key, id, model, firmware, commands, created_at, last_seen FROM device",
         "SELECT series_id, device_key, metric, kind, unit, label, min, max, place, conflicts, removed, thinned FROM series",
         "SELECT stream_key, device_key, epoch, last_seq, readings FROM stream",
-        "SELECT position, series_id, observed_at, received_at, value FROM reading",
+        "SELECT position, count, received_at, readings, checksum FROM hot",
         "SELECT through FROM sealed",
         "SELECT series_id, first_at, block_id, last_at, count, position, step FROM block",
         "SELECT block_id, buckets, times, vals FROM block_data",
-        "SELECT position, count, problem FROM damaged",
+        "SELECT position, count, received_at, readings, checksum, problem FROM damaged",
         "SELECT ran FROM running",
         "SELECT position, ran FROM mark",
         "SELECT command_key, id, device_key, state, issued_at FROM command",

@@ -87,8 +87,10 @@ fn read_stats(connection: &Connection, hot: &Hot, key: i64, id: DeviceId) -> Res
     )?;
     let mut series = connection
         .prepare_cached("SELECT series_id, conflicts, removed FROM series WHERE device_key = ?1")?;
-    let mut damaged =
-        connection.prepare_cached("SELECT coalesce(sum(count), 0) FROM damaged WHERE series_id = ?1")?;
+    let mut damaged = connection.prepare_cached(
+        "SELECT count(*) FROM damaged, json_each(iif(json_valid(readings), readings, '[]')) AS item
+         WHERE item.value ->> 0 = ?1",
+    )?;
     let mut rows = series.query([key])?;
     while let Some(found) = rows.next()? {
         let id: i64 = found.get(0)?;

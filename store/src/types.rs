@@ -263,7 +263,7 @@ pub struct Stats {
     pub removed: u64,
     /// Readings of which retention has left only statistics.
     pub thinned: u64,
-    /// Readings that were found damaged when they were to be sealed.
+    /// Hot readings that were found damaged when the database was opened, and put aside.
     pub damaged: u64,
     /// Size of the database file without its write-ahead log, in bytes.
     pub file_bytes: u64,
@@ -305,7 +305,7 @@ pub struct DeviceStats {
     pub conflicts: u64,
     /// Readings of these that retention took away.
     pub removed: u64,
-    /// Readings of these that were found damaged when they were to be sealed, as far as their series is known.
+    /// Hot readings of these that were found damaged and put aside, as far as their series can be read.
     pub damaged: u64,
     /// Its blocks.
     pub blocks: u64,

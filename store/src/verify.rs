@@ -14,7 +14,8 @@ use rusqlite::Connection;
 
 use crate::error::StoreError;
 use crate::reader::Reader;
-use crate::{block, row, writer};
+use crate::types::Row;
+use crate::{block, hot_row, row, writer};
 
 /// Readings that are opened in one transaction, about: it ends with the day that reaches this many.
 const READINGS_PER_LOOK: u64 = 100_000;
@@ -93,7 +94,7 @@ pub struct Verified {
     pub sealed: u64,
     /// Readings in blocks that could be opened.
     pub opened: u64,
-    /// Readings that were found damaged when they were to be sealed, and put aside. They are no findings: they are
+    /// Hot readings that were found damaged when the database was opened, and put aside. They are no findings: they are
     /// accounted for.
     pub damaged: u64,
     /// Position of the last reading.
@@ -110,6 +111,9 @@ enum Halt {
     Stopped,
     Failed(StoreError),
 }
+
+/// Series, times and words.
+type Problem = (Option<i64>, Option<(Timestamp, Timestamp)>, String);
 
 impl From<StoreError> for Halt {
     fn from(error: StoreError) -> Self {
@@ -426,15 +430,16 @@ impl Check<'_> {
             conflicts,
             removed,
             damaged,
+            aside,
             committed,
             unfinished,
             target,
             ..
         } = account;
-        if hot != last - through {
+        if hot + aside != last - through {
             let what = format!(
                 "{hot} hot readings after position {through}, where {} were committed",
-                last - through
+                last - through - aside
             );
             self.find_in(None, what)?;
         }
@@ -464,50 +469,61 @@ impl Check<'_> {
         let mut told = 0;
         let mut untold = 0_u64;
         let result = reader.snapshot_halting(|connection| {
-            let mut expected = block::sealed_through(connection)?.0 + 1;
-            let mut statement = connection.prepare(
-                "SELECT position, series_id, observed_at, value FROM reading WHERE position >= ?1 ORDER BY position",
-            )?;
-            let mut rows = statement.query([expected])?;
-            while let Some(found) = rows.next()? {
-                let position: i64 = found.get(0)?;
+            let through = block::sealed_through(connection)?;
+            let mut done = through.0;
+            hot_row::visit(connection, through, |row| {
+                let (before, position) = (std::mem::replace(&mut done, row.position), row.position);
                 let mut problems = Vec::new();
-                if position != expected {
-                    problems.push((None, format!("readings {expected} to {} are not there", position - 1)));
-                }
-                expected = position.saturating_add(1);
-                let series: i64 = found.get(1).unwrap_or(-1);
-                let at = Timestamp(found.get(2).unwrap_or(-1));
-                if self.knows(series)? {
-                    let kind = self.series.get(&series).and_then(|named| named.kind);
-                    let checked = match (row::value(found.get_ref(3)?), kind) {
-                        (Ok(value), Some(kind)) => row::check(at, &value, kind),
-                        (Ok(_), None) => Ok(()),
-                        (Err(error), _) => Err(error),
-                    };
-                    if let Err(error) = checked {
-                        problems.push((Some(series), format!("hot reading {position}: {}", unreadable(error)?)));
+                match row.readings {
+                    Ok(readings) => {
+                        let begin = position - readings.len() as i64;
+                        let aside = hot_row::count_damaged(connection, before, begin)?;
+                        if begin - before > aside {
+                            let what = format!("readings {} to {begin} are not there", before + 1);
+                            problems.push((None, None, what));
+                        }
+                        if begin < before && before != through.0 {
+                            problems.push((
+                                None,
+                                None,
+                                format!("readings {} to {before} are there twice", begin + 1),
+                            ));
+                        }
+                        for (place, reading) in (begin + 1..).zip(&readings) {
+                            problems.extend(self.problem_of(place, reading)?);
+                        }
                     }
-                } else {
-                    problems.push((None, format!("hot reading {position}: its series {series} is not there")));
+                    Err(error) => problems.push((None, None, unreadable(error)?)),
                 }
-                for (series, what) in problems {
+                for (series, times, what) in problems {
                     if told >= ALIKE_TOLD {
                         untold += 1;
                         continue;
                     }
                     told += 1;
-                    let times = at.is_valid_for_reading().then_some((at, at));
                     let finding = series.map_or_else(Finding::default, |series| self.of_series(series));
                     self.find(Finding { times, what, ..finding })?;
                 }
-            }
-            Ok(())
+                Ok(true)
+            })
         });
         if untold > 0 {
             self.find_in(None, format!("and {untold} problems more with hot readings"))?;
         }
         result
+    }
+
+    /// What is wrong with a hot reading: series, time and words.
+    fn problem_of(&mut self, position: i64, reading: &Row) -> Result<Option<Problem>, Halt> {
+        let series = reading.series.0;
+        if !self.knows(series)? {
+            let what = format!("hot reading {position}: its series {series} is not there");
+            return Ok(Some((None, None, what)));
+        }
+        let Some(kind) = self.series.get(&series).and_then(|named| named.kind) else { return Ok(None) };
+        let Err(error) = row::check(reading.at, &reading.value, kind) else { return Ok(None) };
+        let times = reading.at.is_valid_for_reading().then_some((reading.at, reading.at));
+        Ok(Some((Some(series), times, format!("hot reading {position}: {}", unreadable(error)?))))
     }
 
     /// Blocks without readings, readings without a block, blocks without a series.
@@ -726,8 +742,10 @@ struct Account {
     conflicts: i64,
     /// Readings that retention took away.
     removed: i64,
-    /// Readings that were put aside when they could not be sealed.
+    /// Readings that were damaged and put aside.
     damaged: i64,
+    /// Those of them that come after `through`.
+    aside: i64,
     /// Readings in the stored batches of all streams.
     committed: i64,
     blocks: i64,
@@ -746,16 +764,16 @@ fn read_account(connection: &Connection) -> Result<Account, StoreError> {
     let (blocks, sealed) =
         of_blocks("SELECT count(*), coalesce(sum(count), 0) FROM block WHERE position <= ?1")?;
     let (unfinished, _) = of_blocks("SELECT count(*), 0 FROM block WHERE position > ?1")?;
-    let (hot, _) = of_blocks("SELECT count(*), 0 FROM reading WHERE position > ?1")?;
     Ok(Account {
         last: writer::last_position(connection)?.0,
         through,
         target: connection.query_row("SELECT target FROM sealed", [], |row| row.get(0))?,
-        hot,
+        hot: hot_row::count_after(connection, Position(through))?,
         sealed,
         conflicts: number("SELECT coalesce(sum(conflicts), 0) FROM series")?,
         removed: number("SELECT coalesce(sum(removed), 0) FROM series")?,
         damaged: number("SELECT coalesce(sum(count), 0) FROM damaged")?,
+        aside: hot_row::count_damaged(connection, through, i64::MAX)?,
         committed: number("SELECT coalesce(sum(readings), 0) FROM stream")?,
         blocks,
         unfinished,

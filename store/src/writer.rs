@@ -20,7 +20,7 @@ use crate::recent::Recent;
 use crate::retention::Retention;
 use crate::schema::with_suffix;
 use crate::types::{DeviceKey, SealPolicy, StreamKey};
-use crate::{leavings, row, schema};
+use crate::{hot_row, leavings, row, schema};
 
 /// Pages that the write-ahead log may grow by before they are copied into the file: 16 MiB.
 /// Measured: below 4 MiB checkpoints cost a tenth of the append rate; above, it no longer matters.
@@ -56,17 +56,21 @@ impl Writer {
         let lock = lock(path)?;
         leavings::settle(path)?;
         let connection = schema::open_writer(path)?;
-        let next = last_position(&connection)?.0 + 1;
-        let memory = Memory { streams: HashMap::new(), kinds: read_kinds(&connection)? };
+        let memory = Memory::read(&connection)?;
         let mut link = Link { connection, poison: None, log_pages: 0, unlooked: 0 };
-        link.transact(Commit::Synced, block::recover)?;
+        let mut recent = Recent::default();
+        link.transact(Commit::Synced, |connection| {
+            block::recover(connection)?;
+            hot_row::recover(connection, &memory, &mut recent, block::sealed_through(connection)?)
+        })?;
+        let next = last_position(&link.connection)?.0 + 1;
         schema::copy_log_on_close(&link.connection, true)?;
         let retention = Retention::open(&link.connection)?;
         Ok(Self {
             link,
             next,
             memory,
-            recent: Recent::new(next),
+            recent,
             seal_policy: SealPolicy::default(),
             sealing: Sealing::default(),
             merging: Merging::default(),
@@ -116,7 +120,7 @@ impl Writer {
 
 /// What the writer remembers of the file, to save reading it. The file is the truth: what a failed transaction may have
 /// touched is forgotten.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Memory {
     /// The last settled batch of each stream.
     pub(crate) streams: HashMap<StreamKey, u64>,
@@ -124,6 +128,11 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
+    /// What the file says of its series.
+    pub(crate) fn read(connection: &Connection) -> Result<Self, StoreError> {
+        Ok(Self { streams: HashMap::new(), kinds: read_kinds(connection)? })
+    }
+
     /// The kind of a series.
     pub(crate) fn kind(&self, series: SeriesId) -> Option<Kind> {
         usize::try_from(series.0).ok().and_then(|index| self.kinds.get(index).copied().flatten())
@@ -175,7 +184,8 @@ fn read_kinds(connection: &Connection) -> Result<Vec<Option<Kind>>, StoreError> 
 pub(crate) fn last_position(connection: &Connection) -> Result<Position, StoreError> {
     let last = connection
         .prepare_cached(
-            "SELECT max((SELECT through FROM sealed), coalesce((SELECT max(position) FROM reading), 0))",
+            "SELECT max((SELECT through FROM sealed), coalesce((SELECT max(position) FROM hot), 0),
+                        coalesce((SELECT max(position) FROM damaged), 0))",
         )?
         .query_row([], |row| row.get(0))?;
     // Close to the end there would be no next one: such a number was not counted up to.

@@ -360,7 +360,7 @@ async fn sql_answers_beside_a_running_hub_in_three_formats_and_writes_nothing() 
         assert!(output.status.success());
     }
     for (query, problem) in [
-        ("DELETE FROM reading", "only queries are allowed"),
+        ("DELETE FROM hot", "only queries are allowed"),
         ("SELECT * FROM reeding", "no such table: reeding"),
         ("SELECT * FROM readings WHERE", "incomplete input"),
     ] {

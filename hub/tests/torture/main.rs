@@ -25,6 +25,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use driver::{Settings, Stage};
 use rusqlite::Connection;
+use serde_json::Value;
 
 /// A number from the environment, or `usual`.
 fn setting(name: &str, usual: u64) -> u64 {
@@ -44,6 +45,26 @@ async fn i_1_i_2_i_15_killed_at_any_moment_the_hub_has_all_that_it_acknowledged_
     let report = driver::run(&settings, |news| println!("{news}")).await;
     println!("\n{report}");
     assert!(report.problems.is_empty() && (report.lost, report.doubled) == (0, 0), "seed {}", settings.seed);
+}
+
+/// SQL that changes the last row of hot readings, its position and what it holds, as if it had been stored so.
+fn rewritten(connection: &Connection, change: impl FnOnce(&mut i64, &mut Vec<Value>)) -> String {
+    let last = "SELECT position, received_at, readings FROM hot ORDER BY position DESC LIMIT 1";
+    let (old, received_at, text): (i64, i64, String) =
+        connection.query_row(last, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
+    let (mut position, mut readings) = (old, serde_json::from_str(&text).unwrap());
+    change(&mut position, &mut readings);
+    let (count, text) = (readings.len() as i64, serde_json::to_string(&readings).unwrap());
+    let mut checksum = crc32fast::Hasher::new();
+    for number in [position, count, received_at] {
+        checksum.update(&number.to_le_bytes());
+    }
+    checksum.update(text.as_bytes());
+    let (checksum, text) = (checksum.finalize(), text.replace('\'', "''"));
+    format!(
+        "UPDATE hot SET position = {position}, count = {count}, readings = '{text}', checksum = {checksum}
+         WHERE position = {old}"
+    )
 }
 
 /// The torture proves nothing unless its checker sees what is wrong.
@@ -71,19 +92,21 @@ async fn the_checker_reports_every_reading_that_is_missing_doubled_or_changed() 
         (found.lost, found.doubled, found.problems)
     };
     assert_eq!(look(""), (0, 0, Vec::new()));
-    let one = "(SELECT position FROM reading ORDER BY position LIMIT 1 OFFSET 7000)";
-    let columns = "series_id, observed_at, received_at, value";
-    let (lost, doubled, problems) = look(&format!("DELETE FROM reading WHERE position = {one}"));
+    let change = |change: fn(&mut i64, &mut Vec<Value>)| {
+        let connection = Connection::open(&database).unwrap();
+        look(&rewritten(&connection, change))
+    };
+    let (lost, doubled, problems) = change(|_, readings| drop(readings.remove(3)));
     assert_eq!((lost, doubled, problems.len()), (1, 0, 1), "{problems:?}");
-    let (lost, doubled, problems) = look(&format!(
-        "INSERT INTO reading (position, {columns})
-         SELECT (SELECT max(position) + 1 FROM reading), {columns} FROM reading WHERE position = {one}"
-    ));
+    let (lost, doubled, problems) = change(|position, readings| {
+        *position += 1;
+        readings.push(readings[3].clone());
+    });
     assert_eq!((lost, doubled, problems.len()), (0, 1, 1), "{problems:?}");
-    let (lost, doubled, problems) = look(
-        "UPDATE reading SET value = value + 1 WHERE position =
-         (SELECT max(position) FROM reading WHERE typeof(value) = 'real')",
-    );
+    let (lost, doubled, problems) = change(|_, readings| {
+        let number = readings.iter_mut().find(|reading| reading[2].is_f64()).unwrap();
+        number[2] = (number[2].as_f64().unwrap() + 1.0).into();
+    });
     assert_eq!((lost, doubled, problems.len()), (0, 0, 1), "{problems:?}");
     // A batch that was acknowledged, taken back as a whole.
     let (lost, _, problems) =

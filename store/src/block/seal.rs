@@ -18,9 +18,9 @@ use rusqlite::Connection;
 use super::{SMALL, cut};
 use crate::error::StoreError;
 use crate::points::Points;
-use crate::row;
 use crate::types::{SealPolicy, Sealed};
 use crate::writer::{Commit, Memory, Writer};
+use crate::{hot_row, row};
 
 /// Readings for each series that a run should gather, so that its pieces are worth a block. Chosen: a piece costs two rows
 /// and pages of its own, which this many readings outweigh; more would keep more rows hot.
@@ -99,7 +99,9 @@ impl Writer {
             }
             Sealing::Deleting => {
                 tracing::debug!(work = "delete sealed");
-                let left = self.link.transact(Commit::Lazy, |connection| delete(connection, max_rows))?;
+                let left = self.link.transact(Commit::Lazy, |connection| {
+                    hot_row::delete(connection, super::sealed_through(connection)?, max_rows)
+                })?;
                 self.sealing = if left { Sealing::Deleting } else { Sealing::Idle };
                 Ok(0)
             }
@@ -109,13 +111,11 @@ impl Writer {
     /// Decides whether there is anything to do.
     fn begin(&self) -> Result<Sealing, StoreError> {
         let connection = &self.link.connection;
-        let through = super::sealed_through(connection)?.0;
-        let first: Option<i64> = connection
-            .prepare_cached("SELECT min(position) FROM reading")?
-            .query_row([], |row| row.get(0))?;
-        if first.is_some_and(|first| first <= through) {
+        let through = super::sealed_through(connection)?;
+        if hot_row::first_sealed(connection, through)?.is_some() {
             return Ok(Sealing::Deleting);
         }
+        let through = through.0;
         let hot = (self.next - 1 - through).max(0) as u64;
         let policy = &self.seal_policy;
         let run_max = policy.run_max.max(1);
@@ -140,10 +140,9 @@ impl Writer {
             read_rows(&self.link.connection, &self.memory, done, end, gathered)?;
             return Ok(end);
         };
-        for (series, at, value) in rows {
-            let kind = value.kind();
-            let points = gathered.entry(SeriesId(*series)).or_insert_with(|| Points::new(kind));
-            points.push(*at, value.clone())?;
+        for row in rows {
+            let points = gathered.entry(row.series).or_insert_with(|| Points::new(row.value.kind()));
+            points.push(row.at.0, row.value.clone())?;
         }
         Ok(end)
     }
@@ -203,23 +202,19 @@ fn read_rows(
     end: i64,
     gathered: &mut BTreeMap<SeriesId, Points>,
 ) -> Result<(), StoreError> {
-    let mut statement = connection.prepare_cached(
-        "SELECT series_id, observed_at, value FROM reading WHERE position > ?1 AND position <= ?2 ORDER BY position",
-    )?;
-    let mut rows = statement.query((done, end))?;
-    let mut count = 0;
-    while let Some(row) = rows.next()? {
-        let series = SeriesId(row.get(0)?);
-        let at: i64 = row.get(1)?;
-        let value = row::value(row.get_ref(2)?)?;
-        let kind = memory.kind(series).ok_or_else(|| {
-            StoreError::corrupt(format!("a reading of series {}, which is not there", series.0))
-        })?;
-        row::check(protocol::Timestamp(at), &value, kind)
-            .map_err(|error| StoreError::corrupt(error.to_string()))?;
-        gathered.entry(series).or_insert_with(|| Points::new(kind)).push(at, value)?;
-        count += 1;
-    }
+    let mut count = hot_row::count_damaged(connection, done, end)?;
+    hot_row::visit(connection, Position(done), |row| {
+        let rest = row.position < end;
+        for (_, row) in row.after(done)?.take_while(|(position, _)| *position <= end) {
+            let kind = memory.kind(row.series).ok_or_else(|| {
+                StoreError::corrupt(format!("a reading of series {}, which is not there", row.series.0))
+            })?;
+            row::check(row.at, &row.value, kind).map_err(|error| StoreError::corrupt(error.to_string()))?;
+            gathered.entry(row.series).or_insert_with(|| Points::new(kind)).push(row.at.0, row.value)?;
+            count += 1;
+        }
+        Ok::<_, StoreError>(rest)
+    })?;
     if count == end - done {
         Ok(())
     } else {
@@ -245,15 +240,4 @@ fn store(
     }
     super::note_latest(connection, series, &points)?;
     Ok(lost)
-}
-
-/// Deletes rows below the line; returns whether there are more.
-fn delete(connection: &Connection, max_rows: usize) -> Result<bool, StoreError> {
-    let through = super::sealed_through(connection)?.0;
-    let first: Option<i64> =
-        connection.prepare_cached("SELECT min(position) FROM reading")?.query_row([], |row| row.get(0))?;
-    let Some(first) = first.filter(|first| *first <= through) else { return Ok(false) };
-    let end = through.min(first.saturating_add(i64::try_from(max_rows).unwrap_or(i64::MAX) - 1));
-    connection.prepare_cached("DELETE FROM reading WHERE position <= ?1")?.execute([end])?;
-    Ok(end < through)
 }

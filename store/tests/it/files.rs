@@ -42,7 +42,7 @@ fn a_newer_schema_is_refused_with_both_versions() {
     drop(base.writer());
     sql(&base.path(), "PRAGMA user_version = 99");
     let error = Writer::open(&base.path()).unwrap_err();
-    assert!(matches!(error, StoreError::NewerSchema { found: 99, known: 2 }), "{error}");
+    assert!(matches!(error, StoreError::NewerSchema { found: 99, known: 3 }), "{error}");
     assert!(matches!(Reader::open(&base.path()), Err(StoreError::NewerSchema { .. })));
 }
 
@@ -199,24 +199,64 @@ fn a_log_cut_anywhere_opens_with_a_prefix_of_what_was_stored() {
 }
 
 #[test]
-fn values_that_no_one_stored_are_named_as_damage() {
-    for value in ["x'00'", "7", "9e999", "cast(x'ff' AS TEXT)"] {
-        let base = Base::new();
-        let mut writer = base.writer();
-        let device = register(&mut writer, "pump");
-        store(
-            &mut writer,
-            device.stream,
-            1,
-            vec![row(device.series[0], 1, 1.0), row(device.series[1], 1, true)],
-        );
-        sql(&base.path(), &format!("UPDATE reading SET value = {value} WHERE position = 1"));
-        let reader = base.reader();
-        let raw = reader.raw(device.series[0], Timestamp(0), Timestamp(10), 10);
-        assert!(matches!(raw, Err(StoreError::Corrupt(_))), "{value}");
-        assert!(matches!(reader.latest(), Err(StoreError::Corrupt(_))), "{value}");
-        let other = reader.raw(device.series[1], Timestamp(0), Timestamp(10), 10).unwrap();
-        assert_eq!(other.points.len(), 1, "{value}: the other series can be read");
-        assert!(matches!(reader.since(protocol::Position(0), 1), Err(StoreError::Corrupt(_))), "{value}");
+fn i_7_damaged_hot_readings_are_named_then_put_aside_and_the_rest_goes_on() {
+    let base = Base::new();
+    let mut writer = base.writer();
+    let device = register(&mut writer, "pump");
+    let of = |n: i64| vec![row(device.series[0], n, n as f64), row(device.series[1], n, true)];
+    for seq in 1..=4 {
+        store(&mut writer, device.stream, seq, of(seq as i64));
     }
+    drop(writer);
+    sql(&base.path(), "UPDATE hot SET readings = replace(readings, '2.0', '2.5') WHERE position = 4");
+    sql(&base.path(), "DELETE FROM hot WHERE position = 6");
+
+    // Which series have readings there nobody knows: whoever only reads is told so for all of them.
+    let reader = base.reader();
+    for series in &device.series[..2] {
+        let raw = reader.raw(*series, Timestamp(0), Timestamp(10), 10);
+        assert!(matches!(&raw, Err(StoreError::Corrupt(what)) if what.contains("checksum")), "{raw:?}");
+    }
+    assert!(matches!(reader.latest(), Err(StoreError::Corrupt(_))));
+    assert!(matches!(reader.since(protocol::Position(2), 1), Err(StoreError::Corrupt(_))));
+    drop(reader);
+
+    // A hub that is started puts aside what cannot be read, says what is lost, and goes on.
+    let mut writer = base.writer();
+    let reader = base.reader();
+    assert_eq!(crate::support::times(&reader, device.series[0]), [1, 4]);
+    let stats = reader.stats().unwrap();
+    assert_eq!((stats.readings, stats.hot, stats.damaged), (4, 4, 4));
+    assert_eq!(reader.account(&"pump".parse().unwrap()).unwrap().unwrap().stats.damaged, 2);
+    store(&mut writer, device.stream, 5, of(5));
+    assert_eq!(writer.position().0, 10);
+    crate::support::seal_all(&mut writer);
+    assert_eq!(crate::support::times(&reader, device.series[0]), [1, 4, 5]);
+    drop(writer);
+    let mut writer = base.writer();
+    store(&mut writer, device.stream, 6, of(6));
+    let verified = reader.verify(store::Depth::Whole, &mut |notice| match notice {
+        store::Notice::Finding(finding) => panic!("{finding:?}"),
+        store::Notice::Progress { .. } => std::ops::ControlFlow::Continue(()),
+    });
+    assert_eq!(verified.unwrap().damaged, 4);
+}
+
+#[test]
+fn i_7_damaged_hot_readings_at_the_end_leave_their_positions_used() {
+    let base = Base::new();
+    let mut writer = base.writer();
+    let device = register(&mut writer, "pump");
+    for seq in 1..=2 {
+        store(&mut writer, device.stream, seq, vec![row(device.series[0], seq as i64, 1.0); 3]);
+    }
+    drop(writer);
+    sql(&base.path(), "UPDATE hot SET checksum = 1 WHERE position = 6");
+    let mut writer = base.writer();
+    assert_eq!(writer.position().0, 6);
+    store(&mut writer, device.stream, 3, vec![row(device.series[0], 9, 1.0)]);
+    assert_eq!(writer.position().0, 7);
+    crate::support::seal_all(&mut writer);
+    assert_eq!(base.reader().stats().unwrap().damaged, 3);
+    assert_eq!(crate::support::times(&base.reader(), device.series[0]), [1, 9]);
 }

@@ -136,7 +136,7 @@ fn an_account_that_lacks_a_reading_or_a_batch_does_not_add_up() {
         "UPDATE stream SET readings = readings + 1",
         "UPDATE series SET conflicts = 1 WHERE series_id = 1",
         "UPDATE series SET removed = 1 WHERE series_id = 1",
-        "DELETE FROM reading WHERE position = 1",
+        "DELETE FROM hot",
     ] {
         let base = Base::new();
         let mut writer = base.writer();

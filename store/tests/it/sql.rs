@@ -195,7 +195,7 @@ fn nothing_can_be_written_attached_or_set() {
     let before = query(&base, "SELECT count(*), max(position) FROM reading");
     for text in [
         "INSERT INTO readings VALUES ('a', 'b', 1, 'c', 1, 'd')",
-        "INSERT INTO reading VALUES (99999, 1, 1, 1, 1.0)",
+        "INSERT INTO hot VALUES (99999, 1, 1, '[]', 1)",
         "UPDATE device SET id = 'x'",
         "DELETE FROM block",
         "DROP TABLE device",
@@ -214,7 +214,7 @@ fn nothing_can_be_written_attached_or_set() {
         &format!("ATTACH '{}' AS other", other.path().display()),
         "ATTACH ':memory:' AS other",
         "SELECT load_extension('x')",
-        "SELECT 1; DELETE FROM reading",
+        "SELECT 1; DELETE FROM hot",
     ] {
         let error = try_query(&base, text).expect_err(text).to_string();
         assert!(

@@ -72,6 +72,29 @@ pub(crate) fn suffixed(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
+/// Changes the readings of the last hot row, as if they had been stored so: checksum and count fit.
+pub(crate) fn rewrite_hot(path: &Path, change: impl FnOnce(&mut Vec<serde_json::Value>)) {
+    let connection = rusqlite::Connection::open(path).unwrap();
+    let last = "SELECT position, received_at, readings FROM hot ORDER BY position DESC LIMIT 1";
+    let (position, received_at, text): (i64, i64, String) =
+        connection.query_row(last, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
+    let mut readings = serde_json::from_str(&text).unwrap();
+    change(&mut readings);
+    let text = serde_json::to_string(&readings).unwrap();
+    let count = readings.len() as i64;
+    let mut checksum = crc32fast::Hasher::new();
+    for number in [position, count, received_at] {
+        checksum.update(&number.to_le_bytes());
+    }
+    checksum.update(text.as_bytes());
+    connection
+        .execute(
+            "UPDATE hot SET count = ?2, readings = ?3, checksum = ?4 WHERE position = ?1",
+            (position, count, text, checksum.finalize()),
+        )
+        .unwrap();
+}
+
 /// A device with a number, a truth value and a text.
 pub(crate) fn hello(device: &str, epoch: &str) -> Hello {
     serde_json::from_value(
@@ -129,4 +152,10 @@ impl Chance {
     pub(crate) fn one_in(&mut self, n: u64) -> bool {
         self.below(n) == 0
     }
+}
+
+/// Seals everything.
+pub(crate) fn seal_all(writer: &mut Writer) {
+    writer.set_seal_policy(store::SealPolicy { keep: 0, run_min: 1, ..store::SealPolicy::default() });
+    while writer.seal(500).unwrap().more {}
 }
