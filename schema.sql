@@ -16,7 +16,7 @@
 -- Settings that belong to the file. The connection's own (synchronous=FULL, foreign_keys=ON, ...) are in the store.
 
 PRAGMA application_id = 1952803941;      -- 0x74656C65, "tele": a file with another number is left alone
-PRAGMA user_version = 3;                 -- version of this schema; a hub refuses a file that is newer than itself
+PRAGMA user_version = 4;                 -- version of this schema; a hub refuses a file that is newer than itself
 
 
 ------------------------------------------------------------------------------------------------------------------
@@ -75,9 +75,9 @@ CREATE TABLE stream (
 ------------------------------------------------------------------------------------------------------------------
 -- Readings
 --
--- A reading is first a part of a row of `hot`, later a part of a `block` (sealed), never both:
---     hot    = readings in hot with position >  sealed.through: the view `reading` shows them one by one
---     sealed = rows of block   with position <= sealed.through
+-- A reading is first a part of a row of `hot`, later a part of a `bundle` or of a `block` (sealed), never two of them:
+--     hot    = readings in hot            with position >  sealed.through: the view `reading` shows them one by one
+--     sealed = rows of bundle and block   with position <= sealed.through
 -- Rows on the other side of that line are work in progress or leavings of it; the views below leave them out.
 ------------------------------------------------------------------------------------------------------------------
 
@@ -93,15 +93,32 @@ CREATE TABLE hot (
     checksum     INTEGER NOT NULL        -- CRC-32 of the other columns; see store/src/hot_row.rs
 ) STRICT;
 
+-- Readings of neighbouring series (a shelf: 16 numbers in a row) that are too few for blocks of their own. Where there
+-- are many series, sealing writes these; merging makes few large ones out of many small ones, and blocks in the end. What
+-- a series has in bundles was committed after all that it has in blocks, and what is in a bundle after what is in those of
+-- lower positions. The bytes are described in store/src/block/bundle.rs.
+CREATE TABLE bundle (
+    bundle_id    INTEGER PRIMARY KEY,
+    shelf        INTEGER NOT NULL,       -- series_id / 16
+    series       INTEGER NOT NULL,       -- which of the series are in it: the sum of 1 << (series_id % 16)
+    position     INTEGER NOT NULL,       -- every reading in it was committed at or before this position
+    level        INTEGER NOT NULL CHECK (level IN (0, 1)), -- 0: as sealed, 1: merged
+    count        INTEGER NOT NULL CHECK (count > 0),
+    first_at     INTEGER NOT NULL,       -- time of the earliest reading
+    last_at      INTEGER NOT NULL,       -- time of the latest reading
+    data         BLOB NOT NULL
+) STRICT;
+CREATE INDEX bundle_shelf ON bundle (shelf, position, level, series, count, first_at);
+
 -- How far readings have been sealed. One row.
 CREATE TABLE sealed (
     one          INTEGER PRIMARY KEY CHECK (one = 1),
-    through      INTEGER NOT NULL,       -- the highest position that is in a block
-    target       INTEGER                 -- while blocks for more of them are being written: where `through` will go
+    through      INTEGER NOT NULL,       -- the highest position that is in a bundle or a block
+    target       INTEGER                 -- while blocks and bundles of more of them are being written: where `through` will go
 ) STRICT;
 INSERT INTO sealed (one, through) VALUES (1, 0);
 
--- Sealed readings: what is known of a block without opening it. The readings are in block_data.
+-- Sealed readings of one series: what is known of a block without opening it. The readings are in block_data.
 -- A block holds readings of one series within one day of UTC, ascending, each microsecond once. Blocks of a series may
 -- overlap in time (late readings); where two hold the same microsecond, the one with the lower position counts.
 CREATE TABLE block (
@@ -141,7 +158,8 @@ CREATE TABLE damaged (
 ) STRICT;
 
 -- Every position up to the last one is accounted for:
---     last position = hot readings + sum(block.count) + sum(series.conflicts) + sum(series.removed) + sum(damaged.count)
+--     last position = hot readings + sum(bundle.count) + sum(block.count)
+--                     + sum(series.conflicts) + sum(series.removed) + sum(damaged.count)
 
 
 ------------------------------------------------------------------------------------------------------------------
@@ -263,3 +281,12 @@ JOIN block_data USING (block_id)
 JOIN series USING (series_id)
 JOIN device USING (device_key)
 WHERE block.position <= (SELECT through FROM sealed);
+
+-- Bundles with readable times, the series that may be in them, and their size in bytes.
+CREATE VIEW bundles AS
+SELECT shelf * 16 AS first_series, shelf * 16 + 15 AS last_series, level,
+       strftime('%Y-%m-%d %H:%M:%f', first_at / 1e6, 'unixepoch') AS first_at,
+       strftime('%Y-%m-%d %H:%M:%f', last_at / 1e6, 'unixepoch') AS last_at,
+       count, length(data) AS bytes
+FROM bundle
+WHERE position <= (SELECT through FROM sealed);

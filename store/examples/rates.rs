@@ -32,7 +32,7 @@ fn main() {
         }
     }
     if run("fleet") {
-        for devices in [10, 1_000, 10_000] {
+        for devices in [10, 300, 1_000, 10_000] {
             sustained(&file(&format!("fleet-{devices}.db")), devices);
         }
     }
@@ -160,7 +160,13 @@ fn fleet_batches(devices: &[Registered], seqs: &mut [u64], i: &mut usize, commit
 /// What the file is made of, in bytes for each reading.
 fn print_sizes(path: &Path) {
     let connection = rusqlite::Connection::open(path).unwrap();
-    let readings: f64 = connection.query_row("SELECT sum(count) FROM block", [], |row| row.get(0)).unwrap();
+    let readings: f64 = connection
+        .query_row(
+            "SELECT total(count) FROM (SELECT count FROM block UNION ALL SELECT count FROM bundle)",
+            [],
+            |row| row.get(0),
+        )
+        .unwrap();
     let mut statement = connection
         .prepare(
             "SELECT name, sum(pgsize) FROM dbstat GROUP BY name HAVING sum(pgsize) > 100000 ORDER BY 2 DESC",

@@ -1,7 +1,7 @@
 //! What was measured between two times: the readings themselves, or buckets of them.
 //!
-//! The blocks of a series are walked in the order of time, in groups that overlap, with the hot readings between and
-//! among them. A block that overlaps nothing is answered as cheaply as the question allows: by its statistics, by its
+//! The blocks of a series are walked in the order of time, in groups that overlap, with the readings that are in no
+//! block, those in bundles and the hot ones, between and among them. A block that overlaps nothing is answered as cheaply as the question allows: by its statistics, by its
 //! finer buckets, or by decoding it. Where several hold the same time they are decoded and put together, first stored
 //! first, so that of two readings at the same microsecond the first counts.
 //!
@@ -15,6 +15,7 @@ use protocol::{Bucket, Kind, Position, SeriesId, Step, Timestamp, Value};
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::block::Meta;
+use crate::block::shelf;
 use crate::error::StoreError;
 use crate::hot::Hot;
 use crate::points::{self, Points};
@@ -124,7 +125,6 @@ fn sum_up_closed(
     }
 }
 
-/// The kind of a series, which must exist.
 /// Statistics of one bucket, with the times of its first and last reading as well as they are known.
 struct Stretch {
     bucket: Bucket,
@@ -197,6 +197,7 @@ fn sum_up_thinned(
     Ok(coarser)
 }
 
+/// The kind of a series, which must exist.
 pub(crate) fn kind_of(connection: &Connection, series: SeriesId) -> Result<Kind, StoreError> {
     let kind: String = connection
         .prepare_cached("SELECT kind FROM series WHERE series_id = ?1")?
@@ -211,14 +212,15 @@ struct Walk {
     kind: Kind,
     position: Position,
     blocks: Vec<Meta>,
-    hot: Points,
+    /// What is in no block.
+    loose: Points,
 }
 
 /// A stretch of time in which nothing else lies.
 enum Part<'a> {
     /// One block alone.
     Block(&'a Meta),
-    /// Blocks that overlap, and the hot readings among them.
+    /// Blocks that overlap, and the readings among them that are in no block.
     Mixed(&'a [Meta], Points),
 }
 
@@ -235,14 +237,14 @@ impl Part<'_> {
         match self {
             Self::Block(meta) if meta.step.is_some() => Ok(Points::new(kind)),
             Self::Block(meta) => block::read(connection, meta, kind),
-            Self::Mixed(blocks, hot) => {
+            Self::Mixed(blocks, loose) => {
                 let mut ordered: Vec<&Meta> = blocks.iter().filter(|meta| meta.step.is_none()).collect();
                 ordered.sort_by_key(|meta| meta.position);
                 let mut points = Points::new(kind);
                 for meta in ordered {
                     points.append(block::read(connection, meta, kind)?)?;
                 }
-                points.append(hot.clone())?;
+                points.append(loose.clone())?;
                 points.tidy();
                 Ok(points)
             }
@@ -261,36 +263,37 @@ impl Walk {
         let kind = kind_of(connection, series)?;
         let position = writer::last_position(connection)?;
         if from >= to {
-            return Ok(Self { kind, position, blocks: Vec::new(), hot: Points::new(kind) });
+            return Ok(Self { kind, position, blocks: Vec::new(), loose: Points::new(kind) });
         }
         let through = block::sealed_through(connection)?;
         let blocks = block::find(connection, series, from, to, through)?;
-        Ok(Self { kind, position, blocks, hot: hot.points(series, kind, from, to)? })
+        let loose = shelf::read_with_hot(connection, hot, (series, kind), (from, to), through)?;
+        Ok(Self { kind, position, blocks, loose })
     }
 
     /// Goes through all parts in the order of time until `visit` has enough.
     fn parts(&self, mut visit: impl FnMut(Part<'_>) -> Result<bool, StoreError>) -> Result<(), StoreError> {
         let mut blocks = &self.blocks[..];
-        let mut hot = 0;
+        let mut loose = 0;
         while let Some(first) = blocks.first() {
             let (overlapping, last_at) = overlapping(blocks);
-            let before = self.hot.range(Timestamp(i64::MIN), first.first_at).end;
-            if before > hot && !visit(Part::Mixed(&[], self.hot.slice(hot..before)))? {
+            let before = self.loose.range(Timestamp(i64::MIN), first.first_at).end;
+            if before > loose && !visit(Part::Mixed(&[], self.loose.slice(loose..before)))? {
                 return Ok(());
             }
-            let among = self.hot.range(Timestamp(i64::MIN), last_at.plus_micros(1)).end;
+            let among = self.loose.range(Timestamp(i64::MIN), last_at.plus_micros(1)).end;
             let part = match (overlapping, among > before) {
                 ([meta], false) => Part::Block(meta),
-                _ => Part::Mixed(overlapping, self.hot.slice(before..among)),
+                _ => Part::Mixed(overlapping, self.loose.slice(before..among)),
             };
             if !visit(part)? {
                 return Ok(());
             }
-            hot = among;
+            loose = among;
             blocks = &blocks[overlapping.len()..];
         }
-        if hot < self.hot.len() {
-            visit(Part::Mixed(&[], self.hot.slice(hot..self.hot.len())))?;
+        if loose < self.loose.len() {
+            visit(Part::Mixed(&[], self.loose.slice(loose..self.loose.len())))?;
         }
         Ok(())
     }

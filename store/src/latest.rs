@@ -2,7 +2,8 @@
 //!
 //! The latest sealed one stands with the series; the hot rows may hold a later one. For an earlier time the blocks of the
 //! last day that began before it are looked at: no block reaches beyond its day, so no earlier day can hold a later
-//! reading. A block that ended by then is answered from its row; only one that spans the time is opened.
+//! reading. A block that ended by then is answered from its row; only one that spans the time is opened. What is in bundles
+//! comes to that.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -10,6 +11,7 @@ use std::collections::btree_map::Entry;
 use protocol::{Kind, Position, SeriesId, Step, Timestamp, Value};
 use rusqlite::Connection;
 
+use crate::block::shelf;
 use crate::error::StoreError;
 use crate::reader::Reader;
 use crate::types::{Latest, Row};
@@ -51,6 +53,7 @@ impl Reader {
             let mut statement = connection
                 .prepare_cached("SELECT series_id, kind, latest_at, latest FROM series ORDER BY series_id")?;
             let mut rows = statement.query([])?;
+            let mut bundles = shelf::Walk::new(connection, through);
             let mut readings = Vec::new();
             while let Some(found) = rows.next()? {
                 let series = SeriesId(found.get(0)?);
@@ -62,20 +65,27 @@ impl Reader {
                     Some(latest) if latest <= at => Some((latest, row::value(found.get_ref(3)?)?)),
                     Some(_) => {
                         let kind = row::kind(found.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?)?;
-                        sealed_as_of(connection, (series, kind), at, through)?
+                        let in_blocks = sealed_as_of(connection, (series, kind), at, through)?;
+                        later(in_blocks, bundles.as_of(series, at)?)
                     }
                 };
-                // What is sealed was stored before what is hot.
-                let hot = hot.as_of(series, at)?;
-                let best = match (sealed, hot) {
-                    (Some(sealed), Some(hot)) if hot.0 > sealed.0 => Some(hot),
-                    (Some(sealed), _) => Some(sealed),
-                    (None, hot) => hot,
-                };
+                let best = later(sealed, hot.as_of(series, at)?);
                 readings.extend(best.map(|(at, value)| Row { series, at, value }));
             }
             Ok(Latest { position, readings })
         })
+    }
+}
+
+/// The later of two readings; at the same time the first one, which was stored first.
+fn later(
+    first: Option<(Timestamp, Value)>,
+    second: Option<(Timestamp, Value)>,
+) -> Option<(Timestamp, Value)> {
+    match (first, second) {
+        (Some(first), Some(second)) if second.0 > first.0 => Some(second),
+        (Some(first), _) => Some(first),
+        (None, second) => second,
     }
 }
 

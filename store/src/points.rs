@@ -16,7 +16,7 @@ pub(crate) enum Values {
 }
 
 impl Values {
-    fn of_kind(kind: Kind) -> Self {
+    pub(crate) fn of_kind(kind: Kind) -> Self {
         match kind {
             Kind::Number => Self::Numbers(Vec::new()),
             Kind::Bool => Self::Bools(Vec::new()),
@@ -66,6 +66,16 @@ impl Values {
         Ok(())
     }
 
+    /// Adds copies of values of the same kind at the end.
+    pub(crate) fn extend(&mut self, other: &Self) {
+        match (self, other) {
+            (Self::Numbers(values), Self::Numbers(more)) => values.extend(more),
+            (Self::Bools(values), Self::Bools(more)) => values.extend(more),
+            (Self::Texts(values), Self::Texts(more)) => values.extend(more.iter().map(Arc::clone)),
+            _ => {}
+        }
+    }
+
     /// The values at some places, in their order.
     fn pick(&self, places: &[u32]) -> Self {
         let at = |place: &u32| *place as usize;
@@ -86,7 +96,7 @@ impl Values {
         }
     }
 
-    fn slice(&self, range: Range<usize>) -> Self {
+    pub(crate) fn slice(&self, range: Range<usize>) -> Self {
         match self {
             Self::Numbers(values) => Self::Numbers(values[range].to_vec()),
             Self::Bools(values) => Self::Bools(values[range].to_vec()),

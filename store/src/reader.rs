@@ -86,6 +86,9 @@ impl Reader {
                                  ORDER BY first_at LIMIT 1)) FROM series",
                 )?
                 .query_row([through.0], |row| row.get(0))?;
+            let bundled: Option<i64> = connection
+                .prepare_cached("SELECT min(first_at) FROM bundle WHERE position <= ?1")?
+                .query_row([through.0], |row| row.get(0))?;
             let newest: Option<i64> = connection
                 .prepare_cached("SELECT max(latest_at) FROM series")?
                 .query_row([], |row| row.get(0))?;
@@ -101,7 +104,7 @@ impl Reader {
                 thinned: count("SELECT coalesce(sum(thinned), 0) FROM series")?,
                 damaged,
                 file_bytes: count("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")?,
-                oldest: hot_oldest.into_iter().chain(oldest.map(Timestamp)).min(),
+                oldest: hot_oldest.into_iter().chain(oldest.into_iter().chain(bundled).map(Timestamp)).min(),
                 newest: hot_newest.into_iter().chain(newest.map(Timestamp)).max(),
             })
         })

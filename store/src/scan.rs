@@ -8,7 +8,7 @@
 
 use protocol::{SeriesId, Timestamp, Value};
 
-use crate::block::{self, Meta};
+use crate::block::{self, Meta, shelf};
 use crate::error::StoreError;
 use crate::history::kind_of;
 use crate::points::Points;
@@ -79,7 +79,8 @@ impl Scan {
                 let block = block::read(connection, meta, kind)?;
                 points.append(block.slice(block.range(self.next, end)))?;
             }
-            points.append(hot.points(self.series, kind, self.next, end)?)?;
+            let times = (self.next, end);
+            points.append(shelf::read_with_hot(connection, hot, (self.series, kind), times, through)?)?;
             points.tidy();
             Ok((points, end))
         })

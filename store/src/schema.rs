@@ -23,6 +23,7 @@ pub(crate) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001.sql"),
     include_str!("migrations/0002.sql"),
     include_str!("migrations/0003.sql"),
+    include_str!("migrations/0004.sql"),
 ];
 /// The version that has the readings of one commit in one row.
 const HOT_ROWS: i64 = 3;
@@ -214,6 +215,7 @@ fn check_tables(connection: &Connection) -> Result<(), StoreError> {
         "SELECT through FROM sealed",
         "SELECT series_id, first_at, block_id, last_at, count, position, step FROM block",
         "SELECT block_id, buckets, times, vals FROM block_data",
+        "SELECT bundle_id, shelf, series, position, level, count, first_at, last_at, data FROM bundle",
         "SELECT position, count, received_at, readings, checksum, problem FROM damaged",
         "SELECT ran FROM running",
         "SELECT position, ran FROM mark",

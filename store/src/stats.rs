@@ -3,6 +3,7 @@
 use protocol::{DeviceId, SeriesId, Timestamp};
 use rusqlite::Connection;
 
+use crate::block::shelf;
 use crate::error::StoreError;
 use crate::hot::Hot;
 use crate::reader::Reader;
@@ -23,8 +24,10 @@ impl Reader {
             let log = connection.path().map(|path| format!("{path}-wal"));
             Ok(Sizes {
                 blocks: count("SELECT count(*) FROM block WHERE position <= (SELECT through FROM sealed)")?,
+                bundles: count("SELECT count(*) FROM bundle WHERE position <= (SELECT through FROM sealed)")?,
                 block_bytes: count(
-                    "SELECT coalesce(sum(length(times) + length(vals) + coalesce(length(buckets), 0)), 0) FROM block_data",
+                    "SELECT (SELECT coalesce(sum(length(times) + length(vals) + coalesce(length(buckets), 0)), 0)
+                             FROM block_data) + (SELECT coalesce(sum(length(data)), 0) FROM bundle)",
                 )?,
                 file_bytes: pragma("page_count")? * page,
                 free_bytes: pragma("freelist_count")? * page,
@@ -38,14 +41,11 @@ impl Reader {
         self.snapshot_with_hot(|connection, hot| {
             let mut statement = connection.prepare_cached("SELECT device_key, id FROM device ORDER BY id")?;
             let mut rows = statement.query([])?;
+            let mut bundles = shelf::Walk::new(connection, block::sealed_through(connection)?);
             let mut all = Vec::new();
             while let Some(found) = rows.next()? {
-                all.push(read_stats(
-                    connection,
-                    hot,
-                    found.get(0)?,
-                    row::name(&found.get::<_, String>(1)?)?,
-                )?);
+                let id = row::name(&found.get::<_, String>(1)?)?;
+                all.push(read_stats(connection, hot, &mut bundles, found.get(0)?, id)?);
             }
             Ok(all)
         })
@@ -55,13 +55,20 @@ impl Reader {
     pub fn account(&self, id: &DeviceId) -> Result<Option<DeviceAccount>, StoreError> {
         self.snapshot_with_hot(|connection, hot| {
             let Some(key) = device::find_device(connection, id)? else { return Ok(None) };
-            let stats = read_stats(connection, hot, key.0, id.clone())?;
+            let mut bundles = shelf::Walk::new(connection, block::sealed_through(connection)?);
+            let stats = read_stats(connection, hot, &mut bundles, key.0, id.clone())?;
             Ok(Some(DeviceAccount { streams: device::read_ledger(connection, id)?, stats }))
         })
     }
 }
 
-fn read_stats(connection: &Connection, hot: &Hot, key: i64, id: DeviceId) -> Result<DeviceStats, StoreError> {
+fn read_stats(
+    connection: &Connection,
+    hot: &Hot,
+    bundles: &mut shelf::Walk<'_>,
+    key: i64,
+    id: DeviceId,
+) -> Result<DeviceStats, StoreError> {
     let through = block::sealed_through(connection)?;
     let readings: i64 = connection
         .prepare_cached("SELECT coalesce(sum(readings), 0) FROM stream WHERE device_key = ?1")?
@@ -107,8 +114,10 @@ fn read_stats(connection: &Connection, hot: &Hot, key: i64, id: DeviceId) -> Res
         stats.block_bytes += row::count(bytes)?;
         let (rows, span) = hot.of_series(SeriesId(id));
         stats.hot += rows;
+        let (bundled, bundled_span) = bundles.count(SeriesId(id))?;
+        stats.sealed += bundled;
         let sealed = first.zip(last).map(|(first, last)| (Timestamp(first), Timestamp(last)));
-        for (first, last) in [sealed, span].into_iter().flatten() {
+        for (first, last) in [sealed, bundled_span, span].into_iter().flatten() {
             stats.oldest = Some(stats.oldest.map_or(first, |oldest| oldest.min(first)));
             stats.newest = stats.newest.max(Some(last));
         }

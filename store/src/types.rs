@@ -278,7 +278,9 @@ pub struct Stats {
 pub struct Sizes {
     /// Blocks.
     pub blocks: u64,
-    /// Compressed readings and their finer statistics, in bytes.
+    /// Bundles: readings of several series together, that are not in blocks yet.
+    pub bundles: u64,
+    /// Compressed readings of both, and their finer statistics, in bytes.
     pub block_bytes: u64,
     /// The database file, without its write-ahead log, in bytes.
     pub file_bytes: u64,
@@ -351,7 +353,7 @@ impl StreamLedger {
 pub struct SealPolicy {
     /// Newest readings that stay hot, so that viewers who come back can go on where they were.
     pub keep: u64,
-    /// Fewest readings that a run takes. With many series a run waits for more, so that blocks do not get too small.
+    /// Fewest readings that a run takes. With many series a run waits for more, so that its pieces do not get too small.
     pub run_min: u64,
     /// Most readings that a run takes: it holds them in memory, about 24 bytes each.
     pub run_max: u64,
@@ -365,7 +367,7 @@ pub struct SealPolicy {
 /// three times until its block is full.
 impl Default for SealPolicy {
     fn default() -> Self {
-        Self { keep: 100_000, run_min: 50_000, run_max: 1_000_000, pieces: 12, quiet: 4_000_000 }
+        Self { keep: 100_000, run_min: 50_000, run_max: 500_000, pieces: 12, quiet: 4_000_000 }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Checks a database from end to end and says what is wrong, and where.
 //!
 //! It goes on after a finding, and holds little: the names of the series, the numbers of the blocks, the hot readings of
-//! one look. The blocks are read in short transactions of some 100 000 readings each, because while a transaction is
+//! one look. Blocks and bundles are read in short transactions of some 100 000 readings each, because while a transaction is
 //! open the write-ahead log of a running hub cannot begin anew and grows. Only SQLite's own check needs one transaction
 //! for the whole file; [`Depth::Quick`] leaves it out.
 
@@ -12,6 +12,7 @@ use protocol::command::CommandState;
 use protocol::{Kind, Position, Step, Timestamp};
 use rusqlite::Connection;
 
+use crate::block::{bundle, shelf};
 use crate::error::StoreError;
 use crate::reader::Reader;
 use crate::types::Row;
@@ -27,11 +28,11 @@ const ALIKE_TOLD: u64 = 20;
 /// How deep a check goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Depth {
-    /// Accounts, sequences, references, commands and hot rows. Blocks are counted but not opened.
+    /// Accounts, sequences, references, commands and hot rows. Blocks and bundles are counted but not opened.
     Quick,
     /// That, and SQLite's `quick_check`, which reads the whole file: for a copy that was just made.
     Copy,
-    /// Everything: SQLite's `integrity_check`, and every block opened and compared.
+    /// Everything: SQLite's `integrity_check`, and every block and bundle opened and compared.
     Whole,
 }
 
@@ -42,9 +43,9 @@ pub enum Notice {
     Progress {
         /// What is being checked.
         stage: Stage,
-        /// Readings in blocks that were opened by now.
+        /// Sealed readings that were opened by now.
         done: u64,
-        /// Readings in blocks that there were at the start.
+        /// Sealed readings that there were at the start.
         total: u64,
     },
     /// Something is wrong.
@@ -60,7 +61,7 @@ pub enum Stage {
     Tables,
     /// Accounts, and the sequence of hot rows.
     Accounts,
-    /// Blocks and their readings.
+    /// Bundles, and blocks and their readings.
     Blocks,
 }
 
@@ -90,9 +91,11 @@ pub struct Verified {
     pub hot: u64,
     /// Blocks that were looked at; opened unless it was [`Depth::Quick`] or [`Depth::Copy`].
     pub blocks: u64,
-    /// Readings in blocks, as the blocks count them.
+    /// Bundles, as the blocks.
+    pub bundles: u64,
+    /// Readings in blocks and bundles, as these count them.
     pub sealed: u64,
-    /// Readings in blocks that could be opened.
+    /// Readings in blocks and bundles that could be opened.
     pub opened: u64,
     /// Hot readings that were found damaged when the database was opened, and put aside. They are no findings: they are
     /// accounted for.
@@ -179,7 +182,10 @@ impl Check<'_> {
         self.part("hot readings", Self::hot)?;
         self.part("blocks and their readings", Self::orphans)?;
         if depth == Depth::Whole {
-            self.blocks()?;
+            let total = self.reader.snapshot(read_account).map_or(0, |account| account.sealed.max(0) as u64);
+            // What is in them may be in blocks a moment later, never the other way round.
+            self.bundles(total)?;
+            self.blocks(total)?;
         }
         Ok(())
     }
@@ -420,6 +426,7 @@ impl Check<'_> {
         self.verified.position = Position(account.last);
         self.verified.hot = u64::try_from(account.hot).unwrap_or_default();
         self.verified.blocks = u64::try_from(account.blocks).unwrap_or_default();
+        self.verified.bundles = u64::try_from(account.bundles).unwrap_or_default();
         self.verified.sealed = u64::try_from(account.sealed).unwrap_or_default();
         self.verified.damaged = u64::try_from(account.damaged).unwrap_or_default();
         let Account {
@@ -456,8 +463,9 @@ impl Check<'_> {
             self.find_in(None, what)?;
         }
         if unfinished > 0 && target.is_none() {
-            let what =
-                format!("{unfinished} blocks lie after position {through}, and none are being written");
+            let what = format!(
+                "{unfinished} blocks and bundles lie after position {through}, and none are being written"
+            );
             self.find_in(None, what)?;
         }
         Ok(())
@@ -593,10 +601,79 @@ impl Check<'_> {
         Ok(Finding { block: Some(block), times, ..self.of_series(found.get(0)?) })
     }
 
-    /// Every block of every series.
-    fn blocks(&mut self) -> Result<(), Halt> {
+    /// Every bundle.
+    fn bundles(&mut self, total: u64) -> Result<(), Halt> {
         let reader = self.reader;
-        let total = reader.snapshot(read_account).map_or(0, |account| account.sealed.max(0) as u64);
+        self.verified.bundles = 0;
+        let (mut after, mut more) = (i64::MIN, true);
+        while more {
+            let opened = self.verified.opened;
+            let looked = reader.snapshot_halting(|connection| {
+                let through = block::sealed_through(connection)?.0;
+                let mut statement = connection.prepare_cached(&format!(
+                    "SELECT {} FROM bundle WHERE bundle_id > ?1 ORDER BY bundle_id",
+                    shelf::COLUMNS
+                ))?;
+                let mut rows = statement.query([after])?;
+                while let Some(found) = rows.next()? {
+                    if self.verified.opened - opened >= READINGS_PER_LOOK {
+                        return Ok(true);
+                    }
+                    after = found.get(0)?;
+                    if found.get::<_, i64>(3)? <= through {
+                        self.bundle(found)?;
+                    }
+                }
+                Ok(false)
+            });
+            more = match looked {
+                Ok(more) => more,
+                Err(Halt::Stopped) => return Err(Halt::Stopped),
+                Err(Halt::Failed(error)) => {
+                    let told = unreadable(error)?;
+                    let what = format!("bundles after bundle {} cannot be read: {told}", after.max(0));
+                    return self.find_in(None, what);
+                }
+            };
+            self.progress(Stage::Blocks, self.verified.opened, total)?;
+        }
+        Ok(())
+    }
+
+    fn bundle(&mut self, found: &rusqlite::Row<'_>) -> Result<(), Halt> {
+        self.verified.bundles += 1;
+        let (id, shelf): (i64, i64) = (found.get(0)?, found.get(1)?);
+        let pieces = match shelf::read_meta(found).and_then(|meta| shelf::open(&meta, found)) {
+            Ok(pieces) => pieces,
+            Err(error) => {
+                let first = shelf.saturating_mul(bundle::SHELF);
+                let last = first.saturating_add(bundle::SHELF - 1);
+                let what =
+                    format!("{}; it has readings of series from {first} to {last}", unreadable(error)?);
+                let times = Some((Timestamp(found.get(5)?), Timestamp(found.get(6)?)));
+                return self.find(Finding { times, what, ..Finding::default() });
+            }
+        };
+        for (series, points) in pieces {
+            self.verified.opened += points.len() as u64;
+            if !self.knows(series.0)? {
+                let what = format!("bundle {id} has readings of series {}, which is not there", series.0);
+                self.find_in(None, what)?;
+                continue;
+            }
+            let kind = self.series.get(&series.0).and_then(|named| named.kind);
+            if kind.is_some_and(|kind| kind != points.kind()) {
+                let what = format!("bundle {id} has readings of kind {}", points.kind());
+                self.find(Finding { what, ..self.of_series(series.0) })?;
+            }
+            self.latest(series.0, points.times().last().copied())?;
+        }
+        Ok(())
+    }
+
+    /// Every block of every series.
+    fn blocks(&mut self, total: u64) -> Result<(), Halt> {
+        let reader = self.reader;
         self.verified.blocks = 0;
         let mut series = -1;
         loop {
@@ -681,7 +758,7 @@ impl Check<'_> {
         self.latest(series, newest)
     }
 
-    /// The latest reading that stands with the series is not behind its blocks.
+    /// The latest reading that stands with the series is not behind what is sealed of it.
     fn latest(&mut self, series: i64, newest: Option<i64>) -> Result<(), Halt> {
         let said: Option<i64> = self
             .reader
@@ -691,7 +768,7 @@ impl Check<'_> {
         if self.series.contains_key(&series) && said < newest {
             let at = newest.unwrap_or_default();
             let what = format!(
-                "latest_at is {}, but a block ends at {at}",
+                "latest_at is {}, but a sealed reading is of {at}",
                 said.map_or_else(|| "missing".to_owned(), |said| said.to_string())
             );
             let times = Some((Timestamp(at), Timestamp(at)));
@@ -749,7 +826,8 @@ struct Account {
     /// Readings in the stored batches of all streams.
     committed: i64,
     blocks: i64,
-    /// Blocks beyond `through`.
+    bundles: i64,
+    /// Blocks and bundles beyond `through`.
     unfinished: i64,
 }
 
@@ -758,24 +836,28 @@ fn read_account(connection: &Connection) -> Result<Account, StoreError> {
     let number = |sql: &str| -> Result<i64, StoreError> {
         Ok(connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
     };
-    let of_blocks = |sql: &str| -> Result<(i64, i64), StoreError> {
+    let count = |sql: &str| -> Result<(i64, i64), StoreError> {
         Ok(connection.prepare_cached(sql)?.query_row([through], |row| Ok((row.get(0)?, row.get(1)?)))?)
     };
-    let (blocks, sealed) =
-        of_blocks("SELECT count(*), coalesce(sum(count), 0) FROM block WHERE position <= ?1")?;
-    let (unfinished, _) = of_blocks("SELECT count(*), 0 FROM block WHERE position > ?1")?;
+    let (blocks, in_blocks) =
+        count("SELECT count(*), coalesce(sum(count), 0) FROM block WHERE position <= ?1")?;
+    let (bundles, in_bundles) =
+        count("SELECT count(*), coalesce(sum(count), 0) FROM bundle WHERE position <= ?1")?;
+    let (blocks_beyond, _) = count("SELECT count(*), 0 FROM block WHERE position > ?1")?;
+    let (bundles_beyond, _) = count("SELECT count(*), 0 FROM bundle WHERE position > ?1")?;
     Ok(Account {
         last: writer::last_position(connection)?.0,
         through,
         target: connection.query_row("SELECT target FROM sealed", [], |row| row.get(0))?,
         hot: hot_row::count_after(connection, Position(through))?,
-        sealed,
+        sealed: in_blocks + in_bundles,
         conflicts: number("SELECT coalesce(sum(conflicts), 0) FROM series")?,
         removed: number("SELECT coalesce(sum(removed), 0) FROM series")?,
         damaged: number("SELECT coalesce(sum(count), 0) FROM damaged")?,
         aside: hot_row::count_damaged(connection, through, i64::MAX)?,
         committed: number("SELECT coalesce(sum(readings), 0) FROM stream")?,
         blocks,
-        unfinished,
+        bundles,
+        unfinished: blocks_beyond + bundles_beyond,
     })
 }

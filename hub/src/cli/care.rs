@@ -172,10 +172,10 @@ fn finding_json(finding: &Finding) -> Json {
 }
 
 fn verified_text(verified: &Verified, depth: Depth) -> String {
-    let Verified { devices, series, hot, blocks, opened, damaged, findings, .. } = *verified;
+    let Verified { devices, series, hot, blocks, bundles, opened, damaged, findings, .. } = *verified;
     let blocks = match depth {
-        Depth::Whole => format!("{blocks} blocks with {opened} readings"),
-        Depth::Quick | Depth::Copy => format!("{blocks} blocks, which were not opened"),
+        Depth::Whole => format!("{blocks} blocks and {bundles} bundles with {opened} readings"),
+        Depth::Quick | Depth::Copy => format!("{blocks} blocks and {bundles} bundles, which were not opened"),
     };
     let result = match findings {
         0 => "clean".to_owned(),
@@ -191,7 +191,7 @@ fn verified_text(verified: &Verified, depth: Depth) -> String {
 
 fn verified_json(verified: &Verified) -> Json {
     json!({"clean": verified.findings == 0, "findings": verified.findings, "devices": verified.devices,
-           "series": verified.series, "hot": verified.hot, "blocks": verified.blocks, "opened": verified.opened,
+           "series": verified.series, "hot": verified.hot, "blocks": verified.blocks, "bundles": verified.bundles, "opened": verified.opened,
            "damaged": verified.damaged, "position": verified.position})
 }
 
@@ -275,7 +275,7 @@ pub(super) fn stats(args: &StatsArgs) -> anyhow::Result<ExitCode> {
         let whole = json!({
             "devices": stats.devices, "series": stats.series, "readings": stats.readings, "hot": stats.hot,
             "sealed": sealed, "thinned": stats.thinned, "conflicts": stats.conflicts, "removed": stats.removed,
-            "damaged": stats.damaged, "blocks": sizes.blocks,
+            "damaged": stats.damaged, "blocks": sizes.blocks, "bundles": sizes.bundles,
             "block_bytes": sizes.block_bytes, "block_bytes_per_reading": each(sizes.block_bytes, sealed),
             "file_bytes": sizes.file_bytes, "file_bytes_per_reading": each(sizes.file_bytes, stats.readings),
             "free_bytes": sizes.free_bytes, "log_bytes": sizes.log_bytes, "oldest": stats.oldest,
@@ -308,7 +308,13 @@ pub(super) fn stats(args: &StatsArgs) -> anyhow::Result<ExitCode> {
         ("newest", time(stats.newest)),
         (
             "blocks",
-            format!("{}, {}{}", sizes.blocks, size(sizes.block_bytes), a_reading(sizes.block_bytes, sealed)),
+            format!(
+                "{}, and {} bundles, {}{}",
+                sizes.blocks,
+                sizes.bundles,
+                size(sizes.block_bytes),
+                a_reading(sizes.block_bytes, sealed)
+            ),
         ),
         ("file", format!("{}{}", size(sizes.file_bytes), a_reading(sizes.file_bytes, stats.readings))),
         ("  free", size(sizes.free_bytes)),

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use rusqlite::Connection;
-use store::Reader;
+use store::{Reader, SealPolicy, Writer};
 
 /// The schema of version 1, which never changes again.
 const SCHEMA: &str = include_str!("../../../store/src/migrations/0001.sql");
@@ -11,7 +11,16 @@ const SCHEMA: &str = include_str!("../../../store/src/migrations/0001.sql");
 /// Takes the place of a database whose hub was stopped in order. What version 1 has no column for is left out: that is the
 /// account of what retention took, which is returned, in readings.
 pub(crate) fn make_old(database: &Path) -> u64 {
-    let removed = Reader::open(database).unwrap().stats().unwrap().removed;
+    // It has no place for bundles either: they become large ones first, and blocks the next time.
+    for _ in 0..2 {
+        let mut writer = Writer::open(database).unwrap();
+        writer.set_seal_policy(SealPolicy { pieces: 1, ..SealPolicy::default() });
+        while writer.merge(100_000).unwrap().more {}
+    }
+    let reader = Reader::open(database).unwrap();
+    assert_eq!(reader.sizes().unwrap().bundles, 0);
+    let removed = reader.stats().unwrap().removed;
+    drop(reader);
     let old = database.with_extension("old");
     let connection = Connection::open(&old).unwrap();
     connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL; PRAGMA synchronous = OFF").unwrap();

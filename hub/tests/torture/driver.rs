@@ -112,7 +112,8 @@ enum Plan {
 }
 
 /// Pieces of work that are rare: the hub is killed in them on purpose.
-const RARE: &[&str] = &["gather", "write blocks", "delete sealed", "merge", "checkpoint", "retain", "shrink"];
+const RARE: &[&str] =
+    &["gather", "write blocks", "delete sealed", "merge bundles", "merge", "checkpoint", "retain", "shrink"];
 
 /// What retention may take; the checker knows ([`may_go`](crate::content::may_go)). Hardly any time, as it is that in
 /// which the hub has run which counts.

@@ -1,4 +1,4 @@
-//! The bytes of a block: times, values, and the statistics of finer stretches.
+//! The bytes of a block: times, values, and the statistics of finer stretches; and the columns of a bundle.
 //!
 //! Each blob begins with a codec byte and a check of four bytes over that byte, the number of readings (0 for buckets) and
 //! everything behind it, so that damage is told from data before a decoder sees it. A codec byte means the same for ever; a new format is a new byte.
@@ -7,12 +7,16 @@
 //! |---|---|---|
 //! | times | 1 | the first time, then the distance of each from the one before: LEB128 |
 //! | times | 2 | `pco` standalone, signed 64 bit, at least [`PCO_MIN`] readings |
+//! | offsets | 3 | of a bundle, distances of any sign between times: LEB128 of their zigzag form |
+//! | offsets | 4 | the same: `pco` standalone, signed 64 bit, at least [`PCO_MIN`] of them |
 //! | values | 17 | numbers: IEEE 754, little endian, 8 bytes each |
 //! | values | 18 | numbers: `pco` standalone, 64 bit float |
+//! | values | 19 | numbers of few decimals: how many as a byte, then in units of the last decimal the distance of each number from the one before (of the first one from 0): LEB128 of their zigzag form |
 //! | values | 33 | truth values: one bit each, lowest first, 1 for true |
 //! | values | 34 | truth values: the first as a byte, then the lengths of runs of equal ones: LEB128 |
 //! | values | 49 | texts: how many different ones, each as length and UTF-8; then runs: which one, how often; all LEB128 |
 //! | buckets | 65 | rung of the ladder, then for each bucket that holds readings: how many rungs after the one before, count (LEB128), min, max, sum, first, last (8 bytes each) |
+//! | bundle | 81 | see [`bundle`](super::bundle) |
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -38,17 +42,25 @@ const BUCKETS_MAX: usize = 86_400;
 
 const TIMES_PLAIN: u8 = 1;
 const TIMES_PCO: u8 = 2;
+const OFFSETS_PLAIN: u8 = 3;
+const OFFSETS_PCO: u8 = 4;
 const NUMBERS_PLAIN: u8 = 17;
 const NUMBERS_PCO: u8 = 18;
+const NUMBERS_DECIMAL: u8 = 19;
 const BOOLS_BITS: u8 = 33;
 const BOOLS_RUNS: u8 = 34;
 const TEXTS: u8 = 49;
 const BUCKETS: u8 = 65;
 
+/// Most decimals that are tried for [`NUMBERS_DECIMAL`].
+const DECIMALS_MAX: u8 = 4;
+/// Whole numbers up to here are exact as a float: 2^53.
+const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+
 /// Bytes before the body: the codec and the check.
 const HEAD: usize = 5;
 
-fn damage(what: &str) -> StoreError {
+pub(crate) fn damage(what: &str) -> StoreError {
     StoreError::corrupt(format!("a block whose {what}"))
 }
 
@@ -76,7 +88,7 @@ pub(crate) fn seal(codec: u8, count: usize, body: &[u8]) -> Vec<u8> {
     blob
 }
 
-fn open<'a>(blob: &'a [u8], count: usize, what: &str) -> Result<(u8, &'a [u8]), StoreError> {
+pub(crate) fn open<'a>(blob: &'a [u8], count: usize, what: &str) -> Result<(u8, &'a [u8]), StoreError> {
     match blob {
         [codec, a, b, c, d, body @ ..] if check(*codec, count, body) == [*a, *b, *c, *d] => {
             Ok((*codec, body))
@@ -85,7 +97,7 @@ fn open<'a>(blob: &'a [u8], count: usize, what: &str) -> Result<(u8, &'a [u8]), 
     }
 }
 
-fn write_number(body: &mut Vec<u8>, mut n: u64) {
+pub(crate) fn write_number(body: &mut Vec<u8>, mut n: u64) {
     while n >= 0x80 {
         body.push(n as u8 | 0x80);
         n >>= 7;
@@ -94,16 +106,16 @@ fn write_number(body: &mut Vec<u8>, mut n: u64) {
 }
 
 /// Reads from a body; every read may find its end.
-struct Cursor<'a>(&'a [u8]);
+pub(crate) struct Cursor<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Cursor<'a> {
-    fn take(&mut self, length: usize) -> Result<&'a [u8], StoreError> {
+    pub(crate) fn take(&mut self, length: usize) -> Result<&'a [u8], StoreError> {
         let (taken, rest) = self.0.split_at_checked(length).ok_or_else(|| damage("body ends too early"))?;
         self.0 = rest;
         Ok(taken)
     }
 
-    fn number(&mut self) -> Result<u64, StoreError> {
+    pub(crate) fn number(&mut self) -> Result<u64, StoreError> {
         let mut n = 0_u64;
         for shift in (0..64).step_by(7) {
             let byte = self.take(1)?[0];
@@ -122,7 +134,7 @@ impl<'a> Cursor<'a> {
         if n.is_finite() { Ok(n) } else { Err(damage("body holds a number that is not finite")) }
     }
 
-    fn end(&self) -> Result<(), StoreError> {
+    pub(crate) fn end(&self) -> Result<(), StoreError> {
         if self.0.is_empty() { Ok(()) } else { Err(damage("body is longer than its readings")) }
     }
 }
@@ -188,6 +200,100 @@ pub(crate) fn read_times(blob: &[u8], count: usize) -> Result<Vec<i64>, StoreErr
     }
 }
 
+const fn zigzag(n: i64) -> u64 {
+    (n << 1 ^ n >> 63) as u64
+}
+
+const fn unzigzag(n: u64) -> i64 {
+    (n >> 1) as i64 ^ -((n & 1) as i64)
+}
+
+/// Writes distances of any sign. Quickly: a tenth of the time, half as much again in bytes.
+pub(crate) fn write_offsets(offsets: &[i64], quickly: bool) -> Vec<u8> {
+    if !quickly
+        && offsets.len() >= PCO_MIN
+        && let Some(body) = pack(offsets, DeltaSpec::NoOp, ModeSpec::Classic)
+    {
+        return seal(OFFSETS_PCO, offsets.len(), &body);
+    }
+    let mut body = Vec::with_capacity(offsets.len() * 4 + 8);
+    for offset in offsets {
+        write_number(&mut body, zigzag(*offset));
+    }
+    seal(OFFSETS_PLAIN, offsets.len(), &body)
+}
+
+/// Reads `count` distances.
+pub(crate) fn read_offsets(blob: &[u8], count: usize) -> Result<Vec<i64>, StoreError> {
+    if count > COUNT_MAX {
+        return Err(damage("count is too large"));
+    }
+    match open(blob, count, "offsets")? {
+        (OFFSETS_PLAIN, body) => {
+            let mut cursor = Cursor(body);
+            let offsets =
+                (0..count).map(|_| Ok(unzigzag(cursor.number()?))).collect::<Result<_, StoreError>>()?;
+            cursor.end()?;
+            Ok(offsets)
+        }
+        (OFFSETS_PCO, body) => unpack(body, count, 0_i64),
+        (codec, _) => Err(damage(&format!("offsets have codec {codec}"))),
+    }
+}
+
+/// Writes values in a tenth of the time that [`write_values`] takes, in up to twice the bytes if they have few decimals.
+pub(crate) fn write_values_quickly(values: &Values) -> Vec<u8> {
+    match values {
+        Values::Numbers(numbers) => match write_decimals(numbers) {
+            Some(body) => seal(NUMBERS_DECIMAL, numbers.len(), &body),
+            None => write_plain(numbers),
+        },
+        Values::Bools(_) | Values::Texts(_) => write_values(values),
+    }
+}
+
+fn write_plain(numbers: &[f64]) -> Vec<u8> {
+    let body: Vec<u8> = numbers.iter().flat_map(|n| n.to_le_bytes()).collect();
+    seal(NUMBERS_PLAIN, numbers.len(), &body)
+}
+
+/// Numbers in units of their last decimal, if every one is exactly what comes back.
+fn write_decimals(numbers: &[f64]) -> Option<Vec<u8>> {
+    'decimals: for decimals in 0..=DECIMALS_MAX {
+        let unit = 10_f64.powi(i32::from(decimals));
+        let mut body = Vec::with_capacity(numbers.len() * 2 + 1);
+        body.push(decimals);
+        let mut before = 0_i64;
+        for n in numbers {
+            let units = (n * unit).round();
+            if units.abs() > EXACT_MAX || (units as i64 as f64 / unit).to_bits() != n.to_bits() {
+                continue 'decimals;
+            }
+            write_number(&mut body, zigzag(units as i64 - before));
+            before = units as i64;
+        }
+        return Some(body);
+    }
+    None
+}
+
+fn read_decimals(body: &[u8], count: usize) -> Result<Vec<f64>, StoreError> {
+    let mut cursor = Cursor(body);
+    let decimals = cursor.take(1)?[0];
+    if decimals > DECIMALS_MAX {
+        return Err(damage("numbers have too many decimals"));
+    }
+    let unit = 10_f64.powi(i32::from(decimals));
+    let mut units = 0_i64;
+    let mut numbers = Vec::with_capacity(count);
+    for _ in 0..count {
+        units = units.wrapping_add(unzigzag(cursor.number()?));
+        numbers.push(units as f64 / unit);
+    }
+    cursor.end()?;
+    Ok(numbers)
+}
+
 /// Writes values.
 pub(crate) fn write_values(values: &Values) -> Vec<u8> {
     match values {
@@ -199,8 +305,7 @@ pub(crate) fn write_values(values: &Values) -> Vec<u8> {
             {
                 return seal(NUMBERS_PCO, numbers.len(), &body);
             }
-            let body: Vec<u8> = numbers.iter().flat_map(|n| n.to_le_bytes()).collect();
-            seal(NUMBERS_PLAIN, numbers.len(), &body)
+            write_plain(numbers)
         }
         Values::Bools(bools) => {
             let mut runs = vec![u8::from(bools.first().is_some_and(|first| *first))];
@@ -252,6 +357,7 @@ pub(crate) fn read_values(blob: &[u8], count: usize, kind: Kind) -> Result<Value
             cursor.end()?;
             Ok(Values::Numbers(numbers))
         }
+        (Kind::Number, NUMBERS_DECIMAL) => Ok(Values::Numbers(read_decimals(body, count)?)),
         (Kind::Number, NUMBERS_PCO) => {
             let numbers = unpack(body, count, 0_f64)?;
             if numbers.iter().all(|n| n.is_finite()) {
@@ -404,6 +510,16 @@ mod tests {
             let back = read_values(&blob, values.len(), kind(&values)).unwrap();
             prop_assert_eq!(format!("{back:?}"), format!("{values:?}"));
             prop_assert!(read_values(&blob, values.len() + 1, kind(&values)).is_err());
+            let blob = write_values_quickly(&values);
+            let back = read_values(&blob, values.len(), kind(&values)).unwrap();
+            prop_assert_eq!(format!("{back:?}"), format!("{values:?}"));
+        }
+
+        #[test]
+        fn offsets_come_back(offsets in prop::collection::vec(any::<i64>(), 0..400), quickly: bool) {
+            let blob = write_offsets(&offsets, quickly);
+            prop_assert_eq!(read_offsets(&blob, offsets.len()).unwrap(), &offsets[..]);
+            prop_assert!(read_offsets(&blob, offsets.len() + 1).is_err());
         }
 
         #[test]
@@ -427,7 +543,7 @@ mod tests {
 
         #[test]
         fn i_7_a_body_that_passes_its_check_but_is_nonsense_does_not_panic(
-            codec in prop::sample::select(vec![1_u8, 2, 17, 18, 33, 34, 49, 65]),
+            codec in prop::sample::select(vec![1_u8, 2, 3, 4, 17, 18, 19, 33, 34, 49, 65]),
             body in prop::collection::vec(any::<u8>(), 0..200),
             count in 0..300_usize,
         ) {
@@ -436,6 +552,7 @@ mod tests {
                 drop(read_values(&blob, count, kind));
             }
             drop(read_times(&blob, count));
+            drop(read_offsets(&blob, count));
             drop(read_buckets(&blob));
         }
     }

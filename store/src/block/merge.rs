@@ -1,4 +1,4 @@
-//! Merging: many small blocks of a series become few large ones.
+//! Merging: many small blocks of a series become few large ones. Shelves come first, as they make new blocks.
 //!
 //! A day of a series is merged when it has gathered enough pieces, or when nothing has been added to it for long; the
 //! [`SealPolicy`](crate::SealPolicy) says how many and how long. Merged is a run of neighbours that is closed under overlap:
@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use protocol::{Kind, Position, SeriesId, Step, Timestamp};
 use rusqlite::Connection;
 
+use super::merge_shelf::Shelves;
 use super::{Meta, SMALL, cut};
 use crate::error::StoreError;
 use crate::types::Merged;
@@ -25,24 +26,26 @@ const LOOK: i64 = 20_000;
 /// Where merging is.
 #[derive(Debug)]
 pub(crate) struct Merging {
+    pub(super) shelves: Shelves,
     /// Days that have something to merge.
     queue: VecDeque<(SeriesId, Timestamp)>,
     /// Every series up to this one has been looked at in this pass.
     after: i64,
-    /// Whether a pass is under way.
+    /// Whether a pass over the series is under way.
     awake: bool,
 }
 
 impl Default for Merging {
     /// Begins with a pass: what the file holds is not known.
     fn default() -> Self {
-        Self { queue: VecDeque::new(), after: -1, awake: true }
+        Self { shelves: Shelves::default(), queue: VecDeque::new(), after: -1, awake: true }
     }
 }
 
 impl Merging {
-    /// Notes that there are new blocks.
+    /// Notes that there are new blocks and bundles.
     pub(crate) const fn wake(&mut self) {
+        self.shelves.wake();
         self.awake = true;
     }
 }
@@ -51,6 +54,10 @@ impl Writer {
     /// Does one slice of merging, of about `max_rows` readings; call it between commits while it says that there is more.
     pub fn merge(&mut self, max_rows: usize) -> Result<Merged, StoreError> {
         self.link.check()?;
+        if let Some(merged) = self.merge_shelves(max_rows)? {
+            self.merging.awake |= merged.into_blocks > 0;
+            return Ok(merged);
+        }
         let mut merged = Merged::default();
         if self.merging.queue.is_empty() {
             if !self.merging.awake {

@@ -1,14 +1,18 @@
 //! Sealed readings: blocks, and the line between them and the hot rows.
 //!
-//! [`seal`](crate::Writer::seal) turns the oldest hot rows into blocks, [`merge`](crate::Writer::merge) makes few large
-//! blocks out of many small ones. Both work in slices beside ingest, and a kill between two slices costs nothing: what is
-//! unfinished lies on the far side of the line `sealed.through`, where no query looks, and is cleared away on opening.
+//! [`seal`](crate::Writer::seal) turns the oldest hot rows into blocks, or into bundles on a [`shelf`] where they are too few
+//! for that; [`merge`](crate::Writer::merge) makes few large blocks out of bundles and of many small blocks. Both work in
+//! slices beside ingest, and a kill between two slices costs nothing: what is unfinished lies on the far side of the line
+//! `sealed.through`, where no query looks, and is cleared away on opening.
 
+pub(crate) mod bundle;
 pub(crate) mod check;
 pub(crate) mod codec;
 mod cut;
 mod merge;
+mod merge_shelf;
 mod seal;
+pub(crate) mod shelf;
 
 use protocol::{Bucket, Kind, Position, SeriesId, Step, Timestamp};
 use rusqlite::Connection;
@@ -19,6 +23,7 @@ use crate::points::{Points, Values};
 use crate::row;
 
 pub(crate) use merge::{Merging, OVERLAP_MAX};
+pub(crate) use merge_shelf::empty;
 pub(crate) use seal::Sealing;
 
 /// Smaller blocks are pieces: merging takes them up. A sixth of the largest, which is the least that cutting at borders
@@ -46,13 +51,13 @@ pub(crate) struct Meta {
     pub(crate) summary: Option<Bucket>,
 }
 
-/// The highest position that is in a block; every later reading is a hot row.
+/// The highest position that is in a bundle or a block; every later reading is a hot row.
 pub(crate) fn sealed_through(connection: &Connection) -> Result<Position, StoreError> {
     let through = connection.prepare_cached("SELECT through FROM sealed")?.query_row([], |row| row.get(0))?;
     Ok(Position(through))
 }
 
-/// Clears away the blocks of a seal that was interrupted.
+/// Clears away the blocks and bundles of a seal that was interrupted.
 pub(crate) fn recover(connection: &Connection) -> Result<(), StoreError> {
     let target: Option<i64> = connection.query_row("SELECT target FROM sealed", [], |row| row.get(0))?;
     if target.is_none() {
@@ -62,6 +67,7 @@ pub(crate) fn recover(connection: &Connection) -> Result<(), StoreError> {
         "DELETE FROM block_data WHERE block_id IN
              (SELECT block_id FROM block WHERE position > (SELECT through FROM sealed));
          DELETE FROM block WHERE position > (SELECT through FROM sealed);
+         DELETE FROM bundle WHERE position > (SELECT through FROM sealed);
          UPDATE sealed SET target = NULL;",
     )?;
     Ok(())

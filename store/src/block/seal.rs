@@ -1,10 +1,10 @@
-//! Sealing: the oldest hot rows become blocks, in slices that ingest hardly notices.
+//! Sealing: the oldest hot rows become blocks, or bundles where they are too few, in slices that ingest hardly notices.
 //!
 //! One run goes through three phases, of many slices each:
 //!
 //! 1. *read*: the rows up to a target are gathered by series. Nothing is written.
-//! 2. *write*: the blocks of some series are stored, with the target as their position; no query sees them yet. The last
-//!    slice moves `sealed.through` to the target: from one moment to the next the blocks count and the rows do not.
+//! 2. *write*: the blocks and bundles of some series are stored, with the target as their position; no query sees them
+//!    yet. The last slice moves `sealed.through` to the target: from one moment to the next they count and the rows do not.
 //! 3. *delete*: the rows below the line go.
 //!
 //! The commits of slices are not synced on their own: nobody is told of them, and the next commit of readings syncs all
@@ -15,16 +15,18 @@ use std::collections::BTreeMap;
 use protocol::{Position, SeriesId, Timestamp};
 use rusqlite::Connection;
 
+use super::shelf::{self, bit_of, shelf_of};
 use super::{SMALL, cut};
 use crate::error::StoreError;
 use crate::points::Points;
+use crate::retention::Retention;
 use crate::types::{SealPolicy, Sealed};
 use crate::writer::{Commit, Memory, Writer};
 use crate::{hot_row, row};
 
-/// Readings for each series that a run should gather, so that its pieces are worth a block. Chosen: a piece costs two rows
-/// and pages of its own, which this many readings outweigh; more would keep more rows hot.
-const RUN_PER_SERIES: u64 = 256;
+/// Readings of a series in one run that are worth a block: it costs two rows and pages of its own, which this many
+/// readings outweigh. Chosen: more would keep more rows hot. Fewer go into a bundle.
+const BLOCK_MIN: usize = 256;
 
 /// How far a run of sealing has come.
 #[derive(Debug, Default)]
@@ -34,11 +36,11 @@ pub(crate) enum Sealing {
     Idle,
     /// Rows after `done` up to `target` are being gathered.
     Reading { done: i64, target: i64, gathered: BTreeMap<SeriesId, Points> },
-    /// Blocks are being written.
+    /// Blocks and bundles are being written.
     Writing { target: i64, gathered: BTreeMap<SeriesId, Points>, conflicts: Vec<(SeriesId, usize)> },
     /// Rows below the line are being deleted.
     Deleting,
-    /// A slice failed while blocks were being written; they must be cleared away first.
+    /// A slice failed while they were being written; they must be cleared away first.
     Failed,
 }
 
@@ -119,7 +121,7 @@ impl Writer {
         let hot = (self.next - 1 - through).max(0) as u64;
         let policy = &self.seal_policy;
         let run_max = policy.run_max.max(1);
-        let wanted = (self.memory.series_count() as u64 * RUN_PER_SERIES).max(policy.run_min).min(run_max);
+        let wanted = (self.memory.series_count() as u64 * BLOCK_MIN as u64).max(policy.run_min).min(run_max);
         if hot < policy.keep.saturating_add(wanted) || hot == policy.keep {
             return Ok(Sealing::Idle);
         }
@@ -159,15 +161,15 @@ impl Writer {
         let finished = self.link.transact(Commit::Lazy, |connection| {
             connection.prepare_cached("UPDATE sealed SET target = ?1")?.execute([target])?;
             while written < max_rows as u64 {
-                let Some((series, points)) = gathered.pop_first() else { break };
-                written += points.len() as u64;
-                if let Some(first) = points.times().iter().min() {
-                    retention.note_block(series, Timestamp(*first));
+                let Some((first, points)) = gathered.pop_first() else { break };
+                let mut shelf = vec![(first, points)];
+                while let Some(entry) = gathered.first_entry()
+                    && shelf_of(*entry.key()) == shelf_of(first)
+                {
+                    shelf.push(entry.remove_entry());
                 }
-                let lost = store(connection, series, points, target)?;
-                if lost > 0 {
-                    conflicts.push((series, lost));
-                }
+                written += shelf.iter().map(|(_, points)| points.len() as u64).sum::<u64>();
+                store_shelf(connection, shelf, target, &mut conflicts, retention)?;
             }
             if !gathered.is_empty() {
                 return Ok(false);
@@ -222,22 +224,56 @@ fn read_rows(
     }
 }
 
-/// Writes the pieces of one series. Returns how many readings were left out because their microsecond was taken.
-fn store(
+/// Writes the readings of the series of one shelf: blocks of those that have enough, and a bundle of the others. Adds to
+/// `conflicts` how many were left out because their microsecond was taken.
+fn store_shelf(
+    connection: &Connection,
+    mut shelf: Vec<(SeriesId, Points)>,
+    position: i64,
+    conflicts: &mut Vec<(SeriesId, usize)>,
+    retention: &mut Retention,
+) -> Result<(), StoreError> {
+    for (series, points) in &mut shelf {
+        let lost = points.tidy();
+        if lost > 0 {
+            conflicts.push((*series, lost));
+        }
+        super::note_latest(connection, *series, points)?;
+    }
+    let first = shelf.first().map(|(series, _)| shelf_of(*series));
+    let is_large = |points: &Points| points.len() >= BLOCK_MIN;
+    let bundled = match first.filter(|_| shelf.iter().any(|(_, points)| is_large(points))) {
+        Some(shelf) => shelf::series_in_bundles(connection, shelf)?,
+        None => 0,
+    };
+    // What a series has in bundles stays newer than what it has in blocks.
+    let (blocks, bundle): (Vec<_>, Vec<_>) =
+        shelf.into_iter().partition(|(series, points)| is_large(points) && bundled & bit_of(*series) == 0);
+    for (series, points) in blocks {
+        if let Some(first) = points.times().first() {
+            retention.note_block(series, Timestamp(*first));
+        }
+        store(connection, series, &points, position)?;
+    }
+    shelf::insert(connection, 0, position, bundle)
+}
+
+/// Writes ordered readings of one series as blocks; returns how many.
+pub(super) fn store(
     connection: &Connection,
     series: SeriesId,
-    mut points: Points,
+    points: &Points,
     position: i64,
 ) -> Result<usize, StoreError> {
-    let lost = points.tidy();
-    for range in cut::pieces(points.times()) {
+    let ranges = cut::pieces(points.times());
+    let count = ranges.len();
+    for range in ranges {
         let piece = range.len() < SMALL;
         if range.len() == points.len() {
-            super::insert(connection, series, &points, position, piece)?;
+            super::insert(connection, series, points, position, piece)?;
         } else {
             super::insert(connection, series, &points.slice(range), position, piece)?;
         }
     }
-    super::note_latest(connection, series, &points)?;
-    Ok(lost)
+    Ok(count)
 }

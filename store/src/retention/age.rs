@@ -1,12 +1,12 @@
 //! Retention by age: a pass over all series, some of them in each slice.
 
-use protocol::{Step, Timestamp};
+use protocol::{Position, Step, Timestamp};
 use rusqlite::Connection;
 
 use super::rules::{Rules, interval, micros};
 use super::running::Running;
 use super::{Retained, Slice, thin};
-use crate::block::Meta;
+use crate::block::{Meta, shelf};
 use crate::error::StoreError;
 use crate::history::overlapping;
 
@@ -129,6 +129,10 @@ impl Pass {
         let Some((limit, of_buckets)) = series.rule.and_then(|rule| self.limits.get(rule)).copied() else {
             return Ok(true);
         };
+        if self.within.is_none() && limit.position > 0 {
+            empty(slice, rules, at, limit)?;
+        }
+        let series = &rules.series[at];
         let kept = rules.buckets(series);
         let from = match self.within {
             Some(within) => within,
@@ -194,5 +198,22 @@ impl Pass {
             }
         }
         Ok(false)
+    }
+}
+
+/// Makes blocks of the bundles of a series that have something to go, and of those before them.
+fn empty(slice: &mut Slice<'_>, rules: &mut Rules, at: usize, limit: Limit) -> Result<(), StoreError> {
+    let series = rules.series[at].id;
+    let shelf = shelf::shelf_of(series);
+    let upto: Option<i64> = slice
+        .connection
+        .prepare_cached(
+            "SELECT max(position) FROM bundle
+             WHERE shelf = ?1 AND series & ?2 AND first_at < ?3 AND position <= ?4",
+        )?
+        .query_row((shelf, shelf::bit_of(series), limit.observed.0, limit.position), |row| row.get(0))?;
+    match upto {
+        Some(upto) => slice.empty(rules, shelf, Position(upto)).map(drop),
+        None => Ok(()),
     }
 }

@@ -3,7 +3,8 @@
 //! A block goes when both are longer ago than its rule keeps readings: the time at which its last reading was observed, and
 //! the time at which the hub took its readings in. The second is counted in time that the hub has run ([`running`]), not by
 //! a clock on the wall; so a clock that jumps, a device that stands in 1970 or an import of old readings wipes nothing.
-//! Where the rule keeps buckets, only the readings of a block go and its statistics stay ([`thin`]). Hot rows never go.
+//! Where the rule keeps buckets, only the readings of a block go and its statistics stay ([`thin`]). Bundles that have
+//! something to go become blocks first. Hot rows never go.
 //!
 //! It works in slices beside ingest: each is one transaction that also keeps the account (`series.removed`,
 //! `series.thinned`), so a kill between two costs nothing, and one that a power cut takes back is done again.
@@ -17,7 +18,7 @@ mod thin;
 
 use std::time::Duration;
 
-use protocol::{Position, SeriesId, Timestamp};
+use protocol::{Position, SeriesId, Step, Timestamp};
 use rusqlite::Connection;
 
 use crate::block::{self, Meta, Sealing};
@@ -30,6 +31,9 @@ use running::Running;
 
 pub use rules::{KeptBuckets, RetentionPolicy, RetentionRule};
 pub use shrink::Shrunk;
+
+/// Running time that bundles wait at most to grow large, if no rule is shorter: blocks end with the day.
+const BUNDLES_WAIT: i64 = Step::D1.micros();
 
 /// What a slice of retention did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -80,6 +84,13 @@ impl Retention {
         })
     }
 
+    /// What was received up to this position has waited long enough in bundles: longer, and it would be kept too long, for
+    /// what is merged is as old as the newest of it.
+    pub(crate) fn bundles_waited(&self, connection: &Connection) -> Result<Position, StoreError> {
+        let most = self.rules.shortest().map_or(BUNDLES_WAIT, |shortest| shortest.min(BUNDLES_WAIT));
+        Ok(Position(self.running.received_before(connection, most)?))
+    }
+
     /// Notes that a series has got a block that begins at this time.
     pub(crate) fn note_block(&mut self, series: SeriesId, first_at: Timestamp) {
         self.rules.look_again(series, first_at);
@@ -91,6 +102,8 @@ struct Slice<'a> {
     connection: &'a Connection,
     /// Blocks after this position do not count yet.
     through: Position,
+    /// Whether bundles became blocks.
+    emptied: bool,
     /// Work that may still be done, in about the time that handling one reading takes.
     budget: i64,
     retained: Retained,
@@ -105,7 +118,7 @@ impl<'a> Slice<'a> {
     fn new(connection: &'a Connection, max_rows: usize) -> Result<Self, StoreError> {
         let budget = i64::try_from(max_rows.max(1)).unwrap_or(i64::MAX);
         let through = block::sealed_through(connection)?;
-        Ok(Self { connection, through, budget, retained: Retained::default() })
+        Ok(Self { connection, through, emptied: false, budget, retained: Retained::default() })
     }
 
     const fn spend(&mut self, work: i64) {
@@ -114,6 +127,25 @@ impl<'a> Slice<'a> {
 
     const fn is_spent(&self) -> bool {
         self.budget <= 0
+    }
+
+    /// Makes blocks of the bundles of a shelf up to a position; returns whether there were any.
+    ///
+    /// What is damaged is told, and stays.
+    fn empty(&mut self, rules: &mut Rules, shelf: i64, upto: Position) -> Result<bool, StoreError> {
+        let note = |series, first_at| rules.look_again(series, first_at);
+        match block::empty(self.connection, shelf, upto.min(self.through), note) {
+            Ok(done) => {
+                self.spend(done.readings as i64 + Self::BLOCK * done.into_blocks as i64);
+                self.emptied |= done.from_blocks > 0;
+                Ok(done.from_blocks > 0)
+            }
+            Err(StoreError::Corrupt(problem)) => {
+                tracing::error!(shelf, problem, "retention passes over damaged bundles");
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn note(&mut self, block: &Meta) {
@@ -171,14 +203,17 @@ impl Writer {
             if size_is_due && !slice.retained.more {
                 slice.retained.more = size.run(&mut slice, rules)?;
             }
-            Ok(slice.retained)
+            Ok((slice.retained, slice.emptied))
         });
+        if matches!(result, Ok((_, true))) {
+            self.merging.wake();
+        }
         if result.is_err() {
             // What was rolled back is looked for again.
             rules.forget();
             age.put_off(running);
             size.put_off(running);
         }
-        result
+        result.map(|(retained, _)| retained)
     }
 }

@@ -2,17 +2,20 @@
 //!
 //! Oldest by the time at which they were observed, over all series, those that no rule names too. Of a series whose rule
 //! keeps buckets, the readings go first and the statistics stay; statistics go when there are no readings left to go.
-//! A device whose clock stands in 1970 loses its readings first.
+//! A device whose clock stands in 1970 loses its readings first. A shelf whose bundles begin with the oldest becomes blocks
+//! before these go.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use protocol::{Step, Timestamp};
+use protocol::{SeriesId, Step, Timestamp};
 use rusqlite::Connection;
 
 use super::rules::{Rules, Series};
 use super::running::Running;
 use super::{Retained, Slice, thin};
+use crate::block::bundle::SHELF;
+use crate::block::shelf::shelf_of;
 use crate::error::StoreError;
 use crate::history::overlapping;
 
@@ -37,10 +40,19 @@ enum State {
     /// None is under way.
     #[default]
     Idle,
-    /// The first block of each series is looked up; series before this place have been.
+    /// The first block of each series and each shelf's first reading are looked up; series before this place have been.
     Looking(usize),
     /// Blocks go.
     Removing,
+}
+
+/// Whose oldest readings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Owner {
+    /// Of a shelf, those in bundles.
+    Shelf(i64),
+    /// Of a series, as place in the rules, those in blocks.
+    Series(usize),
 }
 
 /// A pass, or the time until the next look.
@@ -48,8 +60,8 @@ enum State {
 pub(super) struct Pass {
     state: State,
     taking: Taking,
-    /// Series by the time of their first block, as place in the rules.
-    oldest: BinaryHeap<Reverse<(Timestamp, usize)>>,
+    /// By the time of the first of them.
+    oldest: BinaryHeap<Reverse<(Timestamp, Owner)>>,
     next: i64,
     done: Retained,
     /// It was said that nothing is left to go.
@@ -105,14 +117,21 @@ impl Pass {
                     }
                 }
                 State::Looking(at) => {
+                    let shelf = shelf_of(rules.series[at].id);
+                    if at == 0 || shelf != shelf_of(rules.series[at - 1].id) {
+                        self.push_shelf(slice, shelf)?;
+                    }
                     self.push(slice, &rules.series[at], at)?;
                     self.state = State::Looking(at + 1);
                 }
                 State::Removing if used_bytes(slice.connection)? <= max - max / SLACK => more = false,
                 State::Removing => match (self.oldest.pop(), self.taking) {
-                    (Some(Reverse((first, at))), _) => {
+                    (Some(Reverse((_, Owner::Shelf(shelf)))), _) => self.empty(slice, rules, shelf)?,
+                    (Some(Reverse((first, Owner::Series(at)))), _) => {
                         let Some(series) = rules.series.get(at) else { continue };
-                        if self.take(slice, rules, series, first)? {
+                        // A series is there twice after its shelf became blocks.
+                        let is_first = self.first(slice, series)? == Some(first);
+                        if !is_first || self.take(slice, rules, series, first)? {
                             self.push(slice, series, at)?;
                         }
                     }
@@ -164,15 +183,46 @@ impl Pass {
         self.oldest.clear();
     }
 
+    /// The time of the first block of a series that may go.
+    fn first(&self, slice: &Slice<'_>, series: &Series) -> Result<Option<Timestamp>, StoreError> {
+        match self.taking {
+            Taking::Readings => thin::first_with_readings(slice, series.id, series.done),
+            Taking::Everything => thin::first(slice, series.id, Timestamp(i64::MIN)),
+        }
+    }
+
     /// Puts the first block of a series among the others.
     fn push(&mut self, slice: &mut Slice<'_>, series: &Series, at: usize) -> Result<(), StoreError> {
         slice.spend(Slice::LOOK);
-        let first = match self.taking {
-            Taking::Readings => thin::first_with_readings(slice, series.id, series.done)?,
-            Taking::Everything => thin::first(slice, series.id, Timestamp(i64::MIN))?,
-        };
+        if let Some(first) = self.first(slice, series)? {
+            self.oldest.push(Reverse((first, Owner::Series(at))));
+        }
+        Ok(())
+    }
+
+    /// Puts the first reading in the bundles of a shelf among the others.
+    fn push_shelf(&mut self, slice: &mut Slice<'_>, shelf: i64) -> Result<(), StoreError> {
+        slice.spend(Slice::LOOK);
+        let first: Option<i64> = slice
+            .connection
+            .prepare_cached("SELECT min(first_at) FROM bundle WHERE shelf = ?1 AND position <= ?2")?
+            .query_row((shelf, slice.through.0), |row| row.get(0))?;
         if let Some(first) = first {
-            self.oldest.push(Reverse((first, at)));
+            self.oldest.push(Reverse((Timestamp(first), Owner::Shelf(shelf))));
+        }
+        Ok(())
+    }
+
+    /// Makes blocks of the bundles of a shelf, and puts the first of each series among the others. Merging may have done it
+    /// already.
+    fn empty(&mut self, slice: &mut Slice<'_>, rules: &mut Rules, shelf: i64) -> Result<(), StoreError> {
+        slice.empty(rules, shelf, slice.through)?;
+        let first = rules.series.partition_point(|series| series.id < SeriesId(shelf * SHELF));
+        for (at, series) in rules.series.iter().enumerate().skip(first) {
+            if shelf_of(series.id) != shelf {
+                break;
+            }
+            self.push(slice, series, at)?;
         }
         Ok(())
     }

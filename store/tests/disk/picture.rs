@@ -71,7 +71,8 @@ fn check(path: &Path, conflicts: u64, position: i64) {
     let count: i64 = connection
         .query_row(
             "SELECT (SELECT count(*) FROM reading, sealed WHERE position > through) +
-                    (SELECT coalesce(sum(count), 0) FROM block, sealed WHERE position <= through)",
+                    (SELECT coalesce(sum(count), 0) FROM block, sealed WHERE position <= through) +
+                    (SELECT coalesce(sum(count), 0) FROM bundle, sealed WHERE position <= through)",
             [],
             |row| row.get(0),
         )

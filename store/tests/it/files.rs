@@ -4,7 +4,7 @@ use std::path::Path;
 
 use protocol::{SeriesId, Timestamp};
 use rusqlite::Connection;
-use store::{Reader, SCHEMA, StoreError, Writer};
+use store::{Reader, SCHEMA, SealPolicy, StoreError, Writer};
 
 use crate::support::{Base, Chance, NOW, batch, register, row, store, suffixed};
 
@@ -42,7 +42,7 @@ fn a_newer_schema_is_refused_with_both_versions() {
     drop(base.writer());
     sql(&base.path(), "PRAGMA user_version = 99");
     let error = Writer::open(&base.path()).unwrap_err();
-    assert!(matches!(error, StoreError::NewerSchema { found: 99, known: 3 }), "{error}");
+    assert!(matches!(error, StoreError::NewerSchema { found: 99, known: 4 }), "{error}");
     assert!(matches!(Reader::open(&base.path()), Err(StoreError::NewerSchema { .. })));
 }
 
@@ -82,13 +82,14 @@ fn random_bytes_are_not_a_database() {
     assert_eq!(std::fs::read(base.path()).unwrap(), bytes);
 }
 
-/// A database with three devices and something of everything, closed; each batch begins this much after the one before.
+/// A database with three devices and something of everything, closed: blocks, then bundles of both levels, then hot rows.
+/// Each batch begins this much after the one before.
 pub(crate) fn full_base(distance: i64) -> Base {
     let base = Base::new();
     let mut writer = base.writer();
-    for name in ["a", "b", "c"] {
-        let device = register(&mut writer, name);
-        for seq in 1..=20 {
+    let devices = ["a", "b", "c"].map(|name| register(&mut writer, name));
+    for seq in 1..=20 {
+        for device in &devices {
             let rows = (0..60).flat_map(|i| {
                 let at = seq * distance + i * 1_000_000;
                 [
@@ -100,9 +101,16 @@ pub(crate) fn full_base(distance: i64) -> Base {
             store(&mut writer, device.stream, seq as u64, rows.collect());
         }
     }
-    crate::model::seal_some(&mut writer);
+    // Of each series one run has enough for blocks, the others have not.
+    for (keep, run_max) in [(1_400, 100_000), (650, 250), (400, 250)] {
+        writer.set_seal_policy(SealPolicy { keep, run_min: 1, run_max, pieces: 3, quiet: 20_000 });
+        while writer.seal(500).unwrap().hot > keep || writer.merge(500).unwrap().more {}
+    }
     writer.checkpoint().unwrap();
     drop(writer);
+    let count = |sql| Connection::open(base.path()).unwrap().query_row(sql, [], |row| row.get::<_, i64>(0));
+    assert!(count("SELECT count(*) FROM block").unwrap() >= 9);
+    assert_eq!(count("SELECT 10 * sum(level = 1) + sum(level = 0) FROM bundle").unwrap(), 11);
     base
 }
 

@@ -1,6 +1,6 @@
 //! Files of past versions: they open, keep all they hold, and a kill on the way costs nothing.
 //!
-//! `fixtures/version-1.db` was written by a hub of schema version 1: two devices with a number, a truth value and a text
+//! `fixtures/version-N.db` was written by a hub of schema version N: two devices with a number, a truth value and a text
 //! each, 3602 readings of which 1000 are sealed, one of them left out as a conflict.
 
 use std::path::Path;
@@ -11,12 +11,24 @@ use store::{Reader, Stats, Writer};
 
 use crate::support::{Base, NOW, row, suffixed};
 
-const MIGRATION_2: &str = include_str!("../../src/migrations/0002.sql");
+/// The version that this program writes.
+const NEWEST: i64 = 4;
+/// The step from each version to the next, from version 1 on.
+const MIGRATIONS: [&str; 3] = [
+    include_str!("../../src/migrations/0002.sql"),
+    include_str!("../../src/migrations/0003.sql"),
+    include_str!("../../src/migrations/0004.sql"),
+];
 
-fn version_1() -> Base {
+/// A file of each past version.
+fn past() -> impl Iterator<Item = (i64, Base)> {
+    (1..NEWEST).map(|version| (version, fixture(version)))
+}
+
+fn fixture(version: i64) -> Base {
     let base = Base::new();
-    std::fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/version-1.db"), base.path())
-        .unwrap();
+    let name = format!("tests/fixtures/version-{version}.db");
+    std::fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join(name), base.path()).unwrap();
     base
 }
 
@@ -24,7 +36,7 @@ fn version(path: &Path) -> i64 {
     Connection::open(path).unwrap().pragma_query_value(None, "user_version", |row| row.get(0)).unwrap()
 }
 
-/// Sees that everything that was put into the file of version 1 is there, and that it goes on from there.
+/// Sees that everything that was put into the fixtures is there, and that it goes on from there.
 fn holds_everything(base: &Base) {
     let mut writer = base.writer();
     let reader = base.reader();
@@ -60,12 +72,18 @@ fn holds_everything(base: &Base) {
 }
 
 #[test]
-fn a_file_of_version_1_opens_and_keeps_everything() {
-    let base = version_1();
-    assert_eq!(version(&base.path()), 1);
-    assert!(Reader::open(&base.path()).unwrap_err().to_string().contains("schema version 1"));
-    holds_everything(&base);
-    assert_eq!(version(&base.path()), 3);
+fn a_file_of_a_past_version_opens_and_keeps_everything() {
+    for (from, base) in past() {
+        assert_eq!(version(&base.path()), from);
+        let refused = Reader::open(&base.path()).unwrap_err().to_string();
+        assert!(refused.contains(&format!("schema version {from}")), "{refused}");
+        holds_everything(&base);
+        assert_eq!(version(&base.path()), NEWEST);
+        has_the_shape_of_a_new_file(&base);
+    }
+}
+
+fn has_the_shape_of_a_new_file(base: &Base) {
     let fresh = Base::new();
     drop(fresh.writer());
     let shape = |base: &Base| -> Vec<(String, String)> {
@@ -78,45 +96,49 @@ fn a_file_of_version_1_opens_and_keeps_everything() {
             .unwrap();
         statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap().map(Result::unwrap).collect()
     };
-    assert_eq!(shape(&base), shape(&fresh), "columns stand in the order of a new file");
+    assert_eq!(shape(base), shape(&fresh), "columns stand in the order of a new file");
 }
 
 #[test]
 fn a_migration_that_is_killed_begins_again() {
-    // After each statement of the step: what is not committed is gone, and the file is still of version 1.
-    let statements: Vec<&str> = MIGRATION_2.split_inclusive(";\n").collect();
-    assert!(statements.len() > 6);
-    for count in 0..statements.len() {
-        let base = version_1();
-        let connection = Connection::open(base.path()).unwrap();
-        connection.pragma_update(None, "journal_mode", "WAL").unwrap();
-        connection.pragma_update(None, "wal_autocheckpoint", 0).unwrap();
-        // A page of memory, so that what is not committed stands in the log already.
-        connection.pragma_update(None, "cache_size", 1).unwrap();
-        connection.execute_batch(&format!("BEGIN IMMEDIATE;\n{}", statements[..count].concat())).unwrap();
-        connection.execute_batch("UPDATE series SET label = 'half way'").unwrap();
-        let killed = base.crash_copy();
-        assert_eq!(version(&killed.path()), 1, "killed after statement {count}");
-        holds_everything(&killed);
+    // After each statement of each step: what is not committed is gone, and the file is still of the version before it.
+    for (from, step) in (1..).zip(MIGRATIONS) {
+        let statements: Vec<&str> = step.split_inclusive(";\n").collect();
+        assert!(statements.len() > 2);
+        for count in 0..statements.len() {
+            let base = fixture(from);
+            let connection = Connection::open(base.path()).unwrap();
+            connection.pragma_update(None, "journal_mode", "WAL").unwrap();
+            connection.pragma_update(None, "wal_autocheckpoint", 0).unwrap();
+            // A page of memory, so that what is not committed stands in the log already.
+            connection.pragma_update(None, "cache_size", 1).unwrap();
+            connection.execute_batch(&format!("BEGIN IMMEDIATE;\n{}", statements[..count].concat())).unwrap();
+            connection.execute_batch("UPDATE series SET label = 'half way'").unwrap();
+            let killed = base.crash_copy();
+            assert_eq!(version(&killed.path()), from, "killed after statement {count}");
+            holds_everything(&killed);
+        }
     }
 }
 
 #[test]
 fn a_migration_whose_log_is_cut_anywhere_is_done_whole_or_not_at_all() {
-    let base = version_1();
-    let mut writer = base.writer();
-    writer.touch(&[]).unwrap();
-    let log = std::fs::read(suffixed(&base.path(), "-wal")).unwrap();
-    assert!(log.len() > 8 * 4_096, "the migration is in the log");
-    let mut versions = Vec::new();
-    for cut in (0..log.len()).step_by(4_096 + 24).chain([log.len()]) {
-        let copy = base.crash_copy();
-        std::fs::write(suffixed(&copy.path(), "-wal"), &log[..cut]).unwrap();
-        versions.push(version(&copy.path()));
-        drop(Writer::open(&copy.path()).unwrap());
-        if versions.len() % 5 == 1 {
-            holds_everything(&copy);
+    for (from, base) in past() {
+        let mut writer = base.writer();
+        writer.touch(&[]).unwrap();
+        let log = std::fs::read(suffixed(&base.path(), "-wal")).unwrap();
+        assert!(log.len() > 4 * 4_096, "the migration is in the log: {}", log.len());
+        let mut versions = Vec::new();
+        for cut in (0..log.len()).step_by(4_096 + 24).chain([log.len()]) {
+            let copy = base.crash_copy();
+            std::fs::write(suffixed(&copy.path(), "-wal"), &log[..cut]).unwrap();
+            versions.push(version(&copy.path()));
+            drop(Writer::open(&copy.path()).unwrap());
+            if versions.len() % 5 == 1 {
+                holds_everything(&copy);
+            }
         }
+        versions.dedup();
+        assert_eq!(versions, (from..=NEWEST).collect::<Vec<_>>());
     }
-    assert_eq!((versions.first(), versions.last()), (Some(&1), Some(&3)));
 }

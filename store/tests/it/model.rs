@@ -204,6 +204,8 @@ struct Run {
     latest_now: i64,
     /// What retention took cannot be told apart any more, and the run ends.
     ambiguous: bool,
+    /// How often it was compared while something was hot, in bundles and in blocks.
+    everywhere: u64,
     /// Values drawn so far.
     values: u64,
     /// The times of truth values.
@@ -233,14 +235,20 @@ impl Run {
             ran: 0,
             latest_now: 0,
             ambiguous: false,
+            everywhere: 0,
             values: 0,
             bools: BTreeSet::new(),
             times: BTreeSet::new(),
         };
         run.set_retention(None);
-        for name in ["a", "b"] {
-            run.register(name.into(), "e1".into());
+        run.register("a".into(), "e1".into());
+        if seed.is_multiple_of(2) {
+            // The series of the other device are on another shelf then.
+            for other in 0..4 {
+                run.writer().register(&hello(&format!("other-{other}"), "e1"), NOW).unwrap();
+            }
         }
+        run.register("b".into(), "e1".into());
         run
     }
 
@@ -626,7 +634,8 @@ impl Run {
         let stats = self.reader.stats().unwrap();
         let rows = self.model.rows.len() as u64;
         assert_eq!(stats.readings + stats.conflicts + stats.removed, rows);
-        assert_eq!(self.count_rows(), stats.readings, "every row is in one place");
+        let held = self.count_rows();
+        assert_eq!(held, stats.readings, "every row is in one place");
         let thinned = self.model.fates.iter().filter(|fate| **fate == Fate::Thinned).count();
         assert_eq!(stats.thinned, thinned as u64);
         let times = || self.model.rows.iter().map(|row| row.at);
@@ -655,11 +664,15 @@ impl Run {
     }
 
     /// What the tables hold, counted by hand.
-    fn count_rows(&self) -> u64 {
+    fn count_rows(&mut self) -> u64 {
         let connection = rusqlite::Connection::open(self.base.path()).unwrap();
-        let sql = "SELECT (SELECT count(*) FROM reading, sealed WHERE position > through) +
+        let sql = "SELECT (SELECT count(*) FROM reading, sealed WHERE position > through),
+                          (SELECT coalesce(sum(count), 0) FROM bundle, sealed WHERE position <= through),
                           (SELECT coalesce(sum(count), 0) FROM block, sealed WHERE position <= through)";
-        connection.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap() as u64
+        let [hot, bundled, blocked]: [i64; 3] =
+            connection.query_row(sql, [], |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?])).unwrap();
+        self.everywhere += u64::from(hot > 0 && bundled > 0 && blocked > 0);
+        (hot + bundled + blocked) as u64
     }
 
     /// Two times: around now mostly, or everything.
@@ -721,7 +734,7 @@ fn run(seed: u64, steps: u64) -> Run {
 #[test]
 fn i_2_whatever_is_appended_sealed_merged_and_retained_comes_back_exactly_once_in_every_query() {
     let seeds = std::env::var("STORE_SEEDS").map_or(200, |seeds| seeds.parse().unwrap());
-    let (mut thinned, mut gone, mut ambiguous) = (0, 0, 0);
+    let (mut thinned, mut gone, mut ambiguous, mut everywhere) = (0, 0, 0, 0);
     for seed in 0..seeds {
         let steps = if seed % 8 == 0 { 300 } else { 80 };
         match std::panic::catch_unwind(|| run(seed, steps)) {
@@ -730,6 +743,7 @@ fn i_2_whatever_is_appended_sealed_merged_and_retained_comes_back_exactly_once_i
                 thinned += count(Fate::Thinned);
                 gone += count(Fate::Gone);
                 ambiguous += u64::from(run.ambiguous);
+                everywhere += run.everywhere;
             }
             Err(panic) => {
                 let text = panic.downcast_ref::<String>().map_or("see above", |text| text);
@@ -739,5 +753,6 @@ fn i_2_whatever_is_appended_sealed_merged_and_retained_comes_back_exactly_once_i
     }
     println!("{seeds} cases: {gone} readings went, {thinned} are thinned, {ambiguous} cases ended early");
     assert!(thinned > 100 && gone > 100, "retention was at work");
+    assert!(everywhere > seeds, "{everywhere} times there was something hot, in bundles and in blocks");
     assert!(ambiguous * 10 <= seeds, "{ambiguous} of {seeds} cases ended early");
 }

@@ -38,6 +38,24 @@ fn seal_all(writer: &mut Writer) {
     while writer.merge(10_000).unwrap().more {}
 }
 
+/// Seals everything, too little at a time for blocks, and merges nothing.
+fn bundle_all(writer: &mut Writer) {
+    let mut run_max = 200;
+    loop {
+        writer.set_seal_policy(SealPolicy { keep: 0, run_min: 1, run_max, pieces: 100, quiet: 1 << 40 });
+        let sealed = writer.seal(10_000).unwrap();
+        if !sealed.more && sealed.hot == 0 {
+            break;
+        }
+        run_max = sealed.hot.clamp(1, 200);
+    }
+}
+
+fn bundles(base: &Base, of: &str) -> i64 {
+    let connection = rusqlite::Connection::open(base.path()).unwrap();
+    connection.query_row(&format!("SELECT count(*) FROM bundle WHERE {of}"), [], |row| row.get(0)).unwrap()
+}
+
 /// Lets time pass for the hub, in steps, and retention do what it has to.
 fn pass(writer: &mut Writer, now: &mut Timestamp, time: Duration) -> Retained {
     let mut all = Retained::default();
@@ -72,6 +90,7 @@ fn adds_up(base: &Base) -> Stats {
     let connection = rusqlite::Connection::open(base.path()).unwrap();
     let sum = |sql| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap() as u64;
     let held = sum("SELECT (SELECT count(*) FROM reading, sealed WHERE position > through)
+                         + (SELECT coalesce(sum(count), 0) FROM bundle, sealed WHERE position <= through)
                          + (SELECT coalesce(sum(count), 0) FROM block, sealed WHERE position <= through)");
     assert_eq!(stats.readings, held, "{stats:?}");
     assert_eq!(sum("SELECT coalesce(sum(count), 0) FROM block WHERE step IS NOT NULL"), stats.thinned);
@@ -104,7 +123,8 @@ fn readings_go_when_they_are_old_enough_and_only_those_that_a_rule_names() {
     let reader = base.reader();
     let left = times(&reader, device.series[0]);
     let oldest = now.0 - left[0];
-    assert!((30 * DAY..32 * DAY).contains(&oldest), "the oldest is {} days old", oldest / DAY);
+    // Sealed once a day, and then a day in bundles.
+    assert!((30 * DAY..34 * DAY).contains(&oldest), "the oldest is {} days old", oldest / DAY);
     assert_eq!(times(&reader, device.series[1]).len(), 60 * 48, "no rule names it");
     let stats = adds_up(&base);
     assert_eq!(stats.removed as usize, 60 * 48 - left.len());
@@ -395,4 +415,107 @@ fn the_file_shrinks_on_the_disk_after_retention() {
     let connection = rusqlite::Connection::open(base.path()).unwrap();
     let check: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
     assert_eq!(check, "ok");
+}
+
+#[test]
+fn what_waits_in_bundles_goes_in_its_time_and_by_the_rule_of_its_series() {
+    let base = Base::new();
+    let mut writer = base.writer();
+    let device = register(&mut writer, "pump");
+    let [number, truth, text] = device.series[..] else { panic!() };
+    let kept = KeptBuckets { step: Step::H1, keep: None };
+    writer.set_retention(policy(vec![
+        rule("temp*", days(10), None),
+        rule("door", days(20), Some(kept)),
+        rule("mode", days(1_000), None),
+    ]));
+    let mut now = NOW;
+    let start = NOW.0;
+    for day in 0..40_u64 {
+        let rows = (0..24).flat_map(|i| {
+            let at = now.0 + i * HOUR;
+            [row(number, at, i as f64), row(truth, at, i % 2 == 0), row(text, at, "on")]
+        });
+        store(&mut writer, device.stream, day + 1, rows.collect());
+        bundle_all(&mut writer);
+        pass(&mut writer, &mut now, days(1));
+    }
+    let reader = base.reader();
+    let [numbers, truths] = [number, truth].map(|series| times(&reader, series));
+    for (left, kept) in [(&numbers, 10), (&truths, 20)] {
+        let oldest = now.0 - left[0];
+        assert!((kept * DAY..(kept + 2) * DAY).contains(&oldest), "the oldest is {} days old", oldest / DAY);
+        assert!(left.windows(2).all(|pair| pair[1] - pair[0] == HOUR), "nothing goes from the middle");
+    }
+    assert_eq!(times(&reader, text).len(), 40 * 24);
+    let hours = buckets(&reader, truth, Step::H1).0;
+    assert!(hours.iter().map(|bucket| bucket.at.0).eq((0..40 * 24).map(|i| start + i * HOUR)));
+    let stats = adds_up(&base);
+    let all = 40 * 24;
+    assert_eq!((stats.removed as usize, stats.thinned as usize), (all - numbers.len(), all - truths.len()));
+    assert!(bundles(&base, "level = 0") > 5, "what is newer waits");
+    assert_eq!(bundles(&base, "level = 1"), 0);
+    drop(reader);
+    // Nothing of it depends on merging.
+    seal_all(&mut writer);
+    adds_up(&base);
+}
+
+#[test]
+fn when_the_file_is_too_large_only_the_bundles_with_the_oldest_readings_become_blocks() {
+    let base = Base::new();
+    let mut writer = base.writer();
+    let pump = register(&mut writer, "pump");
+    for other in 0..5 {
+        register(&mut writer, &format!("other-{other}"));
+    }
+    let press = register(&mut writer, "press");
+    for (device, later) in [(&pump, 0), (&press, 30 * DAY)] {
+        for seq in 1..=10 {
+            let rows = (0..3_600).map(|i| {
+                let at = NOW.0 + later + (seq as i64 * 3_600 + i) * 1_000_000;
+                row(device.series[0], at, Chance(at as u64).below(100_000) as f64 / 100.0)
+            });
+            store(&mut writer, device.stream, seq, rows.collect());
+        }
+    }
+    bundle_all(&mut writer);
+    let whole = bundles(&base, "shelf = 1");
+    assert!(whole > 100 && bundles(&base, "shelf = 0") > 100);
+    let limit = used(&base) * 3 / 4;
+    writer.set_retention(RetentionPolicy { max_bytes: Some(limit), rules: Vec::new() });
+    let retained = settle(&mut writer, NOW, Duration::from_secs(10));
+    assert!(retained.removed > 1_000 && used(&base) <= limit, "{retained:?}");
+    assert_eq!((bundles(&base, "shelf = 0"), bundles(&base, "shelf = 1")), (0, whole));
+    let reader = base.reader();
+    let left = times(&reader, pump.series[0]);
+    assert_eq!(left.last().copied(), Some(NOW.0 + (10 * 3_600 + 3_599) * 1_000_000), "the oldest went");
+    assert!(left.windows(2).all(|pair| pair[1] - pair[0] == 1_000_000));
+    assert_eq!(times(&reader, press.series[0]).len(), 36_000);
+    adds_up(&base);
+    // Much too large: of the other shelf too, and nothing but bundles and hot rows is left for the newest.
+    writer.set_retention(RetentionPolicy { max_bytes: Some(used(&base) / 3), rules: Vec::new() });
+    settle(&mut writer, NOW, Duration::from_secs(10));
+    let left = times(&base.reader(), press.series[0]);
+    assert!(left.len() < 36_000 && times(&base.reader(), pump.series[0]).is_empty(), "{}", left.len());
+    adds_up(&base);
+}
+
+#[test]
+fn retention_passes_over_a_damaged_bundle_and_goes_on_with_the_others() {
+    let base = Base::new();
+    let mut writer = base.writer();
+    let device = register(&mut writer, "pump");
+    writer.set_retention(policy(vec![rule("*", days(10), None)]));
+    let mut now = NOW;
+    for seq in 1..=5 {
+        let rows = (0..100).map(|i| row(device.series[0], NOW.0 + (seq as i64 * 100 + i) * 1_000_000, 1.0));
+        store(&mut writer, device.stream, seq, rows.collect());
+        bundle_all(&mut writer);
+    }
+    let connection = rusqlite::Connection::open(base.path()).unwrap();
+    connection.execute("UPDATE bundle SET data = x'51' WHERE bundle_id = 3", []).unwrap();
+    let retained = pass(&mut writer, &mut now, days(20));
+    assert_eq!((retained.removed, bundles(&base, "bundle_id = 3"), bundles(&base, "1")), (400, 1, 1));
+    adds_up(&base);
 }

@@ -9,7 +9,7 @@ use store::{Depth, Finding, Notice, Reader, SealPolicy, StoreError, Verified};
 
 use crate::support::{Base, Chance, NOW, register, row, store, times};
 
-/// Four days of readings in blocks and some hot ones.
+/// Four days of readings in blocks, bundles and some hot ones.
 fn full_base() -> Base {
     crate::files::full_base(17_000_000_000)
 }
@@ -56,7 +56,7 @@ fn a_whole_database_has_no_findings_at_any_depth() {
         assert_eq!(findings, []);
         assert!(verified.complete);
         assert_eq!((verified.devices, verified.series, verified.position.0), (3, 9, 3 * 20 * 180));
-        assert!(verified.blocks > 9 && verified.hot > 0, "{verified:?}");
+        assert!(verified.blocks > 9 && verified.bundles == 2 && verified.hot > 0, "{verified:?}");
         let opened = if depth == Depth::Whole { verified.position.0 as u64 - verified.hot } else { 0 };
         assert_eq!(verified.opened, opened);
     }
@@ -124,6 +124,43 @@ fn flipped_bytes_in_a_block_are_named_with_device_metric_block_and_times() {
 }
 
 #[test]
+fn flipped_bytes_in_a_bundle_are_named_with_its_times_and_the_rest_stays_readable() {
+    let base = full_base();
+    let connection = Connection::open(base.path()).unwrap();
+    let (bundle, first_at, last_at): (i64, i64, i64) = connection
+        .query_row("SELECT bundle_id, first_at, last_at FROM bundle ORDER BY position LIMIT 1", [], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })
+        .unwrap();
+    let flip = "UPDATE bundle SET data = CAST(substr(data, 1, 40) || x'5a' || substr(data, 42) AS BLOB)
+                WHERE bundle_id = ?1";
+    connection.execute(flip, [bundle]).unwrap();
+    let (_, findings) = verify(&base.path(), Depth::Whole).unwrap();
+    let [finding] = &findings[..] else { panic!("{findings:?}") };
+    assert_eq!(finding.times, Some((Timestamp(first_at), Timestamp(last_at))));
+    let said = format!(
+        "bundle {bundle}: a block whose readings fail their check; it has readings of series from 0 to 15"
+    );
+    assert_eq!(finding.what, said);
+    assert_eq!(verify(&base.path(), Depth::Quick).unwrap().1, [], "no bundle is opened");
+    let reader = base.reader();
+    for series in 1..=9 {
+        let raw = |from, to| reader.raw(SeriesId(series), Timestamp(from), Timestamp(to), usize::MAX);
+        assert!(matches!(raw(0, i64::MAX), Err(StoreError::Corrupt(_))));
+        assert!(!raw(0, first_at).unwrap().points.is_empty());
+    }
+    // What comes after it goes on to blocks without it.
+    drop(reader);
+    let mut writer = base.writer();
+    writer.set_seal_policy(SealPolicy { keep: 0, run_min: 1, run_max: 20, pieces: 2, quiet: 1 });
+    while writer.seal(500).unwrap().more || writer.merge(500).unwrap().more {}
+    let left: i64 =
+        connection.query_row("SELECT count(*) FROM bundle WHERE level = 1", [], |row| row.get(0)).unwrap();
+    assert!((1..=2).contains(&left), "{left}");
+    assert_eq!(verify(&base.path(), Depth::Whole).unwrap().1, findings);
+}
+
+#[test]
 fn statistics_that_are_not_those_of_the_readings_are_named() {
     for (sql, said) in [
         ("count = count - 1", "fail their check"),
@@ -159,6 +196,13 @@ fn rows_that_are_missing_or_too_many_are_named() {
             "readings without a row in block",
         ),
         ("DELETE FROM block WHERE block_id = (SELECT min(block_id) FROM block)", "does not add up"),
+        ("DELETE FROM bundle WHERE bundle_id = (SELECT min(bundle_id) FROM bundle)", "does not add up"),
+        ("UPDATE bundle SET count = count + 1", "does not add up"),
+        ("UPDATE bundle SET series = 1", "other series or times than it says"),
+        ("UPDATE bundle SET first_at = first_at + 1", "other series or times than it says"),
+        ("UPDATE bundle SET last_at = first_at - 1", "an impossible shelf, times or count"),
+        ("UPDATE bundle SET shelf = 5", "readings of series 81, which is not there"),
+        ("UPDATE bundle SET position = 1000000", "none are being written"),
         ("DELETE FROM hot WHERE position = (SELECT max(position) - 180 FROM hot)", "are not there"),
         ("DELETE FROM hot WHERE position = (SELECT max(position) FROM hot)", "the streams count"),
         ("UPDATE hot SET readings = replace(readings, 'open', 'shut')", "checksum"),
