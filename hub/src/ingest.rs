@@ -43,14 +43,19 @@ pub const ROWS_PER_COMMIT: usize = 16_384;
 
 /// How long a commit may wait for more batches. Measured: longer waits save computing and cost throughput.
 const GATHER: Duration = Duration::from_micros(300);
-/// Hot readings for which one slice more is done after each commit, so that sealing keeps up with whatever comes.
-const HOT_BEHIND: u64 = 600_000;
+/// Slices that each reading is a part of: gathered, written, deleted, and merged later.
+const SLICES_PER_READING: u64 = 4;
+/// Hot readings from which on sealing is behind, and does a multiple of that until it is not. Chosen: below what the
+/// writer remembers, so that sealing need not read.
+const HOT_BEHIND: u64 = 900_000;
 /// How long a slice of sealing or merging should take: so long a batch may wait that comes just after its start.
 const SLICE: Duration = Duration::from_millis(8);
 /// Readings in a slice: what takes about [`SLICE`], within these bounds.
 const ROWS_PER_SLICE: std::ops::RangeInclusive<usize> = 4_000..=20_000;
 /// How often it is looked whether there is something to seal or to merge.
 const CARE_INTERVAL: Duration = Duration::from_secs(1);
+/// And after so many readings: a hub that takes two million a second may not wait so long.
+const CARE_READINGS: usize = 50_000;
 
 /// What became of a batch that a session handed in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,6 +157,7 @@ impl Ingest {
                 crowd: 0,
                 caring: true,
                 cared: Instant::now(),
+                uncared: 0,
                 slice: 10_000,
                 hot: 0,
                 retention: Turns::new(),
@@ -231,6 +237,8 @@ struct Worker {
     caring: bool,
     /// When that was last assumed without being told.
     cared: Instant,
+    /// Readings committed since then.
+    uncared: usize,
     /// Readings in the next slice of sealing or merging.
     slice: usize,
     /// Readings that were not sealed after the last slice.
@@ -241,15 +249,16 @@ struct Worker {
 impl Worker {
     fn run(mut self, queue: &Receiver<Request>) {
         while queue.take(&mut self.taken) {
-            if self.cared.elapsed() >= CARE_INTERVAL {
+            if self.cared.elapsed() >= CARE_INTERVAL || self.uncared >= CARE_READINGS {
                 self.cared = Instant::now();
+                self.uncared = 0;
                 self.caring = true;
             }
             match self.taken.front() {
                 Some(Request::Batch(_)) => {
                     self.gather(queue);
-                    self.commit();
-                    for _ in 0..self.slices() {
+                    let readings = self.commit();
+                    for _ in 0..self.slices(readings) {
                         if !self.caring {
                             break;
                         }
@@ -279,7 +288,8 @@ impl Worker {
         }
     }
 
-    fn commit(&mut self) {
+    /// Commits the batches that wait, and tells their sessions. Returns how many readings they hold.
+    fn commit(&mut self) -> usize {
         let mut batches = Vec::new();
         let mut rooms = Vec::new();
         let mut rows = 0;
@@ -301,6 +311,7 @@ impl Worker {
             self.waiting.push((ticket, completions));
         }
         self.crowd = batches.len();
+        self.uncared += rows;
         match self.writer.append(&batches, clock::now()) {
             Ok(appended) => {
                 let stored = batches
@@ -341,11 +352,13 @@ impl Worker {
         for (_, completions) in self.waiting.drain(..) {
             completions.session.wake();
         }
+        rows
     }
 
-    /// Slices of sealing and merging after a commit: the more, the further sealing is behind.
-    const fn slices(&self) -> u64 {
-        1 + self.hot / HOT_BEHIND
+    /// Slices of sealing and merging after a commit, so that they keep up with whatever comes.
+    const fn slices(&self, committed: usize) -> u64 {
+        let work = committed as u64 * SLICES_PER_READING * (1 + self.hot / HOT_BEHIND);
+        1 + work / self.slice as u64
     }
 
     /// One slice of sealing, and where there is nothing to seal, one of merging; and when it is its turn, one of retention.
