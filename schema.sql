@@ -16,7 +16,7 @@
 -- Settings that belong to the file. The connection's own (synchronous=FULL, foreign_keys=ON, ...) are in the store.
 
 PRAGMA application_id = 1952803941;      -- 0x74656C65, "tele": a file with another number is left alone
-PRAGMA user_version = 4;                 -- version of this schema; a hub refuses a file that is newer than itself
+PRAGMA user_version = 5;                 -- version of this schema; a hub refuses a file that is newer than itself
 
 
 ------------------------------------------------------------------------------------------------------------------
@@ -187,39 +187,66 @@ CREATE TABLE mark (
 ------------------------------------------------------------------------------------------------------------------
 
 -- An instruction to one device, as it is now. command_key counts in the order of issue.
+-- With its transitions it is the audit trail: who told which device what, when, from where, and what became of it. What was
+-- issued, what has ended and what has happened is never rewritten and never deleted.
 CREATE TABLE command (
     command_key  INTEGER PRIMARY KEY,
     id           TEXT NOT NULL UNIQUE,   -- the idempotency key: a device that gets it twice runs it once
     device_key   INTEGER NOT NULL REFERENCES device (device_key),
-    name         TEXT NOT NULL,          -- one of the device's declared commands
+    name         TEXT NOT NULL,          -- one of the device's declared commands, unless forced
     args         TEXT NOT NULL,          -- JSON object, defaults filled in
-    state        TEXT NOT NULL CHECK (state IN ('queued', 'sent', 'unknown', 'received', 'running',
-                                                'succeeded', 'failed', 'rejected', 'expired', 'cancelled')),
+    state        TEXT NOT NULL CHECK (state IN ('queued', 'sent', 'unknown', 'received', 'running', 'succeeded',
+                                                'failed', 'rejected', 'expired', 'cancelled', 'unresolved')),
     issued_by    TEXT NOT NULL,
     issued_at    INTEGER NOT NULL,       -- when it entered `queued`
     expires_at   INTEGER NOT NULL,       -- when its time for delivery runs out
+    delivery     TEXT NOT NULL CHECK (delivery IN ('at_once', 'after_received', 'after_finished')),
+    forced       INTEGER NOT NULL CHECK (forced IN (0, 1)), -- 1: sent although the device had not declared it
     attempt      INTEGER NOT NULL DEFAULT 0, -- how often it was handed to the device
     progress     REAL,                   -- 0 to 1
     result       TEXT,                   -- JSON
-    error        TEXT                    -- why it did not succeed
+    error        TEXT,                   -- why it did not succeed, or why it is not known
+    code         TEXT,                   -- the same for a program
+    cancel_at    INTEGER,                -- when the device was to be asked to stop it, by whom, and from where
+    cancel_by    TEXT,
+    cancel_address TEXT
 ) STRICT;
 CREATE INDEX command_issued ON command (issued_at, command_key);
 CREATE INDEX command_of_device ON command (device_key, issued_at, command_key);
 CREATE INDEX command_open ON command (command_key)
     WHERE state IN ('queued', 'sent', 'unknown', 'received', 'running');
+CREATE TRIGGER command_stays BEFORE DELETE ON command
+BEGIN
+    SELECT RAISE(ABORT, 'commands are kept');
+END;
+CREATE TRIGGER command_is_what_was_issued
+BEFORE UPDATE OF id, device_key, name, args, issued_by, issued_at, expires_at, delivery, forced ON command
+BEGIN
+    SELECT RAISE(ABORT, 'what was issued is not rewritten');
+END;
+CREATE TRIGGER command_has_ended BEFORE UPDATE ON command
+WHEN OLD.state IN ('succeeded', 'failed', 'rejected', 'expired', 'cancelled', 'unresolved')
+BEGIN
+    SELECT RAISE(ABORT, 'a command that has ended is not rewritten');
+END;
 
--- Each state that a command entered, with its time and who caused it. Rows are added and never changed.
+-- Each state that a command entered, with its time and who caused it. Rows are added, never changed and never deleted.
 CREATE TABLE command_transition (
     command_key  INTEGER NOT NULL REFERENCES command (command_key),
     place        INTEGER NOT NULL,       -- 0, 1, 2, ... the first is `queued`
     state        TEXT NOT NULL,
     at           INTEGER NOT NULL,
     by           TEXT NOT NULL,          -- operator, hub or device
+    address      TEXT,                   -- from where an operator or a device was connected
     PRIMARY KEY (command_key, place)
 ) STRICT, WITHOUT ROWID;
 CREATE TRIGGER command_transition_stays BEFORE UPDATE ON command_transition
 BEGIN
     SELECT RAISE(ABORT, 'the life of a command is not rewritten');
+END;
+CREATE TRIGGER command_transition_is_kept BEFORE DELETE ON command_transition
+BEGIN
+    SELECT RAISE(ABORT, 'the life of a command is kept');
 END;
 
 

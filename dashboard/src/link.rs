@@ -222,7 +222,7 @@ async fn connected(endpoint: Endpoint, mut far_end: FarEnd, waker: Waker) {
                 Some(Outgoing::ReconnectNow) => handle.reconnect_now(),
                 Some(Outgoing::Send(message)) => {
                     if let Err(SendError::Full(message)) = handle.try_send(message)
-                        && far_end.events.try_send(Event::NotSent(message)).is_err()
+                        && far_end.events.try_send(Event::NotSent(*message)).is_err()
                     {
                         tracing::warn!("a message was lost: both queues are full");
                     }

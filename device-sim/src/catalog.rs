@@ -1,5 +1,6 @@
 //! How a kind of device describes itself, as constants, and how that becomes a `hello`.
 
+use protocol::command::Delivery;
 use protocol::declare::{CommandDeclaration, MetricDeclaration, ParamDeclaration};
 use protocol::device::Hello;
 use protocol::{DeviceId, Epoch, Kind, MetricName, NameError};
@@ -171,6 +172,7 @@ impl Command {
             params: self.params.iter().map(Param::declaration).collect::<Result<_, _>>()?,
             confirm: self.confirm,
             timeout: (self.timeout > 0.0).then_some(self.timeout),
+            delivery: Delivery::AtOnce,
         })
     }
 }

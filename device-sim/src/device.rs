@@ -262,8 +262,10 @@ impl Device {
         let (state, result, error) = match reply {
             Reply::Started => {
                 self.running = Some(Running { id: request.id.clone(), told_at: Instant::now() });
-                let running =
-                    CommandUpdate { progress: Some(0.0), ..update(request.id, DeviceCommandState::Running) };
+                let running = CommandUpdate {
+                    progress: Some(0.0),
+                    ..CommandUpdate::new(request.id, DeviceCommandState::Running)
+                };
                 return self.handle.command_update(running).await;
             }
             Reply::Done(result) => (DeviceCommandState::Succeeded, Some(result), None),
@@ -287,7 +289,7 @@ impl Device {
                 match &mut self.running {
                     Some(running) if now - running.told_at >= PROGRESS_EVERY => {
                         running.told_at = now;
-                        let told = update(running.id.clone(), DeviceCommandState::Running);
+                        let told = CommandUpdate::new(running.id.clone(), DeviceCommandState::Running);
                         self.handle.command_update(CommandUpdate { progress: Some(progress), ..told }).await
                     }
                     _ => Ok(()),
@@ -325,14 +327,11 @@ impl Device {
             DeviceCommandState::Failed => counts.failed += 1,
             DeviceCommandState::Rejected => counts.rejected += 1,
             DeviceCommandState::Cancelled => counts.cancelled += 1,
+            DeviceCommandState::Unresolved => counts.unresolved += 1,
             DeviceCommandState::Received | DeviceCommandState::Running => {}
         });
-        self.handle.command_update(CommandUpdate { result, error, ..update(id, state) }).await
+        self.handle.command_update(CommandUpdate { result, error, ..CommandUpdate::new(id, state) }).await
     }
-}
-
-const fn update(id: CommandId, state: DeviceCommandState) -> CommandUpdate {
-    CommandUpdate { id, state, progress: None, result: None, error: None }
 }
 
 impl Tally {

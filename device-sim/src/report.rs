@@ -20,6 +20,8 @@ pub struct CommandCounts {
     pub rejected: u64,
     /// Stopped as asked.
     pub cancelled: u64,
+    /// Of which nobody can say how they ended.
+    pub unresolved: u64,
 }
 
 /// Latencies in milliseconds.

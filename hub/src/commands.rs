@@ -1,42 +1,56 @@
 //! The life of commands: one task that takes them in, hands them to devices, and keeps every transition (I-14).
 //!
-//! Each transition is stored before anyone is told, the device included: a command is `sent` in the database before it
-//! is written to the socket, so that a crash in between leaves it open, to be handed over again under the same id.
-//! A device that comes back gets everything of its own that is still open, oldest first.
+//! What follows what is decided by `protocol::desk`, one for each device that has open commands. Whatever has queued is
+//! decided together, stored in one transaction, and only then told: to viewers, to whoever asked, and to devices. A command is
+//! `sent` in the database before it is written to the socket, so that a crash in between leaves it open, to be handed over
+//! again under the same id. What could not be stored did not happen, and is tried again.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::command::CommandState;
 use protocol::declare::check_args;
-use protocol::device::{CommandRequest, CommandUpdate, ErrorMessage};
-use protocol::viewer::{CommandInfo, SendCommand, Transition};
-use protocol::{CommandId, DeviceId, ErrorCode, Timestamp, limits};
+use protocol::desk::{Actor, Desk, Refused, Step, Timing};
+use protocol::device::{CommandUpdate, ErrorMessage};
+use protocol::viewer::{CommandInfo, DeviceInfo, SendCommand, Transition};
+use protocol::{CommandId, DeviceId, ErrorCode, MetricName, Timestamp, limits};
 use serde_json::{Map, Value as Json};
-use store::{CommandChange, StoreError};
+use store::StoreError;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::clock;
-use crate::directory::{Directory, SessionSender, ToSession};
+use crate::directory::{Directory, SessionId, SessionSender, ToSession};
 use crate::ingest::Ingest;
 
 /// Requests that wait for the task. From sessions to the task; when full, sessions wait.
 const QUEUE: usize = 1_024;
+/// Requests that are decided and stored together. Chosen: a few milliseconds of work.
+const TOGETHER: usize = 512;
 /// Events that a viewer may lag behind before it is told to ask for the commands anew.
-const EVENTS_QUEUE: usize = 1_024;
-/// How long after a change that could not be stored what is due is tried again.
+const EVENTS_QUEUE: usize = 4_096;
+/// How long after changes that could not be stored they are tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
-type Reply<T> = oneshot::Sender<Result<T, ErrorMessage>>;
+type Answer<T> = Result<T, ErrorMessage>;
+type Reply<T> = oneshot::Sender<Answer<T>>;
 
 enum Request {
-    Issue(Box<SendCommand>, String, Reply<CommandInfo>),
-    Cancel(CommandId, String, Reply<CommandInfo>),
-    Update(DeviceId, Box<CommandUpdate>, Reply<()>),
-    Connected(DeviceId, SessionSender),
-    Disconnected(DeviceId),
+    Issue(Box<SendCommand>, Actor, Reply<Arc<CommandInfo>>),
+    Cancel(CommandId, Actor, Reply<Arc<CommandInfo>>),
+    Update(DeviceId, Box<CommandUpdate>, Actor, Reply<()>),
+    Connected(DeviceId, SessionId, SessionSender),
+    Disconnected(DeviceId, SessionId),
+}
+
+/// How long is waited for what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waits {
+    /// For devices that do not answer.
+    pub timing: Timing,
+    /// For the next word about a command that declares no `timeout`, in microseconds.
+    pub end: i64,
 }
 
 /// The way to the task. Cheap to clone; the task ends when every one is dropped.
@@ -51,17 +65,31 @@ fn error(code: ErrorCode, message: impl Into<String>) -> ErrorMessage {
 }
 
 impl Commands {
-    /// Starts the task with the commands that were open when the hub last stopped.
+    /// Starts the task with the commands that were open when the hub last stopped, in the order of issue.
     pub fn start(
         open: Vec<CommandInfo>,
+        waits: Waits,
         directory: Arc<Directory>,
         ingest: Ingest,
     ) -> (Self, impl Future<Output = ()>) {
         let (requests, queue) = mpsc::channel(QUEUE);
         let events = broadcast::channel(EVENTS_QUEUE).0;
-        let open = open.into_iter().map(|command| (command.id.clone(), command)).collect();
-        let task = Task { open, order: 0, directory, ingest, events: events.clone(), retry_at: None };
-        (Self { requests, events }, task.run(queue))
+        let task = Task {
+            waits,
+            desks: HashMap::new(),
+            due: BTreeSet::new(),
+            devices: HashMap::new(),
+            links: HashMap::new(),
+            unsettled: HashSet::new(),
+            retry_at: None,
+            issued_at: Timestamp(0),
+            order: 0,
+            round: Round::default(),
+            directory,
+            ingest,
+            events: events.clone(),
+        };
+        (Self { requests, events }, task.run(open, queue))
     }
 
     /// Every change of a command from now on.
@@ -69,187 +97,332 @@ impl Commands {
         self.events.subscribe()
     }
 
-    async fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T, ErrorMessage> {
+    async fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Answer<T> {
         let (reply, answer) = oneshot::channel();
         let stopping = || error(ErrorCode::Internal, "the hub is stopping");
         self.requests.send(request(reply)).await.map_err(|_| stopping())?;
         answer.await.map_err(|_| stopping())?
     }
 
-    /// Takes a command in, on behalf of `by`. When this returns, it is stored.
-    pub async fn issue(&self, command: SendCommand, by: String) -> Result<CommandInfo, ErrorMessage> {
-        self.ask(|reply| Request::Issue(Box::new(command), by, reply)).await
+    /// Takes a command in, on behalf of `actor`. When this returns, it is stored.
+    pub async fn issue(&self, command: SendCommand, actor: Actor) -> Answer<Arc<CommandInfo>> {
+        self.ask(|reply| Request::Issue(Box::new(command), actor, reply)).await
     }
 
     /// Takes a command back, or asks the device to stop it.
-    pub async fn cancel(&self, id: CommandId, by: String) -> Result<CommandInfo, ErrorMessage> {
-        self.ask(|reply| Request::Cancel(id, by, reply)).await
+    pub async fn cancel(&self, id: CommandId, actor: Actor) -> Answer<Arc<CommandInfo>> {
+        self.ask(|reply| Request::Cancel(id, actor, reply)).await
     }
 
     /// A device said what became of a command. When this returns, it is stored.
-    pub async fn update(&self, device: DeviceId, update: CommandUpdate) -> Result<(), ErrorMessage> {
-        self.ask(|reply| Request::Update(device, Box::new(update), reply)).await
+    pub async fn update(&self, device: DeviceId, update: CommandUpdate, actor: Actor) -> Answer<()> {
+        self.ask(|reply| Request::Update(device, Box::new(update), actor, reply)).await
     }
 
     /// A device is connected and welcomed: it gets what is open.
-    pub async fn connected(&self, device: DeviceId, session: SessionSender) {
-        drop(self.requests.send(Request::Connected(device, session)).await);
+    pub async fn connected(&self, device: DeviceId, id: SessionId, session: SessionSender) {
+        drop(self.requests.send(Request::Connected(device, id, session)).await);
     }
 
-    /// A device's present session has ended.
-    pub async fn disconnected(&self, device: DeviceId) {
-        drop(self.requests.send(Request::Disconnected(device)).await);
+    /// A session of a device has ended.
+    pub async fn disconnected(&self, device: DeviceId, id: SessionId) {
+        drop(self.requests.send(Request::Disconnected(device, id)).await);
     }
+}
+
+/// What is answered once a round is stored.
+enum Told {
+    Command(Reply<Arc<CommandInfo>>, Arc<CommandInfo>),
+    Update(Reply<()>, CommandId),
+}
+
+/// What is decided together: nothing of it is told before it is stored.
+#[derive(Default)]
+struct Round {
+    steps: Vec<(DeviceId, Vec<Step>)>,
+    told: Vec<Told>,
+    /// The desks as they were before.
+    before: HashMap<DeviceId, Option<Desk>>,
 }
 
 struct Task {
-    open: HashMap<CommandId, CommandInfo>,
+    waits: Waits,
+    /// Of each device that has open commands.
+    desks: HashMap<DeviceId, Desk>,
+    /// When each desk has something to do next.
+    due: BTreeSet<(Timestamp, DeviceId)>,
+    /// The same, by device.
+    devices: HashMap<DeviceId, Timestamp>,
+    /// The present session of each connected device.
+    links: HashMap<DeviceId, (SessionId, SessionSender)>,
+    /// Desks that went back to what they were, because it could not be stored: whether the device is connected may have
+    /// changed since.
+    unsettled: HashSet<DeviceId>,
+    retry_at: Option<Instant>,
+    /// When the last command was issued: two never have the same time.
+    issued_at: Timestamp,
     order: u32,
+    round: Round,
     directory: Arc<Directory>,
     ingest: Ingest,
     events: broadcast::Sender<Arc<CommandInfo>>,
-    /// A change was not stored: what is due is tried again then, and not before.
-    retry_at: Option<Instant>,
-}
-
-fn issued_at(command: &CommandInfo) -> Timestamp {
-    command.transitions.first().map_or(Timestamp(0), |t| t.at)
 }
 
 impl Task {
-    async fn run(mut self, mut queue: mpsc::Receiver<Request>) {
-        self.after_restart().await;
+    async fn run(mut self, open: Vec<CommandInfo>, mut queue: mpsc::Receiver<Request>) {
+        self.restore(open);
+        self.finish_round().await;
+        let mut requests = Vec::with_capacity(TOGETHER);
         loop {
-            let next = self.next_expiry();
-            let wait = match next {
-                Some(at) => Duration::from_micros(at.micros_since(clock::now()).max(0) as u64),
-                None => Duration::from_secs(3_600),
-            };
-            // At most a minute: the wait must not outlive a jump of the clock by more.
-            let wait = match self.retry_at {
-                Some(at) => at.saturating_duration_since(Instant::now()),
-                None => wait.min(Duration::from_secs(60)),
-            };
-            match tokio::time::timeout(wait, queue.recv()).await {
-                Ok(Some(request)) => self.serve(request).await,
-                Ok(None) => return,
-                Err(_) => {
-                    let again = self.retry_at.take().is_some();
-                    self.expire().await;
-                    if again {
-                        self.deliver_queued().await;
+            let count =
+                match tokio::time::timeout(self.wait(), queue.recv_many(&mut requests, TOGETHER)).await {
+                    Ok(0) => return,
+                    Ok(count) => count,
+                    Err(_) => 0,
+                };
+            if count == 0 && self.retry_at.is_some_and(|at| at <= Instant::now()) {
+                self.retry_at = None;
+                for device in std::mem::take(&mut self.unsettled) {
+                    self.unsettled.insert(device.clone());
+                    self.touch(&device, |_, _, _| ());
+                }
+            }
+            for request in requests.drain(..) {
+                self.serve(request);
+            }
+            if self.retry_at.is_none() {
+                self.poll();
+            }
+            self.finish_round().await;
+        }
+    }
+
+    /// How long nothing has to be done.
+    fn wait(&self) -> Duration {
+        if let Some(at) = self.retry_at {
+            return at.saturating_duration_since(Instant::now());
+        }
+        // At most a minute: the wait must not outlive a jump of the clock by more.
+        let longest = Duration::from_mins(1);
+        self.due.first().map_or(longest, |(at, _)| {
+            let micros = at.micros_since(clock::now()).max(0);
+            Duration::from_micros(u64::try_from(micros).unwrap_or(0)).min(longest)
+        })
+    }
+
+    fn restore(&mut self, open: Vec<CommandInfo>) {
+        let now = clock::now();
+        for info in open {
+            let patience = self.patience(self.directory.device(&info.device).as_deref(), &info.name);
+            let device = info.device.clone();
+            self.touch(&device, |desk, _, steps| desk.restore(info, patience, now, steps));
+        }
+    }
+
+    /// How long a connected device may be silent about a command that it has, in microseconds.
+    fn patience(&self, device: Option<&DeviceInfo>, name: &MetricName) -> i64 {
+        let declared = device.and_then(|device| device.commands.iter().find(|command| command.name == *name));
+        match declared.and_then(|command| command.timeout) {
+            // It takes as long as it says, and its answer some time to come.
+            Some(seconds) => ((seconds * 1e6) as i64).saturating_add(self.waits.timing.answer),
+            None => self.waits.end,
+        }
+    }
+
+    /// Lets a desk decide something, as a part of this round.
+    fn touch<T>(
+        &mut self,
+        device: &DeviceId,
+        work: impl FnOnce(&mut Desk, Timestamp, &mut Vec<Step>) -> T,
+    ) -> T {
+        let now = clock::now();
+        if !self.round.before.contains_key(device) {
+            self.round.before.insert(device.clone(), self.desks.get(device).cloned());
+        }
+        let mut steps = Vec::new();
+        let connected = self.links.contains_key(device);
+        let desk = self.desks.entry(device.clone()).or_insert_with(|| {
+            let mut desk = Desk::new(self.waits.timing);
+            if connected {
+                desk.connected(now, &mut Vec::new());
+            }
+            desk
+        });
+        if self.unsettled.remove(device) {
+            if connected {
+                desk.connected(now, &mut steps);
+            } else {
+                desk.disconnected(now, &mut steps);
+            }
+            desk.poll(now, &mut steps);
+        }
+        let result = work(desk, now, &mut steps);
+        let due = desk.due();
+        if desk.is_empty() {
+            self.desks.remove(device);
+        }
+        self.schedule(device, due);
+        self.round.steps.push((device.clone(), steps));
+        result
+    }
+
+    fn schedule(&mut self, device: &DeviceId, due: Option<Timestamp>) {
+        if let Some(before) = self.devices.remove(device) {
+            self.due.remove(&(before, device.clone()));
+        }
+        if let Some(at) = due {
+            self.devices.insert(device.clone(), at);
+            self.due.insert((at, device.clone()));
+        }
+    }
+
+    /// Does what is due.
+    fn poll(&mut self) {
+        let now = clock::now();
+        let due: Vec<DeviceId> =
+            self.due.iter().take_while(|(at, _)| *at <= now).map(|(_, device)| device.clone()).collect();
+        for device in due {
+            self.touch(&device, Desk::poll);
+        }
+    }
+
+    /// Stores what was decided, then tells; as long as telling decides something more.
+    async fn finish_round(&mut self) {
+        loop {
+            let Round { steps, told, before } = std::mem::take(&mut self.round);
+            let mut latest: HashMap<&CommandId, usize> = HashMap::new();
+            let mut changed: Vec<Arc<CommandInfo>> = Vec::new();
+            for step in steps.iter().flat_map(|(_, steps)| steps) {
+                if let Step::Changed(info) = step {
+                    match latest.get(&info.id) {
+                        Some(place) => changed[*place] = Arc::clone(info),
+                        None => {
+                            latest.insert(&info.id, changed.len());
+                            changed.push(Arc::clone(info));
+                        }
                     }
                 }
             }
-        }
-    }
-
-    /// What was sent before the hub stopped may have arrived or not.
-    async fn after_restart(&mut self) {
-        let sent: Vec<CommandId> =
-            self.open.values().filter(|c| c.state == CommandState::Sent).map(|c| c.id.clone()).collect();
-        for id in sent {
-            self.change(&id, Some(CommandState::Unknown), "hub", |_| {}).await;
-        }
-        self.expire().await;
-    }
-
-    fn next_expiry(&self) -> Option<Timestamp> {
-        self.open.values().filter(|c| c.state == CommandState::Queued).map(|c| c.expires_at).min()
-    }
-
-    async fn expire(&mut self) {
-        let now = clock::now();
-        let expired: Vec<CommandId> = self
-            .open
-            .values()
-            .filter(|c| c.state == CommandState::Queued && c.expires_at <= now)
-            .map(|c| c.id.clone())
-            .collect();
-        for id in expired {
-            let stored = self
-                .change(&id, Some(CommandState::Expired), "hub", |change| {
-                    change.error = Some("its time ran out before the device was there".into());
-                })
-                .await;
-            if stored.is_none() {
+            if !changed.is_empty()
+                && let Err(problem) = self.ingest.save_commands(changed).await
+            {
+                return self.go_back(told, before, &problem);
+            }
+            for (device, steps) in steps {
+                for step in steps {
+                    self.take(&device, step);
+                }
+            }
+            for told in told {
+                match told {
+                    Told::Command(reply, info) => drop(reply.send(Ok(info))),
+                    Told::Update(reply, _) => drop(reply.send(Ok(()))),
+                }
+            }
+            if self.round.steps.is_empty() {
                 return;
             }
         }
     }
 
-    /// Hands over what waits although its device is here, because it could not be stored before.
-    async fn deliver_queued(&mut self) {
-        let queued = |command: &CommandInfo| command.state == CommandState::Queued;
-        let mut devices: Vec<DeviceId> =
-            self.open.values().filter(|c| queued(c)).map(|c| c.device.clone()).collect();
-        devices.sort();
-        devices.dedup();
-        for device in devices {
-            let Some(session) = self.directory.session(&device) else { continue };
-            for id in self.of_device(&device) {
-                if self.retry_at.is_some() {
-                    return;
+    /// Takes a step to the outside. It is stored.
+    fn take(&mut self, device: &DeviceId, step: Step) {
+        let (id, message) = match step {
+            // No viewer is connected: nobody to tell.
+            Step::Changed(info) => return drop(self.events.send(info)),
+            Step::Deliver(request) => (Some(request.id.clone()), ToSession::Command(request)),
+            Step::Stop(cancel) => (None, ToSession::Cancel(cancel)),
+        };
+        let taken = self.links.get(device).is_some_and(|(_, session)| session.try_send(message).is_ok());
+        if !taken && let Some(id) = id {
+            tracing::warn!(command = %id, %device, "the device's session takes no more commands");
+            self.touch(device, |desk, now, steps| desk.undelivered(&id, now, steps));
+        }
+    }
+
+    /// Nothing was stored, so that nothing has happened.
+    fn go_back(&mut self, told: Vec<Told>, before: HashMap<DeviceId, Option<Desk>>, problem: &StoreError) {
+        tracing::error!(error = %problem, devices = before.len(), "changes of commands are not stored");
+        for (device, desk) in before {
+            self.schedule(&device, desk.as_ref().and_then(Desk::due));
+            match desk {
+                Some(desk) => {
+                    self.desks.insert(device.clone(), desk);
+                    self.unsettled.insert(device);
                 }
-                if self.open.get(&id).is_some_and(queued) {
-                    self.hand_over(&id, &session).await;
+                None => drop(self.desks.remove(&device)),
+            }
+        }
+        self.retry_at = Some(Instant::now() + RETRY);
+        for told in told {
+            match told {
+                Told::Command(reply, _) => drop(reply.send(Err(store_error(problem)))),
+                Told::Update(reply, id) => {
+                    let message = format!("what became of {id} could not be stored: say it again");
+                    drop(reply.send(Err(error(ErrorCode::Internal, message))));
                 }
             }
         }
     }
 
-    async fn serve(&mut self, request: Request) {
+    fn serve(&mut self, request: Request) {
         match request {
-            Request::Issue(command, by, reply) => {
-                let answer = self.issue(*command, by).await;
-                let deliver = answer.as_ref().ok().map(|c| (c.id.clone(), c.device.clone()));
-                drop(reply.send(answer));
-                if let Some((id, device)) = deliver
-                    && let Some(session) = self.directory.session(&device)
-                {
-                    self.hand_over(&id, &session).await;
+            Request::Issue(command, actor, reply) => match self.issue(*command, actor) {
+                Ok(info) => self.round.told.push(Told::Command(reply, info)),
+                Err(problem) => drop(reply.send(Err(problem))),
+            },
+            Request::Cancel(id, actor, reply) => match self.cancel(&id, &actor) {
+                Ok(info) => self.round.told.push(Told::Command(reply, info)),
+                Err(problem) => drop(reply.send(Err(problem))),
+            },
+            Request::Update(device, update, actor, reply) => {
+                let id = update.id.clone();
+                match self.update(&device, *update, &actor) {
+                    Ok(()) => self.round.told.push(Told::Update(reply, id)),
+                    Err(problem) => drop(reply.send(Err(problem))),
                 }
             }
-            Request::Cancel(id, by, reply) => drop(reply.send(self.cancel(&id, by).await)),
-            Request::Update(device, update, reply) => drop(reply.send(self.update(&device, *update).await)),
-            Request::Connected(device, session) => {
-                self.expire().await;
-                for id in self.of_device(&device) {
-                    self.hand_over(&id, &session).await;
+            Request::Connected(device, id, session) => {
+                self.links.insert(device.clone(), (id, session));
+                if self.desks.contains_key(&device) {
+                    self.touch(&device, Desk::connected);
                 }
             }
-            Request::Disconnected(device) => {
-                for id in self.of_device(&device) {
-                    if self.open.get(&id).is_some_and(|c| c.state == CommandState::Sent) {
-                        self.change(&id, Some(CommandState::Unknown), "hub", |_| {}).await;
+            Request::Disconnected(device, id) => {
+                // A newer session may have come first: then it is the one that counts.
+                if self.links.get(&device).is_some_and(|(present, _)| *present == id) {
+                    self.links.remove(&device);
+                    if self.desks.contains_key(&device) {
+                        self.touch(&device, Desk::disconnected);
                     }
                 }
             }
         }
     }
 
-    /// The open commands of a device in the order of their issue.
-    fn of_device(&self, device: &DeviceId) -> Vec<CommandId> {
-        let mut commands: Vec<&CommandInfo> = self.open.values().filter(|c| c.device == *device).collect();
-        commands.sort_by(|a, b| (issued_at(a), &a.id).cmp(&(issued_at(b), &b.id)));
-        commands.into_iter().map(|c| c.id.clone()).collect()
-    }
-
-    async fn issue(&mut self, request: SendCommand, by: String) -> Result<CommandInfo, ErrorMessage> {
+    fn issue(&mut self, request: SendCommand, actor: Actor) -> Answer<Arc<CommandInfo>> {
         let device = self
             .directory
             .device(&request.device)
             .ok_or_else(|| error(ErrorCode::NotFound, format!("no device {}", request.device)))?;
-        let Some(declared) = device.commands.iter().find(|c| c.name == request.name) else {
-            let known: Vec<&str> = device.commands.iter().map(|c| c.name.as_str()).collect();
-            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-            return Err(error(
-                ErrorCode::BadCommand,
-                format!("{} does not take {}: it declared {known}", request.device, request.name),
-            ));
+        let declared = device.commands.iter().find(|command| command.name == request.name);
+        let (args, forced) = match declared {
+            Some(declared) => {
+                let args = check_args(declared, &request.args)
+                    .map_err(|e| error(ErrorCode::BadCommand, e.to_string()))?;
+                (args, false)
+            }
+            None if request.force => (request.args, true),
+            None => {
+                let known: Vec<&str> = device.commands.iter().map(|c| c.name.as_str()).collect();
+                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+                return Err(error(
+                    ErrorCode::BadCommand,
+                    format!("{} does not take {}: it declared {known}", request.device, request.name),
+                ));
+            }
         };
-        let args: Map<String, Json> =
-            check_args(declared, &request.args).map_err(|e| error(ErrorCode::BadCommand, e.to_string()))?;
+        check_size(&args)?;
         let lifetime = request.expires_in_ms.unwrap_or(limits::COMMAND_LIFETIME_DEFAULT_MILLIS);
         if lifetime == 0 || lifetime > limits::COMMAND_LIFETIME_MAX_MILLIS {
             return Err(error(
@@ -257,9 +430,7 @@ impl Task {
                 format!("expires_in_ms: {lifetime} is outside 1 to {}", limits::COMMAND_LIFETIME_MAX_MILLIS),
             ));
         }
-        if self.open.values().filter(|c| c.device == request.device).count()
-            >= limits::COMMANDS_OPEN_PER_DEVICE_MAX
-        {
+        if self.desks.get(&request.device).map_or(0, Desk::len) >= limits::COMMANDS_OPEN_PER_DEVICE_MAX {
             return Err(error(
                 ErrorCode::LimitReached,
                 format!(
@@ -269,29 +440,40 @@ impl Task {
                 ),
             ));
         }
-        let now = clock::now();
-        let command = CommandInfo {
+        let now = clock::now().max(self.issued_at.plus_micros(1));
+        self.issued_at = now;
+        let delivery =
+            request.delivery.unwrap_or_else(|| declared.map(|command| command.delivery).unwrap_or_default());
+        let patience = self.patience(Some(&device), &request.name);
+        let Actor { by, address } = actor;
+        let info = CommandInfo {
             id: self.new_id(now)?,
             device: request.device,
             name: request.name,
             args,
             state: CommandState::Queued,
             issued_by: by.clone(),
-            expires_at: now.plus_micros(lifetime as i64 * 1_000),
+            expires_at: now.plus_micros(i64::try_from(lifetime).unwrap_or(i64::MAX / 1_000) * 1_000),
             attempt: 0,
             progress: None,
             result: None,
             error: None,
-            transitions: vec![Transition { state: CommandState::Queued, at: now, by }],
+            code: None,
+            delivery,
+            forced,
+            cancel: None,
+            transitions: vec![Transition { state: CommandState::Queued, at: now, by, address }],
         };
-        self.ingest.create_command(command.clone()).await.map_err(|e| store_error(&e))?;
-        self.open.insert(command.id.clone(), command.clone());
-        self.tell(&command);
-        Ok(command)
+        let (id, device) = (info.id.clone(), info.device.clone());
+        let issued = Arc::new(info.clone());
+        Ok(self.touch(&device, |desk, now, steps| {
+            desk.issue(info, patience, now, steps);
+            desk.get(&id).cloned().unwrap_or(issued)
+        }))
     }
 
     /// Ids sort by time of issue: microseconds, a counter, and random bits so that no two hubs draw the same.
-    fn new_id(&mut self, now: Timestamp) -> Result<CommandId, ErrorMessage> {
+    fn new_id(&mut self, now: Timestamp) -> Answer<CommandId> {
         let internal =
             |e: &dyn std::fmt::Display| error(ErrorCode::Internal, format!("no new command id: {e}"));
         let random = getrandom::u32().map_err(|e| internal(&e))?;
@@ -300,136 +482,44 @@ impl Task {
             .map_err(|e| internal(&e))
     }
 
-    async fn hand_over(&mut self, id: &CommandId, session: &SessionSender) {
-        let Some(command) = self.open.get(id) else { return };
-        let attempt = command.attempt.saturating_add(1);
-        let state = (command.state == CommandState::Queued).then_some(CommandState::Sent);
-        let Some(command) = self.change(id, state, "hub", |change| change.attempt = Some(attempt)).await
-        else {
-            return;
-        };
-        let request = CommandRequest {
-            id: command.id,
-            name: command.name,
-            args: command.args,
-            attempt,
-            expires_at: command.expires_at,
-        };
-        if session.try_send(ToSession::Command(Box::new(request))).is_err() {
-            tracing::warn!(command = %id, device = %command.device, "the device's session takes no more commands");
-            if state.is_some() {
-                self.change(id, Some(CommandState::Unknown), "hub", |_| {}).await;
+    fn cancel(&mut self, id: &CommandId, actor: &Actor) -> Answer<Arc<CommandInfo>> {
+        let device =
+            self.desks.iter().find(|(_, desk)| desk.get(id).is_some()).map(|(device, _)| device.clone());
+        let cancelled = device.and_then(|device| {
+            self.touch(&device, |desk, now, steps| desk.cancel(id, actor, now, steps)).ok()
+        });
+        cancelled.ok_or_else(|| {
+            error(ErrorCode::NotFound, format!("no open command {id}: it has ended or never was"))
+        })
+    }
+
+    fn update(&mut self, device: &DeviceId, update: CommandUpdate, actor: &Actor) -> Answer<()> {
+        let id = update.id.clone();
+        if self.desks.get(device).is_none_or(|desk| desk.get(&id).is_none()) {
+            if self.desks.values().any(|desk| desk.get(&id).is_some()) {
+                return Err(error(ErrorCode::NotFound, format!("no command {id} for this device")));
             }
-        }
-    }
-
-    async fn cancel(&mut self, id: &CommandId, by: String) -> Result<CommandInfo, ErrorMessage> {
-        let Some(command) = self.open.get(id) else {
-            return Err(error(
-                ErrorCode::NotFound,
-                format!("no open command {id}: it has ended or never was"),
-            ));
-        };
-        if command.state == CommandState::Queued {
-            return match self.change(id, Some(CommandState::Cancelled), &by, |_| {}).await {
-                Some(command) => Ok(command),
-                None => Err(error(ErrorCode::Internal, "the cancellation could not be stored")),
-            };
-        }
-        let command = command.clone();
-        let sent = self
-            .directory
-            .session(&command.device)
-            .is_some_and(|session| session.try_send(ToSession::Cancel(id.clone())).is_ok());
-        if sent {
-            return Ok(command);
-        }
-        Err(error(
-            ErrorCode::WrongState,
-            format!(
-                "{id} is {} and {} is not connected: it cannot be asked to stop",
-                command.state, command.device
-            ),
-        ))
-    }
-
-    async fn update(&mut self, device: &DeviceId, update: CommandUpdate) -> Result<(), ErrorMessage> {
-        let Some(command) = self.open.get(&update.id) else {
             // It has ended: a device that repeats its answer is right to do so.
             return Ok(());
-        };
-        if command.device != *device {
-            return Err(error(ErrorCode::NotFound, format!("no command {} for this device", update.id)));
         }
-        let next = CommandState::from(update.state);
-        let state = (command.state != next).then_some(next);
-        if let Some(next) = state
-            && !command.state.may_become(next)
-        {
-            return Err(error(
-                ErrorCode::WrongState,
-                format!("{} is {} and cannot become {next}", update.id, command.state),
-            ));
-        }
-        let by = device.as_str().to_owned();
-        let CommandUpdate { id, progress, result, error: problem, .. } = update;
-        let stored = self
-            .change(&id, state, &by, |change| {
-                change.progress = progress;
-                change.result = result;
-                change.error = problem;
-            })
-            .await;
-        match stored {
-            Some(_) => Ok(()),
-            None => Err(error(
-                ErrorCode::Internal,
-                format!("what became of {id} could not be stored: say it again"),
-            )),
-        }
-    }
-
-    /// Stores a change, then tells viewers. `None`: it could not be stored, and nobody was told.
-    async fn change(
-        &mut self,
-        id: &CommandId,
-        state: Option<CommandState>,
-        by: &str,
-        with: impl FnOnce(&mut CommandChange),
-    ) -> Option<CommandInfo> {
-        let mut change = CommandChange {
-            id: id.clone(),
-            state,
-            at: clock::now(),
-            by: by.to_owned(),
-            attempt: None,
-            progress: None,
-            result: None,
-            error: None,
-        };
-        with(&mut change);
-        match self.ingest.update_command(change).await {
-            Ok(command) => {
-                if command.state.is_final() {
-                    self.open.remove(id);
-                } else {
-                    self.open.insert(id.clone(), command.clone());
-                }
-                self.tell(&command);
-                Some(command)
-            }
-            Err(error) => {
-                tracing::error!(command = %id, %error, "a change of a command is not stored");
-                self.retry_at.get_or_insert_with(|| Instant::now() + RETRY);
-                None
+        match self.touch(device, |desk, now, steps| desk.update(update, actor, now, steps)) {
+            Ok(()) | Err(Refused::NotOpen) => Ok(()),
+            Err(Refused::WrongState { from, to }) => {
+                Err(error(ErrorCode::WrongState, format!("{id} is {from} and cannot become {to}")))
             }
         }
     }
+}
 
-    fn tell(&self, command: &CommandInfo) {
-        // No viewer is connected: nobody to tell.
-        drop(self.events.send(Arc::new(command.clone())));
+fn check_size(args: &Map<String, Json>) -> Answer<()> {
+    let bytes = serde_json::to_string(args).map_or(usize::MAX, |text| text.len());
+    if bytes > limits::COMMAND_PAYLOAD_MAX_BYTES {
+        return Err(error(
+            ErrorCode::BadField,
+            format!("args: {bytes} bytes of JSON: at most {} are allowed", limits::COMMAND_PAYLOAD_MAX_BYTES),
+        ));
     }
+    Ok(())
 }
 
 fn store_error(problem: &StoreError) -> ErrorMessage {

@@ -6,10 +6,12 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use protocol::desk::Timing;
 use protocol::{limits, local};
 use serde::Deserialize;
 use store::RetentionPolicy;
 
+use crate::commands::Waits;
 use crate::retention;
 
 /// What can be set on the command line (first) and in the environment (second).
@@ -63,7 +65,42 @@ struct File {
     shutdown_seconds: Option<u32>,
     #[serde(default)]
     retention: retention::Settings,
+    #[serde(default)]
+    commands: CommandSettings,
 }
+
+/// How long commands wait, in seconds.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CommandSettings {
+    #[serde(rename = "answer_seconds")]
+    answer: Option<u32>,
+    #[serde(rename = "end_seconds")]
+    end: Option<u32>,
+    #[serde(rename = "settle_seconds")]
+    settle: Option<u32>,
+}
+
+impl CommandSettings {
+    fn resolve(&self) -> Result<Waits, ConfigError> {
+        let micros = |key, value: Option<u32>, default: u32| {
+            let value = u64::from(value.unwrap_or(default));
+            let (min, max) = (1, COMMAND_WAIT_MAX_SECONDS);
+            if (min..=max).contains(&value) {
+                Ok(value as i64 * 1_000_000)
+            } else {
+                Err(ConfigError::Range { key, value, min, max })
+            }
+        };
+        let answer = micros("commands.answer_seconds", self.answer, limits::COMMAND_ANSWER_SECONDS)?;
+        let settle = micros("commands.settle_seconds", self.settle, limits::COMMAND_SETTLE_SECONDS)?;
+        let end = micros("commands.end_seconds", self.end, limits::COMMAND_END_SECONDS)?;
+        Ok(Waits { timing: Timing { answer, settle }, end })
+    }
+}
+
+/// Longest wait that may be set for commands, in seconds: 1 year.
+const COMMAND_WAIT_MAX_SECONDS: u64 = 365 * 24 * 3_600;
 
 /// What the hub does.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,6 +121,8 @@ pub struct Config {
     pub shutdown: Duration,
     /// What goes when.
     pub retention: RetentionPolicy,
+    /// How long commands wait for what.
+    pub commands: Waits,
 }
 
 /// Why the configuration does not hold.
@@ -166,6 +205,7 @@ impl Config {
             heartbeat: Duration::from_secs(range("heartbeat_seconds", u64::from(heartbeat), 1, 3_600)?),
             shutdown: Duration::from_secs(range("shutdown_seconds", u64::from(shutdown), 1, 600)?),
             retention: file.retention.into(),
+            commands: file.commands.resolve()?,
         })
     }
 

@@ -6,10 +6,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use protocol::device::{CommandRequest, Hello};
+use protocol::device::{Cancel, CommandRequest, Hello};
 use protocol::select::Select;
 use protocol::viewer::{DeviceInfo, MetricInfo};
-use protocol::{CloseCode, CommandId, DeviceId, SeriesId, Timestamp};
+use protocol::{CloseCode, DeviceId, SeriesId, Timestamp};
 use store::{DeviceKey, DeviceRecord, Registered};
 use tokio::sync::{broadcast, mpsc};
 
@@ -19,7 +19,7 @@ pub enum ToSession {
     /// Hand this command to the device. Boxed, because a queue holds room for 32 of these from the start.
     Command(Box<CommandRequest>),
     /// Ask the device to stop this command.
-    Cancel(CommandId),
+    Cancel(Cancel),
     /// Close with this code.
     Close(CloseCode),
 }

@@ -22,9 +22,7 @@ use protocol::device::Hello;
 use protocol::inbox::Ticket;
 use protocol::viewer::CommandInfo;
 use protocol::{DeviceId, Timestamp};
-use store::{
-    Batch, BatchContent, CommandChange, DeviceKey, Outcome, Registered, StoreError, StreamKey, Writer,
-};
+use store::{Batch, BatchContent, DeviceKey, Outcome, Registered, StoreError, StreamKey, Writer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -121,8 +119,7 @@ enum Request {
     Batch(BatchRequest),
     Register(Box<Hello>, Timestamp, Reply<Registered>),
     Touch(DeviceKey, Timestamp),
-    CreateCommand(Box<CommandInfo>, Reply<()>),
-    UpdateCommand(Box<CommandChange>, Reply<CommandInfo>),
+    SaveCommands(Vec<Arc<CommandInfo>>, Reply<()>),
     AddDevice(DeviceId, Timestamp, oneshot::Sender<Result<(DeviceKey, Token), AuthError>>),
 }
 
@@ -205,14 +202,9 @@ impl Ingest {
         drop(self.requests.send(Request::Touch(device, seen)).await);
     }
 
-    /// Stores a new command.
-    pub async fn create_command(&self, command: CommandInfo) -> Result<(), StoreError> {
-        self.ask(|reply| Request::CreateCommand(Box::new(command), reply)).await
-    }
-
-    /// Stores what became of a command, and returns it as it is now.
-    pub async fn update_command(&self, change: CommandChange) -> Result<CommandInfo, StoreError> {
-        self.ask(|reply| Request::UpdateCommand(Box::new(change), reply)).await
+    /// Stores commands as they are now, all of them or none.
+    pub async fn save_commands(&self, commands: Vec<Arc<CommandInfo>>) -> Result<(), StoreError> {
+        self.ask(|reply| Request::SaveCommands(commands, reply)).await
     }
 
     /// Makes a device and a token for it.
@@ -403,12 +395,8 @@ impl Worker {
                     self.note_failure(&error);
                 }
             }
-            Request::CreateCommand(command, reply) => {
-                let answer = self.writer.create_command(&command);
-                self.answer(reply, answer);
-            }
-            Request::UpdateCommand(change, reply) => {
-                let answer = self.writer.update_command(&change);
+            Request::SaveCommands(commands, reply) => {
+                let answer = self.writer.save_commands(&commands);
                 self.answer(reply, answer);
             }
             Request::AddDevice(id, at, reply) => {

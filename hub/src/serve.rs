@@ -130,7 +130,7 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
     let failed = CancellationToken::new();
     let (ingest, ingest_thread) =
         Ingest::start(writer, Arc::clone(&live), failed.clone()).map_err(ServeError::Thread)?;
-    let (commands, task) = Commands::start(open, Arc::clone(&directory), ingest.clone());
+    let (commands, task) = Commands::start(open, config.commands, Arc::clone(&directory), ingest.clone());
     let commands_task = tokio::spawn(task);
     let stopping = CancellationToken::new();
     let hub = Arc::new(Hub {

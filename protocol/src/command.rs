@@ -5,8 +5,10 @@
 //!    |        |         |          |
 //!    |        |         '-> rejected
 //!    |        '-> unknown (resolved when the device answers for the id)
-//!    |-> expired                   '-> cancelled
+//!    |-> expired                   '-> cancelled | unresolved
 //! ```
+//!
+//! `unknown` is open: the answer may still come. `unresolved` is an end: nobody will ever know.
 
 use std::fmt;
 
@@ -36,11 +38,13 @@ pub enum CommandState {
     Expired,
     /// An operator took it back.
     Cancelled,
+    /// It was handed over, and how it ended will not be known: no word came in its time, or the device lost it.
+    Unresolved,
 }
 
 impl CommandState {
     /// All states, in the order of a life.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Queued,
         Self::Sent,
         Self::Unknown,
@@ -51,6 +55,7 @@ impl CommandState {
         Self::Rejected,
         Self::Expired,
         Self::Cancelled,
+        Self::Unresolved,
     ];
 
     /// The state as it stands in JSON and in the database.
@@ -66,6 +71,7 @@ impl CommandState {
             Self::Rejected => "rejected",
             Self::Expired => "expired",
             Self::Cancelled => "cancelled",
+            Self::Unresolved => "unresolved",
         }
     }
 
@@ -76,23 +82,40 @@ impl CommandState {
 
     /// Whether nothing can follow.
     pub const fn is_final(self) -> bool {
-        matches!(self, Self::Succeeded | Self::Failed | Self::Rejected | Self::Expired | Self::Cancelled)
+        matches!(
+            self,
+            Self::Succeeded
+                | Self::Failed
+                | Self::Rejected
+                | Self::Expired
+                | Self::Cancelled
+                | Self::Unresolved
+        )
+    }
+
+    /// Whether it is in the device's hands, or may be.
+    pub const fn is_out(self) -> bool {
+        matches!(self, Self::Sent | Self::Unknown | Self::Received | Self::Running)
     }
 
     /// Whether `next` may follow this state. Never true for a state that was left before.
     pub const fn may_become(self, next: Self) -> bool {
         use CommandState::{
             Cancelled, Expired, Failed, Queued, Received, Rejected, Running, Sent, Succeeded, Unknown,
+            Unresolved,
         };
         match self {
             Queued => matches!(next, Sent | Expired | Cancelled),
-            Sent => {
-                matches!(next, Unknown | Received | Running | Succeeded | Failed | Rejected | Cancelled)
+            Sent => matches!(
+                next,
+                Unknown | Received | Running | Succeeded | Failed | Rejected | Cancelled | Unresolved
+            ),
+            Unknown => {
+                matches!(next, Received | Running | Succeeded | Failed | Rejected | Cancelled | Unresolved)
             }
-            Unknown => matches!(next, Received | Running | Succeeded | Failed | Rejected | Cancelled),
-            Received => matches!(next, Running | Succeeded | Failed | Rejected | Cancelled),
-            Running => matches!(next, Succeeded | Failed | Cancelled),
-            Succeeded | Failed | Rejected | Expired | Cancelled => false,
+            Received => matches!(next, Running | Succeeded | Failed | Rejected | Cancelled | Unresolved),
+            Running => matches!(next, Succeeded | Failed | Cancelled | Unresolved),
+            Succeeded | Failed | Rejected | Expired | Cancelled | Unresolved => false,
         }
     }
 }
@@ -119,6 +142,15 @@ pub enum DeviceCommandState {
     Rejected,
     /// I stopped because I was asked to by `cancel`.
     Cancelled,
+    /// I may have done it and cannot tell: I was switched off in the middle, or I have forgotten.
+    Unresolved,
+}
+
+impl DeviceCommandState {
+    /// Whether nothing can follow.
+    pub const fn is_final(self) -> bool {
+        !matches!(self, Self::Received | Self::Running)
+    }
 }
 
 impl From<DeviceCommandState> for CommandState {
@@ -130,8 +162,69 @@ impl From<DeviceCommandState> for CommandState {
             DeviceCommandState::Failed => Self::Failed,
             DeviceCommandState::Rejected => Self::Rejected,
             DeviceCommandState::Cancelled => Self::Cancelled,
+            DeviceCommandState::Unresolved => Self::Unresolved,
         }
     }
+}
+
+/// When a command is handed over, seen from those issued before it to the same device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum Delivery {
+    /// As soon as those before it were handed over.
+    #[default]
+    AtOnce,
+    /// When the device has confirmed those before it.
+    AfterReceived,
+    /// When those before it have ended.
+    AfterFinished,
+}
+
+impl Delivery {
+    /// All ways, the default first.
+    pub const ALL: [Self; 3] = [Self::AtOnce, Self::AfterReceived, Self::AfterFinished];
+
+    /// The way as it stands in JSON and in the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AtOnce => "at_once",
+            Self::AfterReceived => "after_received",
+            Self::AfterFinished => "after_finished",
+        }
+    }
+
+    /// Reads back what [`Delivery::as_str`] wrote.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|way| way.as_str() == text)
+    }
+
+    /// Whether it is the default; for `skip_serializing_if`.
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Codes with which the hub and the client library say why, beside the text. Devices have codes of their own.
+pub mod code {
+    /// `expired`, `rejected`: its time ran out before it was delivered, or before it could be started.
+    pub const EXPIRED: &str = "expired";
+    /// `unknown`: the connection was lost before an answer.
+    pub const DISCONNECTED: &str = "disconnected";
+    /// `unknown`: the device is connected and does not answer.
+    pub const NO_ANSWER: &str = "no_answer";
+    /// `unknown`: the hub was stopped or killed before an answer.
+    pub const HUB_RESTARTED: &str = "hub_restarted";
+    /// `unresolved`: the device is connected and said nothing more for longer than the command may take.
+    pub const TIMEOUT: &str = "timeout";
+    /// `unresolved`: the device did not come back, or never answered for it.
+    pub const NEVER_ANSWERED: &str = "never_answered";
+    /// `unresolved`: the device was switched off while it did it.
+    pub const INTERRUPTED: &str = "interrupted";
+    /// `unresolved`: the device may have begun it at an earlier time that it has forgotten.
+    pub const FORGOTTEN: &str = "forgotten";
+    /// `cancelled`: the device was asked to stop it before it had it.
+    pub const NEVER_RECEIVED: &str = "never_received";
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
+use crate::command::Delivery;
 use crate::limits;
 use crate::name::MetricName;
 use crate::value::Kind;
@@ -47,9 +48,12 @@ pub struct CommandDeclaration {
     /// Whether a person should be asked before it is sent.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub confirm: bool,
-    /// How long it is expected to take at most, in seconds.
+    /// How long it is expected to take at most, in seconds, from one word about it to the next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<f64>,
+    /// When it is handed over, seen from the commands before it, unless the operator says otherwise.
+    #[serde(default, skip_serializing_if = "Delivery::is_default")]
+    pub delivery: Delivery,
 }
 
 /// A parameter of a command.

@@ -291,9 +291,17 @@ pub struct CommandUpdate {
     /// Why it failed, was rejected or was cancelled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// The same for a program: `no_pressure`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<MetricName>,
 }
 
 impl CommandUpdate {
+    /// An update that says the state alone.
+    pub const fn new(id: CommandId, state: DeviceCommandState) -> Self {
+        Self { id, state, progress: None, result: None, error: None, code: None }
+    }
+
     /// Checks everything that the types do not: progress from 0 to 1, bounded result and error.
     pub fn check(&self) -> Result<(), String> {
         if let Some(progress) = self.progress.filter(|p| !(0.0..=1.0).contains(p)) {
@@ -369,6 +377,10 @@ pub struct CommandRequest {
     pub attempt: u32,
     /// After this time, by the hub's clock, the device should not start it any more.
     pub expires_at: Timestamp,
+    /// When it was first delivered, by the hub's clock: a device that has forgotten what came before this time cannot know
+    /// whether it began it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sent_at: Option<Timestamp>,
 }
 
 /// Asks the device to stop a command that it has not finished.
@@ -376,6 +388,9 @@ pub struct CommandRequest {
 pub struct Cancel {
     /// The command.
     pub id: CommandId,
+    /// When it was first delivered, as in `command`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sent_at: Option<Timestamp>,
 }
 
 /// Something was wrong with a message that is not a batch; the connection stays open.

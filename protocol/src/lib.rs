@@ -3,9 +3,11 @@
 //! No socket, no clock, no task lives here (I-8): time is an argument, bytes come in as `&str` and go out as `String`.
 //! The normative description is `docs/protocol.md`; the golden messages in `tests/` keep both from drifting (I-10).
 
+pub mod answers;
 pub mod codec;
 pub mod command;
 pub mod declare;
+pub mod desk;
 pub mod device;
 pub mod error;
 pub mod inbox;

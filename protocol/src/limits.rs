@@ -65,6 +65,14 @@ pub const UNACKED_BATCHES_MAX: u32 = 256;
 pub const COMMAND_LIFETIME_DEFAULT_MILLIS: u64 = 5 * 60 * 1_000;
 /// Longest lifetime of a command, in milliseconds: 30 days.
 pub const COMMAND_LIFETIME_MAX_MILLIS: u64 = 30 * 24 * 3_600 * 1_000;
+/// Time that a connected device has for its first word about a command, in seconds; then it is `unknown`.
+pub const COMMAND_ANSWER_SECONDS: u32 = 10;
+/// Time that a connected device has from one word about a command to the next, in seconds, where it declared none: 1 hour.
+pub const COMMAND_END_SECONDS: u32 = 3_600;
+/// Time that a device has to come back and answer for a command, in seconds: 1 day. Then it is `unresolved`.
+pub const COMMAND_SETTLE_SECONDS: u32 = 24 * 3_600;
+/// Ids of commands that the client library remembers. Four times what a hub keeps open for one device.
+pub const COMMANDS_REMEMBERED_MAX: usize = 1_024;
 /// Most commands of one device that are neither finished nor expired.
 pub const COMMANDS_OPEN_PER_DEVICE_MAX: usize = 256;
 

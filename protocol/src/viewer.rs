@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
 use crate::codec::messages;
-use crate::command::CommandState;
+use crate::command::{CommandState, Delivery};
 use crate::declare::{CommandDeclaration, MetricDeclaration};
 pub use crate::device::ErrorMessage;
 use crate::ladder::{Bucket, Step};
@@ -332,6 +332,19 @@ pub struct SendCommand {
     /// How long it may wait for its delivery, in milliseconds; 5 minutes if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_in_ms: Option<u64>,
+    /// When it is handed over, seen from those before it; what the device declares for it if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivery: Option<Delivery>,
+    /// Send it even if the device did not declare it; then its arguments are not checked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub force: bool,
+}
+
+impl SendCommand {
+    /// A command without arguments, with the usual lifetime.
+    pub fn new(id: u64, device: DeviceId, name: MetricName) -> Self {
+        Self { id, device, name, args: Map::new(), expires_in_ms: None, delivery: None, force: false }
+    }
 }
 
 /// Takes a command back.
@@ -344,7 +357,7 @@ pub struct CancelCommand {
 }
 
 /// Asks for commands of the past, newest first.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
 pub struct CommandsRequest {
     /// Chosen by the viewer; repeated in the answer.
     pub id: u64,
@@ -357,6 +370,18 @@ pub struct CommandsRequest {
     /// At most this many, 1 to 1000; 100 if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
+    /// Only those in one of these states; empty: any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub states: Vec<CommandState>,
+    /// Only those of this name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<MetricName>,
+    /// Only those issued by this person or program.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// Only those issued at this time or later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
 }
 
 /// The answer to `commands`.
@@ -404,9 +429,21 @@ pub struct CommandInfo {
     /// What it gave.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<Json>,
-    /// Why it did not succeed.
+    /// Why it did not succeed, or why it is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// The same for a program: one of [`crate::command::code`], or the device's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<MetricName>,
+    /// When it is handed over, seen from those before it.
+    #[serde(default, skip_serializing_if = "Delivery::is_default")]
+    pub delivery: Delivery,
+    /// Whether it was sent although the device had not declared it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub forced: bool,
+    /// Who asked for it to be stopped, once it was out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancel: Option<Box<CancelAsked>>,
     /// Its states so far, oldest first; the first is `queued`, the time of issue.
     pub transitions: Vec<Transition>,
 }
@@ -420,4 +457,19 @@ pub struct Transition {
     pub at: Timestamp,
     /// Who caused it: `hub`, the device's id, or who issued or cancelled it.
     pub by: String,
+    /// From which address the one who issued or cancelled it was connected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+}
+
+/// Someone asked for a command to be stopped that was out already. The device decides.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CancelAsked {
+    /// When, by the hub's clock.
+    pub at: Timestamp,
+    /// Who.
+    pub by: String,
+    /// From which address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
 }

@@ -1,8 +1,11 @@
 //! Commands and their lives: each state is stored, with its time and who caused it, before anyone is told (I-14).
 
-use protocol::command::CommandState;
-use protocol::viewer::{CommandInfo, Transition};
-use protocol::{CommandId, DeviceId, Timestamp};
+use std::borrow::Borrow;
+
+use protocol::command::{CommandState, Delivery};
+use protocol::viewer::{CancelAsked, CommandInfo, Transition};
+use protocol::{CommandId, MetricName, Timestamp};
+use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row};
 use serde_json::Value as Json;
 
@@ -10,93 +13,28 @@ use crate::device;
 use crate::error::StoreError;
 use crate::reader::Reader;
 use crate::row;
-use crate::types::CommandChange;
+use crate::types::CommandFilter;
 use crate::writer::{Commit, Writer};
 
-const SELECT: &str =
-    "SELECT command_key, command.id, device.id, name, args, state, issued_by, expires_at, attempt,
-                             progress, result, error
+const SELECT: &str = "SELECT command_key, command.id, device.id, name, args, state, issued_by, expires_at, attempt,
+                             progress, result, error, code, delivery, forced, cancel_at, cancel_by, cancel_address
                       FROM command JOIN device USING (device_key)";
 /// Repeats the condition of the index `command_open` word for word, which is what makes SQLite use it.
 const OPEN: &str = "state IN ('queued', 'sent', 'unknown', 'received', 'running')";
 
 impl Writer {
-    /// Stores a command with its life so far, which begins with `queued`.
+    /// Stores commands as they are now, in one transaction: all of them or none.
     ///
-    /// A device that is not known is [`StoreError::NotFound`], an id that is taken [`StoreError::Exists`].
-    pub fn create_command(&mut self, command: &CommandInfo) -> Result<(), StoreError> {
-        check_life(command)?;
-        let issued_at = command.transitions[0].at;
+    /// A command that is new begins with `queued`; one that is known goes on from where it is, however many steps. What was
+    /// issued does not change, and of one that has ended nothing does: saving it again is harmless.
+    /// A device that is not known is [`StoreError::NotFound`], a life that does not go on from the stored one
+    /// [`StoreError::WrongState`].
+    pub fn save_commands<C: Borrow<CommandInfo>>(&mut self, commands: &[C]) -> Result<(), StoreError> {
+        if commands.is_empty() {
+            return Ok(());
+        }
         self.link.transact(Commit::Synced, |connection| {
-            let device = device::find_device(connection, &command.device)?.ok_or(StoreError::NotFound("device"))?;
-            if find(connection, &command.id)?.is_some() {
-                return Err(StoreError::Exists("command"));
-            }
-            connection
-                .prepare_cached(
-                    "INSERT INTO command (id, device_key, name, args, state, issued_by, issued_at, expires_at, attempt,
-                                          progress, result, error)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
-                )?
-                .execute((
-                    command.id.as_str(),
-                    device.0,
-                    command.name.as_str(),
-                    row::to_json(&command.args)?,
-                    command.state.as_str(),
-                    &command.issued_by,
-                    issued_at.0,
-                    command.expires_at.0,
-                    command.attempt,
-                    finite(command.progress)?,
-                    command.result.as_ref().map(row::to_json).transpose()?,
-                    &command.error,
-                ))?;
-            let key = connection.last_insert_rowid();
-            for (place, transition) in (0..).zip(&command.transitions) {
-                add_transition(connection, key, place, transition)?;
-            }
-            Ok(())
-        })
-    }
-
-    /// Changes a command and returns it as it is then.
-    ///
-    /// A state that may not follow is [`StoreError::WrongState`]. Naming the state that it is in changes no state: news
-    /// of a command that is running. A command whose life has ended takes no news.
-    pub fn update_command(&mut self, change: &CommandChange) -> Result<CommandInfo, StoreError> {
-        self.link.transact(Commit::Synced, |connection| {
-            let (key, mut command) = find(connection, &change.id)?.ok_or(StoreError::NotFound("command"))?;
-            let to = change.state.unwrap_or(command.state);
-            if to != command.state {
-                if !command.state.may_become(to) {
-                    return Err(StoreError::WrongState { from: command.state, to });
-                }
-                let transition = Transition { state: to, at: change.at, by: change.by.clone() };
-                add_transition(connection, key, command.transitions.len() as i64, &transition)?;
-                command.transitions.push(transition);
-                command.state = to;
-            } else if to.is_final() {
-                return Err(StoreError::WrongState { from: to, to });
-            }
-            command.attempt = change.attempt.unwrap_or(command.attempt);
-            command.progress = finite(change.progress)?.or(command.progress);
-            command.result = change.result.clone().or(command.result);
-            command.error = change.error.clone().or(command.error);
-            connection
-                .prepare_cached(
-                    "UPDATE command SET state = ?2, attempt = ?3, progress = ?4, result = ?5, error = ?6
-                     WHERE command_key = ?1",
-                )?
-                .execute((
-                    key,
-                    command.state.as_str(),
-                    command.attempt,
-                    command.progress,
-                    command.result.as_ref().map(row::to_json).transpose()?,
-                    &command.error,
-                ))?;
-            Ok(command)
+            commands.iter().try_for_each(|command| save(connection, command.borrow()))
         })
     }
 
@@ -113,27 +51,40 @@ impl Reader {
         self.snapshot(|connection| Ok(find(connection, id)?.map(|(_, command)| command)))
     }
 
-    /// Commands of one device or of all, issued before a time or at any, newest first, at most `limit`.
-    pub fn commands(
-        &self,
-        device: Option<&DeviceId>,
-        before: Option<Timestamp>,
-        limit: usize,
-    ) -> Result<Vec<CommandInfo>, StoreError> {
-        let before = before.map_or(i64::MAX, |at| at.0);
+    /// The commands that a filter lets through, newest first, at most `limit`.
+    pub fn commands(&self, filter: &CommandFilter, limit: usize) -> Result<Vec<CommandInfo>, StoreError> {
+        let mut conditions = Vec::new();
+        let mut values: Vec<Value> = Vec::new();
+        let mut add = |condition: &str, value: Value| {
+            values.push(value);
+            conditions.push(format!("{condition} ?{}", values.len()));
+        };
+        if let Some(device) = &filter.device {
+            add("device.id =", Value::Text(device.as_str().to_owned()));
+        }
+        if let Some(name) = &filter.name {
+            add("name =", Value::Text(name.as_str().to_owned()));
+        }
+        if let Some(by) = &filter.by {
+            add("issued_by =", Value::Text(by.clone()));
+        }
+        if let Some(since) = filter.since {
+            add("issued_at >=", Value::Integer(since.0));
+        }
+        if let Some(before) = filter.before {
+            add("issued_at <", Value::Integer(before.0));
+        }
+        if !filter.states.is_empty() {
+            // Words of our own: nothing in them to escape.
+            let states: Vec<String> =
+                filter.states.iter().map(|state| format!("'{}'", state.as_str())).collect();
+            conditions.push(format!("state IN ({})", states.join(", ")));
+        }
+        let only =
+            if conditions.is_empty() { String::new() } else { format!("WHERE {}", conditions.join(" AND ")) };
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        const ORDER: &str = "ORDER BY issued_at DESC, command_key DESC LIMIT ?2";
-        self.snapshot(|connection| match device {
-            None => read_all(connection, &format!("{SELECT} WHERE issued_at < ?1 {ORDER}"), (before, limit)),
-            Some(device) => match device::find_device(connection, device)? {
-                None => Ok(Vec::new()),
-                Some(key) => read_all(
-                    connection,
-                    &format!("{SELECT} WHERE issued_at < ?1 AND command.device_key = ?3 {ORDER}"),
-                    (before, limit, key.0),
-                ),
-            },
-        })
+        let sql = format!("{SELECT} {only} ORDER BY issued_at DESC, command_key DESC LIMIT {limit}");
+        self.snapshot(|connection| read_all(connection, &sql, rusqlite::params_from_iter(values)))
     }
 
     /// Every command whose life has not ended, in the order of issue.
@@ -158,26 +109,98 @@ fn check_life(command: &CommandInfo) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn finite(progress: Option<f64>) -> Result<Option<f64>, StoreError> {
-    match progress {
-        Some(progress) if !progress.is_finite() => {
-            Err(StoreError::Invalid("progress that is not finite".into()))
-        }
-        other => Ok(other),
+fn save(connection: &Connection, command: &CommandInfo) -> Result<(), StoreError> {
+    check_life(command)?;
+    if command.progress.is_some_and(|progress| !progress.is_finite()) {
+        return Err(StoreError::Invalid("progress that is not finite".into()));
     }
-}
-
-fn add_transition(
-    connection: &Connection,
-    key: i64,
-    place: i64,
-    transition: &Transition,
-) -> Result<(), StoreError> {
-    connection
+    let known = connection
         .prepare_cached(
-            "INSERT INTO command_transition (command_key, place, state, at, by) VALUES (?1, ?2, ?3, ?4, ?5)",
+            "SELECT command_key, state, (SELECT count(*) FROM command_transition t WHERE t.command_key = c.command_key)
+             FROM command c WHERE id = ?1",
         )?
-        .execute((key, place, transition.state.as_str(), transition.at.0, &transition.by))?;
+        .query_row([command.id.as_str()], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, i64>(2)?))
+        })
+        .optional()?;
+    let result = command.result.as_ref().map(row::to_json).transpose()?;
+    let code = command.code.as_ref().map(MetricName::as_str);
+    let (cancel_at, cancel_by, cancel_address) = match command.cancel.as_deref() {
+        Some(CancelAsked { at, by, address }) => (Some(at.0), Some(by), address.as_ref()),
+        None => (None, None, None),
+    };
+    let (key, stored) = match known {
+        None => {
+            let device =
+                device::find_device(connection, &command.device)?.ok_or(StoreError::NotFound("device"))?;
+            connection
+                .prepare_cached(
+                    "INSERT INTO command (id, device_key, name, args, state, issued_by, issued_at, expires_at, delivery,
+                                          forced, attempt, progress, result, error, code, cancel_at, cancel_by,
+                                          cancel_address)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
+                )?
+                .execute(rusqlite::params![
+                    command.id.as_str(),
+                    device.0,
+                    command.name.as_str(),
+                    row::to_json(&command.args)?,
+                    command.state.as_str(),
+                    command.issued_by,
+                    command.transitions[0].at.0,
+                    command.expires_at.0,
+                    command.delivery.as_str(),
+                    command.forced,
+                    command.attempt,
+                    command.progress,
+                    result,
+                    command.error,
+                    code,
+                    cancel_at,
+                    cancel_by,
+                    cancel_address,
+                ])?;
+            (connection.last_insert_rowid(), 0)
+        }
+        Some((key, before, stored)) => {
+            let before = state(&before)?;
+            let stored = usize::try_from(stored).unwrap_or_default();
+            let goes_on = stored > 0
+                && command.transitions.get(stored - 1).is_some_and(|last| last.state == before)
+                && !(before.is_final() && command.transitions.len() > stored);
+            if !goes_on {
+                return Err(StoreError::WrongState { from: before, to: command.state });
+            }
+            if before.is_final() {
+                return Ok(());
+            }
+            connection
+                .prepare_cached(
+                    "UPDATE command SET state = ?2, attempt = ?3, progress = ?4, result = ?5, error = ?6, code = ?7,
+                                        cancel_at = ?8, cancel_by = ?9, cancel_address = ?10
+                     WHERE command_key = ?1",
+                )?
+                .execute(rusqlite::params![
+                    key,
+                    command.state.as_str(),
+                    command.attempt,
+                    command.progress,
+                    result,
+                    command.error,
+                    code,
+                    cancel_at,
+                    cancel_by,
+                    cancel_address,
+                ])?;
+            (key, stored)
+        }
+    };
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO command_transition (command_key, place, state, at, by, address) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?;
+    for (place, Transition { state, at, by, address }) in (0_i64..).zip(&command.transitions).skip(stored) {
+        insert.execute((key, place, state.as_str(), at.0, by, address))?;
+    }
     Ok(())
 }
 
@@ -210,6 +233,10 @@ fn read_all(
 fn read(connection: &Connection, row: &Row<'_>) -> Result<(i64, CommandInfo), StoreError> {
     let key: i64 = row.get(0)?;
     let transitions = read_transitions(connection, key)?;
+    let cancel = match (row.get::<_, Option<i64>>(15)?, row.get::<_, Option<String>>(16)?) {
+        (Some(at), Some(by)) => Some(Box::new(CancelAsked { at: Timestamp(at), by, address: row.get(17)? })),
+        _ => None,
+    };
     let command = CommandInfo {
         id: row::name(&row.get::<_, String>(1)?)?,
         device: row::name(&row.get::<_, String>(2)?)?,
@@ -222,6 +249,10 @@ fn read(connection: &Connection, row: &Row<'_>) -> Result<(i64, CommandInfo), St
         progress: row.get(9)?,
         result: row.get::<_, Option<String>>(10)?.map(|text| row::json::<Json>(&text)).transpose()?,
         error: row.get(11)?,
+        code: row.get::<_, Option<String>>(12)?.map(|text| row::name(&text)).transpose()?,
+        delivery: delivery(&row.get::<_, String>(13)?)?,
+        forced: row.get(14)?,
+        cancel,
         transitions,
     };
     Ok((key, command))
@@ -229,7 +260,7 @@ fn read(connection: &Connection, row: &Row<'_>) -> Result<(i64, CommandInfo), St
 
 fn read_transitions(connection: &Connection, key: i64) -> Result<Vec<Transition>, StoreError> {
     let mut statement = connection.prepare_cached(
-        "SELECT state, at, by FROM command_transition WHERE command_key = ?1 ORDER BY place",
+        "SELECT state, at, by, address FROM command_transition WHERE command_key = ?1 ORDER BY place",
     )?;
     let mut rows = statement.query([key])?;
     let mut transitions = Vec::new();
@@ -238,6 +269,7 @@ fn read_transitions(connection: &Connection, key: i64) -> Result<Vec<Transition>
             state: state(&row.get::<_, String>(0)?)?,
             at: Timestamp(row.get(1)?),
             by: row.get(2)?,
+            address: row.get(3)?,
         });
     }
     Ok(transitions)
@@ -245,4 +277,8 @@ fn read_transitions(connection: &Connection, key: i64) -> Result<Vec<Transition>
 
 fn state(text: &str) -> Result<CommandState, StoreError> {
     CommandState::parse(text).ok_or_else(|| StoreError::corrupt(format!("a command in state {text:?}")))
+}
+
+fn delivery(text: &str) -> Result<Delivery, StoreError> {
+    Delivery::parse(text).ok_or_else(|| StoreError::corrupt(format!("a command that is delivered {text:?}")))
 }

@@ -47,7 +47,7 @@ pub use scan::Scan;
 pub use schema::SCHEMA;
 pub use sql::{Cell, Sql};
 pub use types::{
-    Appended, Batch, BatchContent, BucketHistory, CommandChange, Credential, CredentialKey, CredentialRole,
+    Appended, Batch, BatchContent, BucketHistory, CommandFilter, Credential, CredentialKey, CredentialRole,
     DeviceAccount, DeviceKey, DeviceRecord, DeviceStats, Latest, Merged, NewCredential, Outcome, RawHistory,
     Registered, Row, SealPolicy, Sealed, Since, Sizes, Stats, StreamKey, StreamLedger,
 };

@@ -24,6 +24,7 @@ pub(crate) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0002.sql"),
     include_str!("migrations/0003.sql"),
     include_str!("migrations/0004.sql"),
+    include_str!("migrations/0005.sql"),
 ];
 /// The version that has the readings of one commit in one row.
 const HOT_ROWS: i64 = 3;
@@ -219,8 +220,8 @@ fn check_tables(connection: &Connection) -> Result<(), StoreError> {
         "SELECT position, count, received_at, readings, checksum, problem FROM damaged",
         "SELECT ran FROM running",
         "SELECT position, ran FROM mark",
-        "SELECT command_key, id, device_key, state, issued_at FROM command",
-        "SELECT command_key, place, state, at, by FROM command_transition",
+        "SELECT command_key, id, device_key, state, issued_at, delivery, code, cancel_at FROM command",
+        "SELECT command_key, place, state, at, by, address FROM command_transition",
         "SELECT credential_key, hash, role, device_key, revoked_at FROM credential",
     ];
     for table in TABLES {

@@ -4,8 +4,7 @@ use std::fmt;
 
 use protocol::command::CommandState;
 use protocol::viewer::DeviceInfo;
-use protocol::{Bucket, CommandId, DeviceId, Epoch, Position, Seq, SeriesId, Step, Timestamp, Value};
-use serde_json::Value as Json;
+use protocol::{Bucket, DeviceId, Epoch, MetricName, Position, Seq, SeriesId, Step, Timestamp, Value};
 
 /// The number of a device in this database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -141,25 +140,21 @@ pub struct Credential {
     pub revoked_at: Option<Timestamp>,
 }
 
-/// A change of a command: a new state, or news within the state that it is in.
-#[derive(Debug, Clone, PartialEq)]
-pub struct CommandChange {
-    /// The command.
-    pub id: CommandId,
-    /// The state that it enters; `None` or the state it is in: it stays.
-    pub state: Option<CommandState>,
-    /// When, by the hub's clock.
-    pub at: Timestamp,
-    /// Who caused it: `operator`, `hub` or `device`.
-    pub by: String,
-    /// How often it was handed to the device by now; `None`: as before.
-    pub attempt: Option<u32>,
-    /// How far it has come, 0 to 1; `None`: as before.
-    pub progress: Option<f64>,
-    /// What it gave; `None`: as before.
-    pub result: Option<Json>,
-    /// Why it did not succeed; `None`: as before.
-    pub error: Option<String>,
+/// Which commands are wanted; the default is all.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CommandFilter {
+    /// Only those of this device.
+    pub device: Option<DeviceId>,
+    /// Only those in one of these states; empty: any.
+    pub states: Vec<CommandState>,
+    /// Only those of this name.
+    pub name: Option<MetricName>,
+    /// Only those issued by this one.
+    pub by: Option<String>,
+    /// Only those issued at this time or later.
+    pub since: Option<Timestamp>,
+    /// Only those issued before this time.
+    pub before: Option<Timestamp>,
 }
 
 /// A device as it stands in the database.

@@ -8,10 +8,11 @@
 //! [`REFUSED_RETRY`] and a little more: a device is alone in the field, and a token that is put right at the hub should
 //! bring it back without a journey. Only when another connection took its place it stays away.
 
-mod answers;
+mod memory;
 mod split;
 mod task;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use protocol::device::{
@@ -22,6 +23,7 @@ use protocol::name::{CommandId, Epoch, NameError, Seq};
 use protocol::outbox::OutboxCounts;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use self::memory::Memory;
 use crate::backoff::BackoffConfig;
 use crate::endpoint::Endpoint;
 
@@ -60,6 +62,9 @@ pub struct DeviceConfig {
     pub when_full: WhenFull,
     /// The waits between attempts.
     pub backoff: BackoffConfig,
+    /// A file in which the ids and ends of commands are kept, so that none is done twice over a restart; `None`: what was
+    /// delivered before a restart is answered with `unresolved` and not done.
+    pub memory: Option<PathBuf>,
     /// The wait after a refusal for good, up to a fifth longer; `None`: no further attempt.
     pub refused_retry: Option<Duration>,
     /// Time for dialling and upgrading.
@@ -75,6 +80,7 @@ impl DeviceConfig {
             outbox_bytes: OUTBOX_BYTES,
             when_full: WhenFull::default(),
             backoff: BackoffConfig::default(),
+            memory: None,
             refused_retry: Some(REFUSED_RETRY),
             connect_deadline: crate::connect::CONNECT_DEADLINE,
         }
@@ -159,6 +165,9 @@ pub enum DeviceError {
     /// The client was closed.
     #[error("the connection was closed")]
     Closed,
+    /// The memory of commands cannot be read or written.
+    #[error("memory of commands {0}")]
+    Memory(String),
     /// The message breaks a rule of the protocol.
     #[error("not sent: {0}")]
     Invalid(String),
@@ -184,7 +193,8 @@ pub struct DeviceClient;
 impl DeviceClient {
     /// Starts the connection's task on the present runtime.
     ///
-    /// Fails if `hello` breaks a limit of the protocol: no hub would take it.
+    /// Fails if `hello` breaks a limit of the protocol: no hub would take it. Fails if the memory cannot be read: a device
+    /// that forgets what it did must not find out when it does it again.
     pub fn spawn(config: DeviceConfig) -> Result<(DeviceHandle, mpsc::Receiver<DeviceEvent>), DeviceError> {
         config.hello.check().map_err(|e| DeviceError::Invalid(e.to_string()))?;
         let length = DeviceMessage::Hello(config.hello.clone()).encode().len();
@@ -193,11 +203,17 @@ impl DeviceClient {
                 "hello: {length} bytes: at most {DEVICE_MESSAGE_MAX_BYTES} are allowed"
             )));
         }
+        let memory = match &config.memory {
+            Some(path) => {
+                Memory::open(path).map_err(|e| DeviceError::Memory(format!("{}: {e}", path.display())))?
+            }
+            None => Memory::default(),
+        };
         let (pushes, pushes_rx) = mpsc::channel(PUSHES);
         let (orders, orders_rx) = mpsc::channel(ORDERS);
         let (events_tx, events) = mpsc::channel(EVENTS);
         let (status_tx, status) = watch::channel(DeviceStatus::default());
-        tokio::spawn(task::Task::new(config, pushes_rx, orders_rx, events_tx, status_tx).run());
+        tokio::spawn(task::Task::new(config, memory, pushes_rx, orders_rx, events_tx, status_tx).run());
         Ok((DeviceHandle { pushes, orders, status }, events))
     }
 }

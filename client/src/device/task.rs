@@ -3,8 +3,11 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use protocol::answers::Arrival;
 use protocol::command::DeviceCommandState;
-use protocol::device::{Ack, CommandRequest, DeviceMessage, HubToDevice, Point, Refuse, Welcome};
+use protocol::device::{
+    Ack, CommandRequest, CommandUpdate, DeviceMessage, HubToDevice, Point, Refuse, Welcome,
+};
 use protocol::limits::DeviceLimits;
 use protocol::name::Seq;
 use protocol::outbox::{Outbox, OutboxCounts};
@@ -14,7 +17,7 @@ use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tokio_util::task::TaskTracker;
 
-use super::answers::{Answers, Arrival, update};
+use super::memory::Memory;
 use super::split::{Batch, split};
 use super::{DeviceConfig, DeviceEvent, DeviceStatus, Fault, Order, WhenFull, draw_epoch};
 use crate::backoff::Backoff;
@@ -51,7 +54,9 @@ pub(super) struct Task {
     last_seq: Seq,
     /// Taken from `push` and waiting for room in the outbox; nothing more is taken while there are any.
     held: VecDeque<Batch>,
-    answers: Answers,
+    memory: Memory,
+    /// Commands that the application is told of once they are kept.
+    arrived: Vec<CommandRequest>,
     /// Batches written to this connection and not settled, with the time of writing.
     written: VecDeque<(Seq, Instant)>,
     /// Events for which there was no room yet. Bounded: while there are any, nothing is read from the hub.
@@ -71,6 +76,7 @@ pub(super) struct Task {
 impl Task {
     pub(super) fn new(
         config: DeviceConfig,
+        memory: Memory,
         pushes: mpsc::Receiver<Vec<Point>>,
         orders: mpsc::Receiver<Order>,
         events: mpsc::Sender<DeviceEvent>,
@@ -89,7 +95,8 @@ impl Task {
             status,
             farewells: TaskTracker::new(),
             link: Link::Waiting { until: Some(now) },
-            answers: Answers::default(),
+            memory,
+            arrived: Vec::new(),
             written: VecDeque::new(),
             pending: VecDeque::new(),
             closing: None,
@@ -109,6 +116,9 @@ impl Task {
             let now = Instant::now();
             self.on_time(now);
             self.fill();
+            if !self.remember().await {
+                break;
+            }
             self.write(now);
             self.publish();
             if self.is_done(now) {
@@ -218,7 +228,7 @@ impl Task {
         let micros = micros_between(self.started_at, now);
         let Link::Up { line, heartbeat, .. } = &mut self.link else { return };
         while line.has_room() {
-            if let Some(answer) = self.answers.poll(heartbeat.next_number()) {
+            if let Some(answer) = self.memory.answers.poll(heartbeat.next_number()) {
                 line.queue(DeviceMessage::CommandUpdate(answer).encode());
                 continue;
             }
@@ -279,7 +289,7 @@ impl Task {
                         if let Link::Up { heartbeat, .. } = &mut self.link
                             && let Some(answered) = heartbeat.on_pong(&payload, now)
                         {
-                            self.answers.on_pong(answered.number);
+                            self.memory.answers.on_pong(answered.number);
                         }
                     }
                     Incoming::Ping | Incoming::Flushed => {}
@@ -318,7 +328,7 @@ impl Task {
             HubToDevice::Refuse(refuse) => self.on_refuse(refuse),
             HubToDevice::Command(request) => self.on_command(request, now),
             HubToDevice::Cancel(cancel) => {
-                if self.answers.on_cancel(&cancel.id) {
+                if self.memory.answers.on_cancel(&cancel) {
                     self.tell(DeviceEvent::Cancel(cancel.id));
                 }
             }
@@ -341,7 +351,7 @@ impl Task {
         self.link.welcome(welcome.heartbeat_seconds, now);
         self.hub_time = Some((welcome.server_time, now));
         self.outbox.on_welcome(&welcome);
-        self.answers.on_connected();
+        self.memory.answers.on_connected(welcome.server_time);
         self.totals.connections += 1;
         tracing::debug!(device = %self.config.hello.device, session = welcome.session, "connected");
         self.tell(DeviceEvent::Connected(welcome));
@@ -392,26 +402,41 @@ impl Task {
     }
 
     fn on_command(&mut self, request: CommandRequest, now: Instant) {
-        if self.answers.on_command(&request) == Arrival::Known {
+        let hub_now = self.hub_time.map(|(time, at)| time.plus_micros(micros_between(at, now)));
+        if self.memory.answers.on_command(&request, hub_now) != Arrival::New {
             return;
         }
         if self.closing.is_some() {
             let error = Some("the device is shutting down".to_owned());
-            self.answers.set(update(request.id, DeviceCommandState::Rejected, error));
+            let rejected = CommandUpdate::new(request.id, DeviceCommandState::Rejected);
+            self.memory.answers.set(CommandUpdate { error, ..rejected });
             return;
         }
-        let hub_now = self.hub_time.map(|(time, at)| time.plus_micros(micros_between(at, now)));
-        if hub_now.is_some_and(|hub_now| hub_now >= request.expires_at) {
-            let error = Some("its time ran out before it reached the device".to_owned());
-            self.answers.set(update(request.id, DeviceCommandState::Rejected, error));
-            return;
+        self.arrived.push(request);
+    }
+
+    /// Keeps what must be kept before anyone is told of it, then tells the application of what arrived. Where it cannot be
+    /// kept, the device says nothing and does nothing, and goes.
+    async fn remember(&mut self) -> bool {
+        if let Some(save) = self.memory.unsaved() {
+            let kept = match tokio::task::spawn_blocking(move || save.run()).await {
+                Ok(result) => result.map_err(|error| error.to_string()),
+                Err(error) => Err(error.to_string()),
+            };
+            if let Err(error) = kept {
+                tracing::error!(device = %self.config.hello.device, error, "the memory of commands cannot be written");
+                return false;
+            }
         }
-        self.tell(DeviceEvent::Command(request));
+        for request in std::mem::take(&mut self.arrived) {
+            self.tell(DeviceEvent::Command(request));
+        }
+        true
     }
 
     fn on_order(&mut self, order: Order) {
         match order {
-            Order::Update(update) => self.answers.set(update),
+            Order::Update(update) => self.memory.answers.set(update),
             Order::Fault(fault) => self.play(fault),
             Order::Close { deadline, done } => {
                 self.pushes.close();
@@ -530,7 +555,7 @@ impl Task {
     /// Whether an ordered close has got all it waits for, or will not get it.
     fn is_done(&self, now: Instant) -> bool {
         let Some(closing) = &self.closing else { return false };
-        let drained = self.held.is_empty() && self.outbox.waiting() == 0 && self.answers.is_drained();
+        let drained = self.held.is_empty() && self.outbox.waiting() == 0 && self.memory.answers.is_drained();
         drained || self.link.is_over() || closing.deadline <= now
     }
 

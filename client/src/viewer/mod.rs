@@ -73,7 +73,7 @@ pub enum ViewerEvent {
 pub enum SendError {
     /// The queue to the connection is full. The message comes back.
     #[error("too many messages wait for the hub")]
-    Full(ViewerMessage),
+    Full(Box<ViewerMessage>),
     /// The client was closed.
     #[error("the connection was closed")]
     Closed,
@@ -125,7 +125,7 @@ impl ViewerHandle {
     /// it is answered at once with an `error` message that repeats its id.
     pub fn try_send(&self, message: ViewerMessage) -> Result<(), SendError> {
         self.messages.try_send(message).map_err(|e| match e {
-            mpsc::error::TrySendError::Full(message) => SendError::Full(message),
+            mpsc::error::TrySendError::Full(message) => SendError::Full(Box::new(message)),
             mpsc::error::TrySendError::Closed(_) => SendError::Closed,
         })
     }

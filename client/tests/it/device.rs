@@ -23,11 +23,12 @@ fn command(id: &str, attempt: u32, expires_at: i64) -> HubToDevice {
         args: serde_json::Map::new(),
         attempt,
         expires_at: Timestamp::from_seconds(expires_at),
+        sent_at: Some(Timestamp::from_seconds(1_001)),
     })
 }
 
 fn update(id: &str, state: DeviceCommandState) -> CommandUpdate {
-    CommandUpdate { id: CommandId::new(id).unwrap(), state, progress: None, result: None, error: None }
+    CommandUpdate::new(CommandId::new(id).unwrap(), state)
 }
 
 async fn answered(peer: &mut Peer) -> (String, DeviceCommandState) {
@@ -166,7 +167,12 @@ async fn a_cancellation_reaches_a_running_command_and_no_other() {
     let (_device, mut events) = DeviceClient::spawn(device_config(&hub)).unwrap();
     let (mut peer, _) = hub.accept_device(0).await;
     assert!(matches!(next(&mut events).await, DeviceEvent::Connected(_)));
-    let cancel = |id| HubToDevice::Cancel(Cancel { id: CommandId::new(id).unwrap() });
+    let cancel = |id| {
+        HubToDevice::Cancel(Cancel {
+            id: CommandId::new(id).unwrap(),
+            sent_at: Some(Timestamp::from_seconds(1_001)),
+        })
+    };
     peer.tell(cancel("never-seen")).await;
     assert_eq!(answered(&mut peer).await, ("never-seen".into(), DeviceCommandState::Cancelled));
     peer.tell(command("c1", 1, 2_000)).await;

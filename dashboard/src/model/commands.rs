@@ -208,5 +208,8 @@ impl Form {
 
 /// What a state says about how it went.
 pub const fn is_bad_end(state: CommandState) -> bool {
-    matches!(state, CommandState::Failed | CommandState::Rejected | CommandState::Expired)
+    matches!(
+        state,
+        CommandState::Failed | CommandState::Rejected | CommandState::Expired | CommandState::Unresolved
+    )
 }

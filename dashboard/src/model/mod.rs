@@ -580,7 +580,7 @@ impl Model {
         let (device, name) = (form.device.clone(), form.declaration.name.clone());
         let label = self.command_label(&device, name.as_str());
         self.requests.insert(id, Request::Send { device: device.clone(), label });
-        vec![Effect::Send(SendCommand { id, device, name, args, expires_in_ms: None }.into())]
+        vec![Effect::Send(SendCommand { args, ..SendCommand::new(id, device, name) }.into())]
     }
 
     fn cancel(&mut self, command: CommandId) -> Vec<Effect> {
@@ -593,7 +593,9 @@ impl Model {
 
     fn ask_commands(&mut self, device: Option<DeviceId>, before: Option<Timestamp>, limit: u32) -> Effect {
         let id = self.request(Request::Commands);
-        Effect::Send(CommandsRequest { id, device, before, limit: Some(limit) }.into())
+        Effect::Send(
+            CommandsRequest { id, device, before, limit: Some(limit), ..CommandsRequest::default() }.into(),
+        )
     }
 
     fn request(&mut self, request: Request) -> u64 {

@@ -52,7 +52,7 @@ pub const fn command_color(t: &Tokens, state: CommandState) -> Color32 {
     match state {
         CommandState::Succeeded => t.ok,
         CommandState::Failed | CommandState::Rejected => t.error,
-        CommandState::Expired | CommandState::Unknown => t.warn,
+        CommandState::Expired | CommandState::Unknown | CommandState::Unresolved => t.warn,
         CommandState::Cancelled => t.text_weak,
         CommandState::Queued | CommandState::Sent | CommandState::Received | CommandState::Running => {
             t.accent
@@ -83,7 +83,7 @@ pub fn command_shape(ui: &Ui, center: Pos2, state: CommandState, t: &Tokens) {
             painter.line_segment([center + vec2(-3.5, -3.5), center + vec2(3.5, 3.5)], line);
             painter.line_segment([center + vec2(3.5, -3.5), center + vec2(-3.5, 3.5)], line);
         }
-        CommandState::Expired | CommandState::Unknown => {
+        CommandState::Expired | CommandState::Unknown | CommandState::Unresolved => {
             painter.add(triangle(center, 4.5, color));
         }
         CommandState::Cancelled => {

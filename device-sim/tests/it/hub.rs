@@ -130,6 +130,7 @@ fn request(device: &str, name: &str) -> HubToDevice {
         name: name.parse().unwrap(),
         args: serde_json::Map::new(),
         attempt: 1,
+        sent_at: None,
         expires_at: Timestamp::from_seconds(3_600),
     })
 }

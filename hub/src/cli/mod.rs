@@ -17,6 +17,7 @@ mod when;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use protocol::command::Delivery;
 use protocol::{DeviceId, MetricName};
 
 use crate::config::{ConfigError, Options};
@@ -109,7 +110,14 @@ enum OrderCommand {
         json: bool,
         /// Seconds it may wait for its delivery [default: 300]
         #[arg(long, value_name = "SECONDS")]
-        expires_in: Option<f64>,
+        lifetime: Option<f64>,
+        /// When it is handed over: `at_once`, `after_received` or `after_finished`, seen from those before it
+        /// [default: as the device declares]
+        #[arg(long, value_name = "WAY", value_parser = delivery)]
+        delivery: Option<Delivery>,
+        /// Send it even if the device did not declare it
+        #[arg(long)]
+        force: bool,
         #[command(flatten)]
         remote: Remote,
     },
@@ -147,6 +155,13 @@ struct Remote {
     token: Option<String>,
 }
 
+fn delivery(text: &str) -> Result<Delivery, String> {
+    Delivery::parse(text).ok_or_else(|| {
+        let ways: Vec<&str> = Delivery::ALL.iter().map(|way| way.as_str()).collect();
+        format!("it is one of {}", ways.join(", "))
+    })
+}
+
 /// Exit code where a flag, a variable or a setting has a value that it cannot have; clap's own as well.
 const BAD_USAGE: u8 = 2;
 /// Exit code of `verify` where neither clean nor damaged is known.
@@ -165,8 +180,19 @@ pub fn run(cli: Cli) -> ExitCode {
         Some(Command::Device(DeviceCommand::Add { id, remote })) => device::add(&id, &remote),
         Some(Command::Device(DeviceCommand::List { json, remote })) => device::list(json, &remote),
         Some(Command::Device(DeviceCommand::Show { id, json, remote })) => device::show(&id, json, &remote),
-        Some(Command::Order(OrderCommand::Send { device, name, args, wait, json, expires_in, remote })) => {
-            remote::send_command(remote::Order { device, name, args, wait, json, expires_in }, &remote)
+        Some(Command::Order(OrderCommand::Send {
+            device,
+            name,
+            args,
+            wait,
+            json,
+            lifetime,
+            delivery,
+            force,
+            remote,
+        })) => {
+            let order = remote::Order { device, name, args, wait, json, lifetime, delivery, force };
+            remote::send_command(order, &remote)
         }
         Some(Command::Tail(args)) => remote::tail(args),
         Some(Command::Latest(args)) => latest::run(args),

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use futures_util::{SinkExt as _, StreamExt as _};
-use protocol::command::CommandState;
+use protocol::command::{CommandState, Delivery};
 use protocol::select::Select;
 use protocol::viewer::{
     CommandInfo, Detail, DeviceInfo, HubToViewer, SendCommand, Subscribe, Transition, ViewerMessage,
@@ -30,7 +30,9 @@ pub(super) struct Order {
     pub(super) args: Vec<String>,
     pub(super) wait: bool,
     pub(super) json: bool,
-    pub(super) expires_in: Option<f64>,
+    pub(super) lifetime: Option<f64>,
+    pub(super) delivery: Option<Delivery>,
+    pub(super) force: bool,
 }
 
 pub(super) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
@@ -183,17 +185,23 @@ fn parse_args(args: &[String]) -> anyhow::Result<Map<String, Json>> {
 
 pub(super) fn send_command(order: Order, remote: &Remote) -> anyhow::Result<ExitCode> {
     let args = parse_args(&order.args)?;
-    let expires_in_ms = match order.expires_in {
+    let expires_in_ms = match order.lifetime {
         Some(seconds) if seconds.is_finite() && seconds > 0.0 => Some((seconds * 1_000.0) as u64),
         Some(seconds) => {
-            return Err(BadUsage(format!("--expires-in {seconds}: must be above 0 seconds")).into());
+            return Err(BadUsage(format!("--lifetime {seconds}: must be above 0 seconds")).into());
         }
         None => None,
     };
     block_on(async {
         let mut viewer = Viewer::must_connect(remote).await?;
         viewer
-            .say(SendCommand { id: 1, device: order.device, name: order.name, args, expires_in_ms })
+            .say(SendCommand {
+                args,
+                expires_in_ms,
+                delivery: order.delivery,
+                force: order.force,
+                ..SendCommand::new(1, order.device, order.name)
+            })
             .await?;
         let mut told = Told::default();
         let mut command_id = None;
@@ -241,7 +249,8 @@ fn tell(command: &CommandInfo, told: &mut Told, json: bool) -> anyhow::Result<()
         return Ok(());
     }
     let last = command.transitions.len();
-    for (i, Transition { state, at, by }) in command.transitions.iter().enumerate().skip(told.transitions) {
+    for (i, Transition { state, at, by, .. }) in command.transitions.iter().enumerate().skip(told.transitions)
+    {
         let mut line = format!("{} {} {state} by {by}", time(*at), command.id);
         if i + 1 == last {
             if let Some(error) = &command.error {

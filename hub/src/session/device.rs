@@ -10,9 +10,8 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use protocol::codec::{self, DecodeError};
-use protocol::device::{
-    Ack, Cancel, DeviceMessage, ErrorMessage, Hello, HubToDevice, RawReadings, Refuse, Welcome,
-};
+use protocol::desk::Actor;
+use protocol::device::{Ack, DeviceMessage, ErrorMessage, Hello, HubToDevice, RawReadings, Refuse, Welcome};
 use protocol::inbox::{Inbox, Ticket, Verdict};
 use protocol::limits::{self, DeviceLimits};
 use protocol::{CloseCode, DeviceId, ErrorCode, Kind, RefuseCode, SeriesId};
@@ -62,8 +61,8 @@ pub async fn run(hub: Arc<Hub>, mut socket: Socket, peer: Peer) {
     let end = session.run(&mut socket, sender).await;
     let last_seen = session.heartbeat.last_heard();
     tracing::info!(device = %id, session = peer.name(), ?end, "device disconnected");
+    hub.commands.disconnected(id.clone(), peer.session).await;
     if let Some(key) = hub.directory.disconnected(&id, peer.session, last_seen, clock::now()) {
-        hub.commands.disconnected(id).await;
         hub.ingest.touch(key, last_seen).await;
     }
     close(socket, &end).await;
@@ -235,7 +234,7 @@ impl<'a> Session<'a> {
         if let Err(end) = say(socket, welcome).await {
             return end;
         }
-        self.hub.commands.connected(self.device.clone(), sender).await;
+        self.hub.commands.connected(self.device.clone(), self.peer.session, sender).await;
         match self.serve(socket).await {
             Err(end) => end,
             Ok(()) => self.drain(socket).await,
@@ -325,7 +324,9 @@ impl<'a> Session<'a> {
                         let message = format!("command_update for {}: {problem}", update.id);
                         return complain(socket, ErrorCode::BadField, message).await;
                     }
-                    match self.hub.commands.update(self.device.clone(), update).await {
+                    let address = Some(self.peer.address.to_string());
+                    let actor = Actor { by: self.device.to_string(), address };
+                    match self.hub.commands.update(self.device.clone(), update, actor).await {
                         Ok(()) => Ok(()),
                         // Not stored, and no device repeats an answer by itself: on the next connection we ask for it.
                         Err(error) if error.code == ErrorCode::Internal => {
@@ -446,7 +447,7 @@ impl<'a> Session<'a> {
     async fn told(&mut self, socket: &mut Socket, told: ToSession) -> Result<(), End> {
         match told {
             ToSession::Command(command) => say(socket, *command).await,
-            ToSession::Cancel(id) => say(socket, Cancel { id }).await,
+            ToSession::Cancel(cancel) => say(socket, cancel).await,
             ToSession::Close(code) => Err(End::close(code)),
         }
     }

@@ -10,14 +10,15 @@ use std::time::Duration;
 
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
+use protocol::desk::Actor;
 use protocol::limits::{self, ViewerLimits};
 use protocol::viewer::{
-    CommandEvent, Commands, CommandsRequest, DeviceInfo, Devices, ErrorMessage, History, HistoryRequest,
-    HubToViewer, Latest, LatestRequest, Resolution, Role, Subscribe, Subscribed, ViewerMessage,
-    ViewerWelcome,
+    CommandEvent, CommandInfo, Commands, CommandsRequest, DeviceInfo, Devices, ErrorMessage, History,
+    HistoryRequest, HubToViewer, Latest, LatestRequest, Resolution, Role, Subscribe, Subscribed,
+    ViewerMessage, ViewerWelcome,
 };
 use protocol::{CloseCode, ErrorCode, Position, SeriesId, Timestamp, Value};
-use store::{CredentialRole, Since, StoreError};
+use store::{CommandFilter, CredentialRole, Since, StoreError};
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -253,8 +254,11 @@ impl Session {
                 if let Err(error) = self.must_be_operator(id) {
                     return Ok(Err(error));
                 }
-                match self.hub.commands.issue(request, self.peer.principal.label.clone()).await {
-                    Ok(command) => self.say(CommandEvent { id: Some(id), command }).await.map(Ok),
+                match self.hub.commands.issue(request, self.actor()).await {
+                    Ok(command) => {
+                        let command = CommandInfo::clone(&command);
+                        self.say(CommandEvent { id: Some(id), command }).await.map(Ok)
+                    }
                     Err(error) => Ok(Err(ErrorMessage { id: Some(id), ..error })),
                 }
             }
@@ -263,13 +267,21 @@ impl Session {
                 if let Err(error) = self.must_be_operator(id) {
                     return Ok(Err(error));
                 }
-                match self.hub.commands.cancel(request.command, self.peer.principal.label.clone()).await {
-                    Ok(command) => self.say(CommandEvent { id: Some(id), command }).await.map(Ok),
+                match self.hub.commands.cancel(request.command, self.actor()).await {
+                    Ok(command) => {
+                        let command = CommandInfo::clone(&command);
+                        self.say(CommandEvent { id: Some(id), command }).await.map(Ok)
+                    }
                     Err(error) => Ok(Err(ErrorMessage { id: Some(id), ..error })),
                 }
             }
             ViewerMessage::Commands(request) => self.commands(request).await,
         }
+    }
+
+    /// Whoever speaks here, for the audit trail.
+    fn actor(&self) -> Actor {
+        Actor { by: self.peer.principal.label.clone(), address: Some(self.peer.address.to_string()) }
     }
 
     fn must_be_operator(&self, id: u64) -> Answer {
@@ -322,7 +334,8 @@ impl Session {
     }
 
     async fn say_commands_again(&self) -> Result<(), End> {
-        match self.hub.readers.read(|reader| reader.commands(None, None, COMMANDS_AGAIN)).await {
+        match self.hub.readers.read(|reader| reader.commands(&CommandFilter::default(), COMMANDS_AGAIN)).await
+        {
             Ok(commands) => {
                 for command in commands.into_iter().rev() {
                     self.say(CommandEvent { id: None, command }).await?;
@@ -471,15 +484,14 @@ impl Session {
         if !(1..=1_000).contains(&limit) {
             return Ok(Err(refuse(id, ErrorCode::BadField, format!("limit: {limit} is outside 1 to 1000"))));
         }
-        let query = self
-            .hub
-            .readers
-            .read(move |reader| reader.commands(request.device.as_ref(), request.before, limit as usize));
+        let CommandsRequest { device, before, states, name, by, since, .. } = request;
+        let filter = CommandFilter { device, states, name, by, since, before };
+        let query = self.hub.readers.read(move |reader| reader.commands(&filter, limit as usize));
         match query.await {
             Ok(mut commands) => {
                 // At most `limit`: what does not fit in a message is to be had by `before`.
                 let mut bytes = 0;
-                let fits = |command: &&protocol::viewer::CommandInfo| {
+                let fits = |command: &&CommandInfo| {
                     bytes += json_bytes(*command);
                     bytes <= LIST_BYTES
                 };

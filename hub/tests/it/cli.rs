@@ -83,7 +83,7 @@ async fn a_command_is_sent_and_the_exit_code_says_how_it_ended() {
         (&["explode"], 1, "explode"),
         (&["work", "speed"], 2, "KEY=VALUE"),
         (&["work", "speed=1", "speed=2"], 2, "given twice"),
-        (&["work", "--expires-in", "0"], 2, "--expires-in 0"),
+        (&["work", "--lifetime", "0"], 2, "--lifetime 0"),
     ] {
         let output = hub.cli(&[&["command", "send", "pump"], arguments].concat()).await;
         let said = stdout(&output) + &stderr(&output);
@@ -98,7 +98,7 @@ async fn a_command_is_sent_and_the_exit_code_says_how_it_ended() {
     assert!(output.status.code() == Some(1) && stderr(&output).contains("kettle"));
     device.abort();
     drop(device.await);
-    let output = hub.cli(&["command", "send", "pump", "work", "--wait", "--expires-in", "0.2"]).await;
+    let output = hub.cli(&["command", "send", "pump", "work", "--wait", "--lifetime", "0.2"]).await;
     assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
     assert!(stdout(&output).contains("expired by hub"), "{}", stdout(&output));
 }

@@ -203,7 +203,7 @@ async fn a_command_that_runs_is_cancelled_when_the_device_says_so() {
     told(&hub, &mut viewer, &id, "running").await;
     let answer = ask(&mut operator, json!({"type": "cancel_command", "id": 2, "command": id})).await;
     assert_eq!(answer["command"]["state"], "running", "{answer}");
-    assert_eq!(device.next_of("cancel").await, json!({"type": "cancel", "id": id}));
+    assert_eq!(device.next_of("cancel").await["id"], id);
     update(&mut device, &id, json!({"state": "cancelled", "error": "stopped half way"})).await;
     let command = told(&hub, &mut viewer, &id, "cancelled").await;
     assert_eq!(life(&command).last(), Some(&("cancelled", "pump")));
@@ -211,14 +211,89 @@ async fn a_command_that_runs_is_cancelled_when_the_device_says_so() {
 }
 
 #[tokio::test]
-async fn a_command_that_was_sent_cannot_be_cancelled_while_the_device_is_away() {
-    let (_hub, mut device, mut operator, _) = scene().await;
+async fn a_command_that_was_sent_to_a_device_that_left_is_cancelled_when_it_comes_back() {
+    let (hub, mut device, mut operator, mut viewer) = scene().await;
     let id = issue(&mut operator, json!({})).await;
-    device.next_of("command").await;
+    let sent = device.next_of("command").await;
     leave(device, &mut operator).await;
     let answer = ask(&mut operator, json!({"type": "cancel_command", "id": 2, "command": id})).await;
-    assert_eq!(answer["code"], "wrong_state", "{answer}");
-    assert!(answer["message"].as_str().unwrap().contains("not connected"), "{answer}");
+    assert_eq!(answer["command"]["state"], "unknown", "{answer}");
+    assert_eq!(answer["command"]["code"], "disconnected", "{answer}");
+    let asked = &answer["command"]["cancel"];
+    assert_eq!(asked["by"], "local operator");
+    assert!(asked["address"].as_str().unwrap().starts_with("127.0.0.1:"), "{asked}");
+    let mut device = join(&hub, "pump").await;
+    // Not the command, which it could begin.
+    let cancel = json!({"type": "cancel", "id": id, "sent_at": sent["sent_at"]});
+    assert_eq!(device.next().await, cancel);
+    update(&mut device, &id, json!({"state": "cancelled", "code": "never_received"})).await;
+    let command = told(&hub, &mut viewer, &id, "cancelled").await;
+    assert_eq!(command["code"], "never_received");
+    assert_eq!(command["cancel"], *asked);
+}
+
+#[tokio::test]
+async fn an_undeclared_command_is_sent_only_when_forced() {
+    let (hub, mut device, mut operator, mut viewer) = scene().await;
+    let id = issue(&mut operator, json!({"name": "self_test", "args": {"deep": 1}, "force": true})).await;
+    let command = device.next_of("command").await;
+    assert_eq!((&command["name"], &command["args"]), (&json!("self_test"), &json!({"deep": 1})));
+    update(&mut device, &id, json!({"state": "failed", "code": "no_sensor", "error": "no sensor"})).await;
+    let command = told(&hub, &mut viewer, &id, "failed").await;
+    assert_eq!((&command["forced"], &command["code"]), (&json!(true), &json!("no_sensor")));
+    // Force does not let through what the declaration of a known command forbids.
+    let request = json!({"type": "send_command", "id": 9, "device": "pump", "name": "set_speed",
+                         "args": {"speed": 61}, "force": true});
+    assert_eq!(ask(&mut operator, request).await["code"], "bad_command");
+}
+
+#[tokio::test]
+async fn commands_wait_for_those_before_them_as_asked() {
+    let (hub, mut device, mut operator, mut viewer) = scene().await;
+    let first = issue(&mut operator, json!({})).await;
+    let received = issue(&mut operator, json!({"delivery": "after_received"})).await;
+    let finished = issue(&mut operator, json!({"delivery": "after_finished"})).await;
+    let last = issue(&mut operator, json!({})).await;
+    assert_eq!(device.next().await["id"], first);
+    update(&mut device, &first, json!({"state": "received"})).await;
+    assert_eq!(device.next().await["id"], received);
+    update(&mut device, &received, json!({"state": "succeeded"})).await;
+    told(&hub, &mut viewer, &received, "succeeded").await;
+    let stored = hub.reader().command(&CommandId::new(&finished).unwrap()).unwrap().unwrap();
+    assert_eq!(stored.state.as_str(), "queued", "the first has not ended");
+    update(&mut device, &first, json!({"state": "succeeded"})).await;
+    assert_eq!(device.next().await["id"], finished);
+    assert_eq!(device.next().await["id"], last, "at once, and not before those issued earlier");
+}
+
+#[tokio::test]
+async fn a_device_that_says_nothing_leaves_its_commands_unknown_and_then_unresolved() {
+    let settings = "[commands]\nanswer_seconds = 1\nend_seconds = 1\nsettle_seconds = 2\n";
+    let mut hub = TestHub::nowhere(&[]);
+    std::fs::write(hub.data().join("hub.toml"), settings).unwrap();
+    hub.launch().await;
+    let mut device = join(&hub, "pump").await;
+    let (mut operator, _) = hub.viewer(Role::Operator).await;
+    let (mut viewer, _) = hub.viewer(Role::Viewer).await;
+    let silent = issue(&mut operator, json!({})).await;
+    let stuck = issue(&mut operator, json!({})).await;
+    for _ in 0..2 {
+        device.next_of("command").await;
+    }
+    update(&mut device, &stuck, json!({"state": "running"})).await;
+    let command = told(&hub, &mut viewer, &silent, "unknown").await;
+    assert_eq!(command["code"], "no_answer", "{command}");
+    let command = told(&hub, &mut viewer, &stuck, "unresolved").await;
+    assert_eq!(command["code"], "timeout", "{command}");
+    let command = told(&hub, &mut viewer, &silent, "unresolved").await;
+    assert_eq!(command["code"], "never_answered", "{command}");
+    // What comes after the end changes nothing.
+    update(&mut device, &stuck, json!({"state": "succeeded"})).await;
+    device.say(json!({"type": "readings", "seq": 1, "points": []})).await;
+    assert_eq!(device.next_of("ack").await["seq"], 1);
+    let stored = hub.reader().command(&CommandId::new(&stuck).unwrap()).unwrap().unwrap();
+    assert_eq!(stored.state.as_str(), "unresolved");
+    assert!(hub.reader().open_commands().unwrap().is_empty());
 }
 
 #[tokio::test]

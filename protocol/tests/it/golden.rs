@@ -8,7 +8,7 @@ use std::fmt::Debug;
 use std::path::PathBuf;
 
 use protocol::codec::DecodeError;
-use protocol::command::{CommandState, DeviceCommandState};
+use protocol::command::{CommandState, Delivery, DeviceCommandState};
 use protocol::declare::{CommandDeclaration, MetricDeclaration, ParamDeclaration};
 use protocol::device::{
     Ack, Cancel, CommandRequest, CommandUpdate, DeviceMessage, ErrorMessage, Hello, HubToDevice, Point,
@@ -17,8 +17,8 @@ use protocol::device::{
 use protocol::limits::{DeviceLimits, ViewerLimits};
 use protocol::select::Select;
 use protocol::viewer::{
-    CancelCommand, CommandEvent, CommandInfo, Commands, CommandsRequest, Detail, DeviceInfo, Devices,
-    History, HistoryRequest, HubToViewer, Latest, LatestRequest, LiveReadings, MetricInfo, Omitted,
+    CancelAsked, CancelCommand, CommandEvent, CommandInfo, Commands, CommandsRequest, Detail, DeviceInfo,
+    Devices, History, HistoryRequest, HubToViewer, Latest, LatestRequest, LiveReadings, MetricInfo, Omitted,
     Resolution, Role, SendCommand, SeriesReadings, Subscribe, Subscribed, Transition, Unsubscribe,
     ViewerMessage, ViewerWelcome,
 };
@@ -144,7 +144,14 @@ fn param(param: &str, kind: Kind) -> ParamDeclaration {
 }
 
 fn declared(command: &str, params: Vec<ParamDeclaration>) -> CommandDeclaration {
-    CommandDeclaration { name: name(command), label: None, params, confirm: false, timeout: None }
+    CommandDeclaration {
+        name: name(command),
+        label: None,
+        params,
+        confirm: false,
+        timeout: None,
+        delivery: Delivery::AtOnce,
+    }
 }
 
 fn hello(id: &str, epoch: &str) -> Hello {
@@ -166,7 +173,7 @@ fn point(at: i64, values: &[(&str, Value)]) -> Point {
 }
 
 fn update(id: &str, state: DeviceCommandState) -> CommandUpdate {
-    CommandUpdate { id: command(id), state, progress: None, result: None, error: None }
+    CommandUpdate::new(command(id), state)
 }
 
 #[test]
@@ -292,6 +299,16 @@ fn i_10_golden_messages_of_devices_decode_for_ever() {
             }
             .into(),
         ),
+        (
+            "command_update.unresolved",
+            Canonical,
+            CommandUpdate {
+                error: Some("switched off while it did it".into()),
+                code: Some(name("interrupted")),
+                ..update("c-01JD3X", DeviceCommandState::Unresolved)
+            }
+            .into(),
+        ),
         ("command_update.minimal", Canonical, update("c", DeviceCommandState::Received).into()),
     ]);
 }
@@ -345,8 +362,27 @@ fn i_10_golden_messages_to_devices_decode_for_ever() {
                 args: object(json!({"ramp": "soft", "speed": 42.5})),
                 attempt: 1,
                 expires_at: Timestamp(1_767_225_900_000_000),
+                sent_at: None,
             }
             .into(),
+        ),
+        (
+            "command.again",
+            Canonical,
+            CommandRequest {
+                id: command("c-01JD3W"),
+                name: name("reset"),
+                args: Map::new(),
+                attempt: 2,
+                expires_at: Timestamp(1_767_225_900_000_000),
+                sent_at: Some(Timestamp(1_767_225_600_000_000)),
+            }
+            .into(),
+        ),
+        (
+            "cancel.again",
+            Canonical,
+            Cancel { id: command("c-01JD3W"), sent_at: Some(Timestamp(1_767_225_600_000_000)) }.into(),
         ),
         (
             "command.minimal",
@@ -357,10 +393,11 @@ fn i_10_golden_messages_to_devices_decode_for_ever() {
                 args: Map::new(),
                 attempt: 2,
                 expires_at: Timestamp(0),
+                sent_at: None,
             }
             .into(),
         ),
-        ("cancel", Canonical, Cancel { id: command("c-01JD3W") }.into()),
+        ("cancel", Canonical, Cancel { id: command("c-01JD3W"), sent_at: None }.into()),
         (
             "error",
             Canonical,
@@ -442,18 +479,19 @@ fn i_10_golden_messages_of_viewers_decode_for_ever() {
                 name: name("set_speed"),
                 args: object(json!({"ramp": "hard", "speed": 42.5})),
                 expires_in_ms: Some(60_000),
+                delivery: None,
+                force: false,
             }
             .into(),
         ),
+        ("send_command.minimal", Accepted, SendCommand::new(0, device("pump-07"), name("reset")).into()),
         (
-            "send_command.minimal",
-            Accepted,
+            "send_command.forced",
+            Canonical,
             SendCommand {
-                id: 0,
-                device: device("pump-07"),
-                name: name("reset"),
-                args: Map::new(),
-                expires_in_ms: None,
+                delivery: Some(Delivery::AfterFinished),
+                force: true,
+                ..SendCommand::new(8, device("pump-07"), name("self_test"))
             }
             .into(),
         ),
@@ -466,14 +504,24 @@ fn i_10_golden_messages_of_viewers_decode_for_ever() {
                 device: Some(device("pump-07")),
                 before: Some(Timestamp(1_767_225_600_000_000)),
                 limit: Some(50),
+                ..CommandsRequest::default()
             }
             .into(),
         ),
         (
-            "commands.minimal",
+            "commands.filtered",
             Canonical,
-            CommandsRequest { id: 10, device: None, before: None, limit: None }.into(),
+            CommandsRequest {
+                id: 10,
+                states: vec![CommandState::Failed, CommandState::Unresolved],
+                name: Some(name("reset")),
+                by: Some("local operator".into()),
+                since: Some(Timestamp(1_767_225_600_000_000)),
+                ..CommandsRequest::default()
+            }
+            .into(),
         ),
+        ("commands.minimal", Canonical, CommandsRequest { id: 10, ..CommandsRequest::default() }.into()),
     ]);
 }
 
@@ -491,9 +539,14 @@ fn i_10_golden_messages_to_viewers_decode_for_ever() {
         progress: None,
         result: None,
         error: None,
+        code: None,
+        delivery: Delivery::AtOnce,
+        forced: false,
+        cancel: None,
         transitions: vec![],
     };
-    let transition = |state, at, by: &str| Transition { state, at: Timestamp(at), by: by.into() };
+    let transition =
+        |state, at, by: &str| Transition { state, at: Timestamp(at), by: by.into(), address: None };
     let start = Timestamp(1_767_225_600_000_000);
     check::<HubToViewer>(vec![
         (
@@ -699,6 +752,29 @@ fn i_10_golden_messages_to_viewers_decode_for_ever() {
                         transition(CommandState::Succeeded, start.micros() + 1_000_000, "device"),
                     ],
                     ..info("c-01JD3W", "pump-07", CommandState::Succeeded)
+                },
+            }
+            .into(),
+        ),
+        (
+            "command.cancelled",
+            Canonical,
+            CommandEvent {
+                id: None,
+                command: CommandInfo {
+                    code: Some(name("never_received")),
+                    delivery: Delivery::AfterReceived,
+                    forced: true,
+                    cancel: Some(Box::new(CancelAsked {
+                        at: start,
+                        by: "operator".into(),
+                        address: Some("10.0.0.7:51000".into()),
+                    })),
+                    transitions: vec![Transition {
+                        address: Some("10.0.0.7:50000".into()),
+                        ..transition(CommandState::Queued, start.micros(), "operator")
+                    }],
+                    ..info("c-01JD3X", "pump-07", CommandState::Cancelled)
                 },
             }
             .into(),

@@ -7,4 +7,5 @@ mod decode;
 mod document;
 mod fuzz;
 mod golden;
+mod orders;
 mod stream;

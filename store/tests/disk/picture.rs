@@ -5,7 +5,7 @@ use std::path::Path;
 
 use protocol::command::CommandState;
 use protocol::{DeviceId, SeriesId, Timestamp, Value};
-use store::{Reader, StreamLedger};
+use store::{CommandFilter, Reader, StreamLedger};
 
 /// The batches of one stream in numbers: the last, stored, refused, skipped, duplicate, readings.
 pub(crate) type Account = [u64; 6];
@@ -48,7 +48,7 @@ impl Picture {
                 picture.seen.insert(device.info.id, at);
             }
         }
-        for command in reader.commands(None, None, usize::MAX).unwrap() {
+        for command in reader.commands(&CommandFilter::default(), usize::MAX).unwrap() {
             let states = command.transitions.iter().map(|transition| transition.state).collect();
             let life = (command.state, command.attempt, states);
             picture.commands.insert(command.id.as_str().to_owned(), life);

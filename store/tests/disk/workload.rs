@@ -5,14 +5,13 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use crash_vfs::{Chance, Disk};
-use protocol::command::CommandState;
+use protocol::command::{CommandState, Delivery};
 use protocol::device::Hello;
 use protocol::viewer::{CommandInfo, Transition};
 use protocol::{DeviceId, Position, Seq, SeriesId, Timestamp, Value};
 use serde_json::json;
 use store::{
-    Batch, BatchContent, CommandChange, DeviceKey, Outcome, Registered, Row, SealPolicy, StoreError,
-    StreamKey, Writer,
+    Batch, BatchContent, DeviceKey, Outcome, Registered, Row, SealPolicy, StoreError, StreamKey, Writer,
 };
 
 use crate::picture::{Life, Picture};
@@ -117,7 +116,7 @@ pub(crate) struct Workload {
     /// What the call under way makes of it.
     next: Oracle,
     pub(crate) streams: Vec<Stream>,
-    open_commands: Vec<String>,
+    open_commands: Vec<CommandInfo>,
     /// Whether only the writer may copy the log, as in the hub.
     pub(crate) alone: bool,
     pub(crate) steps: Vec<Step>,
@@ -372,10 +371,19 @@ impl Workload {
                 progress: None,
                 result: None,
                 error: None,
-                transitions: vec![Transition { state: CommandState::Queued, at, by: "operator".into() }],
+                code: None,
+                delivery: Delivery::AtOnce,
+                forced: false,
+                cancel: None,
+                transitions: vec![Transition {
+                    state: CommandState::Queued,
+                    at,
+                    by: "operator".into(),
+                    address: None,
+                }],
             };
-            run.writer().create_command(&command)?;
-            run.open_commands.push(id);
+            run.writer().save_commands(&[&command])?;
+            run.open_commands.push(command);
             Ok(())
         })
     }
@@ -386,8 +394,8 @@ impl Workload {
         }
         self.step(|run| {
             let place = run.chance.below(run.open_commands.len() as u64) as usize;
-            let id = run.open_commands[place].clone();
-            let life = run.next.commands.get_mut(&id).unwrap();
+            let mut command = run.open_commands[place].clone();
+            let life = run.next.commands.get_mut(command.id.as_str()).unwrap();
             let state = match life.0 {
                 CommandState::Queued => CommandState::Sent,
                 CommandState::Sent => CommandState::Received,
@@ -397,17 +405,12 @@ impl Workload {
             life.0 = state;
             life.1 += u32::from(state == CommandState::Sent);
             life.2.push(state);
-            let attempt = Some(life.1);
-            run.writer.as_mut().unwrap().update_command(&CommandChange {
-                id: id.parse().unwrap(),
-                state: Some(state),
-                at: Timestamp(run.clock),
-                by: "device".into(),
-                attempt,
-                progress: None,
-                result: None,
-                error: None,
-            })?;
+            command.attempt = life.1;
+            command.state = state;
+            let (at, by) = (Timestamp(run.clock), "device".to_owned());
+            command.transitions.push(Transition { state, at, by, address: None });
+            run.writer.as_mut().unwrap().save_commands(&[&command])?;
+            run.open_commands[place] = command;
             if state == CommandState::Succeeded {
                 run.open_commands.remove(place);
             }

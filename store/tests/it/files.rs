@@ -42,7 +42,7 @@ fn a_newer_schema_is_refused_with_both_versions() {
     drop(base.writer());
     sql(&base.path(), "PRAGMA user_version = 99");
     let error = Writer::open(&base.path()).unwrap_err();
-    assert!(matches!(error, StoreError::NewerSchema { found: 99, known: 4 }), "{error}");
+    assert!(matches!(error, StoreError::NewerSchema { found: 99, known: 5 }), "{error}");
     assert!(matches!(Reader::open(&base.path()), Err(StoreError::NewerSchema { .. })));
 }
 
@@ -137,7 +137,7 @@ fn ask_everything(path: &Path) -> usize {
         note(reader.stats().is_err());
         note(reader.since(protocol::Position(0), 10_000).is_err());
         note(reader.credentials().is_err());
-        note(reader.commands(None, None, 100).is_err());
+        note(reader.commands(&store::CommandFilter::default(), 100).is_err());
         for series in 1..=9 {
             note(reader.raw(SeriesId(series), Timestamp(0), Timestamp::END_READING, 100_000).is_err());
             for step in protocol::Step::ALL {

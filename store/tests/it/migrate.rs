@@ -1,23 +1,25 @@
 //! Files of past versions: they open, keep all they hold, and a kill on the way costs nothing.
 //!
 //! `fixtures/version-N.db` was written by a hub of schema version N: two devices with a number, a truth value and a text
-//! each, 3602 readings of which 1000 are sealed, one of them left out as a conflict.
+//! each, 3602 readings of which 1000 are sealed, one of them left out as a conflict. That of version 4 has commands too.
 
 use std::path::Path;
 
+use protocol::command::Delivery;
 use protocol::{DeviceId, Seq, SeriesId, Timestamp, Value};
 use rusqlite::Connection;
-use store::{Reader, Stats, Writer};
+use store::{CommandFilter, Reader, Stats, Writer};
 
 use crate::support::{Base, NOW, row, suffixed};
 
 /// The version that this program writes.
-const NEWEST: i64 = 4;
+const NEWEST: i64 = 5;
 /// The step from each version to the next, from version 1 on.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("../../src/migrations/0002.sql"),
     include_str!("../../src/migrations/0003.sql"),
     include_str!("../../src/migrations/0004.sql"),
+    include_str!("../../src/migrations/0005.sql"),
 ];
 
 /// A file of each past version.
@@ -69,6 +71,28 @@ fn holds_everything(base: &Base) {
     assert_eq!(device.settled, Seq(10));
     crate::support::store(&mut writer, device.stream, 11, vec![row(device.series[0], NOW.0, 1.0)]);
     crate::model::seal_some(&mut writer);
+}
+
+#[test]
+fn commands_of_a_past_version_are_kept_with_their_lives() {
+    let base = fixture(4);
+    drop(base.writer());
+    let commands = base.reader().commands(&CommandFilter::default(), 10).unwrap();
+    let lives: Vec<(&str, Vec<&str>)> = commands
+        .iter()
+        .map(|c| (c.id.as_str(), c.transitions.iter().map(|t| t.state.as_str()).collect()))
+        .collect();
+    assert_eq!(
+        lives,
+        [
+            ("c3", vec!["queued"]),
+            ("c2", vec!["queued", "sent", "unknown"]),
+            ("c1", vec!["queued", "sent", "received", "succeeded"])
+        ]
+    );
+    assert_eq!((commands[2].delivery, commands[2].attempt), (Delivery::AtOnce, 1));
+    assert_eq!(commands[2].result, Some(serde_json::json!({"ok": 1})));
+    assert_eq!(base.reader().open_commands().unwrap().len(), 2);
 }
 
 #[test]

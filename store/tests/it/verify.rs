@@ -268,17 +268,21 @@ fn statistics_that_retention_has_left_are_compared_with_their_row() {
 
 #[test]
 fn a_command_whose_life_is_broken_is_named() {
-    let command = "INSERT INTO command (command_key, id, device_key, name, args, state, issued_by, issued_at, expires_at)
-                   VALUES (1, 'c-1', 1, 'reset', '{}', 'sent', 'operator', 1, 2);
-                   INSERT INTO command_transition VALUES (1, 0, 'queued', 1, 'operator'), (1, 1, 'sent', 1, 'hub');";
+    let command = "DROP TRIGGER command_transition_is_kept;
+                   DROP TRIGGER command_is_what_was_issued;
+                   INSERT INTO command (command_key, id, device_key, name, args, state, issued_by, issued_at, expires_at,
+                                        delivery, forced)
+                   VALUES (1, 'c-1', 1, 'reset', '{}', 'sent', 'operator', 1, 2, 'at_once', 0);
+                   INSERT INTO command_transition
+                   VALUES (1, 0, 'queued', 1, 'operator', NULL), (1, 1, 'sent', 1, 'hub', NULL);";
     assert_eq!(after(command), []);
     for (sql, said) in [
         ("UPDATE command SET state = 'running'", "it is running, but its last transition is to sent"),
         ("DELETE FROM command_transition WHERE place = 0", "begins with sent"),
         ("DELETE FROM command_transition", "no transitions"),
-        ("INSERT INTO command_transition VALUES (1, 2, 'queued', 1, 'hub')", "from sent to queued"),
+        ("INSERT INTO command_transition VALUES (1, 2, 'queued', 1, 'hub', NULL)", "from sent to queued"),
         (
-            "INSERT INTO command_transition VALUES (1, 3, 'running', 1, 'hub')",
+            "INSERT INTO command_transition VALUES (1, 3, 'running', 1, 'hub', NULL)",
             "transition 3 stands where 2 must",
         ),
         ("UPDATE command SET args = '{'", "args is not JSON"),
