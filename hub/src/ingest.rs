@@ -22,7 +22,9 @@ use protocol::device::Hello;
 use protocol::inbox::Ticket;
 use protocol::viewer::CommandInfo;
 use protocol::{DeviceId, Timestamp};
-use store::{Batch, BatchContent, DeviceKey, Outcome, Registered, StoreError, StreamKey, Writer};
+use store::{
+    Batch, BatchContent, Checkpointer, DeviceKey, Outcome, Registered, StoreError, StreamKey, Writer,
+};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -136,14 +138,16 @@ fn stopping() -> StoreError {
 }
 
 impl Ingest {
-    /// Starts the writing thread. It ends, after a last commit and a checkpoint, when every `Ingest` is dropped.
+    /// Starts the writing thread, and the one that makes its checkpoints. It ends, after a last commit and a checkpoint, when every `Ingest` is dropped.
     /// It cancels `failed` when the disk has failed and nothing can be acknowledged any more.
     pub fn start(
         writer: Writer,
+        checkpointer: Checkpointer,
         live: Arc<Live>,
         failed: CancellationToken,
     ) -> std::io::Result<(Self, thread::JoinHandle<()>)> {
         let (requests, queue) = queue::queue(QUEUE);
+        let copying = thread::Builder::new().name("checkpoint".into()).spawn(move || checkpointer.run())?;
         let thread = thread::Builder::new().name("ingest".into()).spawn(move || {
             Worker {
                 writer,
@@ -159,7 +163,7 @@ impl Ingest {
                 hot: 0,
                 retention: Turns::new(),
             }
-            .run(&queue);
+            .run(&queue, copying);
         })?;
         Ok((Self { requests, rows: Arc::new(Semaphore::new(ROWS_QUEUED)) }, thread))
     }
@@ -239,7 +243,7 @@ struct Worker {
 }
 
 impl Worker {
-    fn run(mut self, queue: &Receiver<Request>) {
+    fn run(mut self, queue: &Receiver<Request>, copying: thread::JoinHandle<()>) {
         while queue.take(&mut self.taken) {
             if self.cared.elapsed() >= CARE_INTERVAL || self.uncared >= CARE_READINGS {
                 self.cared = Instant::now();
@@ -266,6 +270,8 @@ impl Worker {
                 None => queue.wait(1, CARE_INTERVAL),
             }
         }
+        self.writer.checkpoint_alone();
+        drop(copying.join());
         if let Err(error) = self.writer.checkpoint() {
             tracing::warn!(%error, "the write-ahead log stays: it is read at the next start");
         }

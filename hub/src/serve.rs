@@ -120,6 +120,7 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
         problem => database(problem),
     })?;
     writer.set_retention(config.retention.clone());
+    let checkpointer = writer.checkpoint_beside(&path).map_err(database)?;
     let reader = Reader::open(&path).map_err(database)?;
     auth::ensure_local_tokens(&mut writer, &reader, &config.data, clock::now())?;
     let live = Arc::new(Live::new(reader.latest().map_err(database)?));
@@ -129,7 +130,7 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
 
     let failed = CancellationToken::new();
     let (ingest, ingest_thread) =
-        Ingest::start(writer, Arc::clone(&live), failed.clone()).map_err(ServeError::Thread)?;
+        Ingest::start(writer, checkpointer, Arc::clone(&live), failed.clone()).map_err(ServeError::Thread)?;
     let (commands, task) = Commands::start(open, config.commands, Arc::clone(&directory), ingest.clone());
     let commands_task = tokio::spawn(task);
     let stopping = CancellationToken::new();

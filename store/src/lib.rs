@@ -14,6 +14,7 @@
 mod append;
 mod backup;
 mod block;
+mod checkpoint;
 mod command;
 mod credential;
 mod device;
@@ -40,6 +41,7 @@ mod verify;
 mod writer;
 
 pub use backup::{BackedUp, CopyNotice, CopyVisitor, Pace, Restored, restore};
+pub use checkpoint::Checkpointer;
 pub use error::StoreError;
 pub use reader::Reader;
 pub use retention::{KeptBuckets, Retained, RetentionPolicy, RetentionRule, Shrunk};

@@ -4,8 +4,8 @@
 //! poisoned: every later call returns [`StoreError::Fatal`], because a second fsync after a failed one can succeed
 //! without having written anything.
 //!
-//! Checkpoints copy the write-ahead log into the file. The writer runs them itself, after a commit, once the log has
-//! grown by [`CHECKPOINT_PAGES`], and when it is told to stop.
+//! Checkpoints copy the write-ahead log into the file once it has grown by [`CHECKPOINT_PAGES`], and when the writer is told
+//! to stop. The writer runs them itself, after a commit, or leaves them to a [`Checkpointer`](crate::Checkpointer).
 
 use std::collections::HashMap;
 use std::fs::{File, TryLockError};
@@ -15,6 +15,7 @@ use protocol::{Kind, Position, SeriesId, Timestamp};
 use rusqlite::Connection;
 
 use crate::block::{self, Merging, Sealing};
+use crate::checkpoint::{self, Beside, Standing};
 use crate::error::StoreError;
 use crate::recent::Recent;
 use crate::retention::Retention;
@@ -57,7 +58,7 @@ impl Writer {
         leavings::settle(path)?;
         let connection = schema::open_writer(path)?;
         let memory = Memory::read(&connection)?;
-        let mut link = Link { connection, poison: None, log_pages: 0, unlooked: 0 };
+        let mut link = Link { connection, poison: None, log_pages: 0, unlooked: 0, beside: None };
         let mut recent = Recent::default();
         link.transact(Commit::Synced, |connection| {
             block::recover(connection)?;
@@ -215,6 +216,8 @@ pub(crate) struct Link {
     log_pages: i64,
     /// Commits since the length of the log was looked at.
     unlooked: u32,
+    /// Who copies the log, if it is not the writer.
+    pub(crate) beside: Option<Beside>,
 }
 
 impl Link {
@@ -294,6 +297,12 @@ impl Link {
             return;
         }
         self.unlooked = 0;
+        match self.beside.as_mut().map_or(Standing::Free, Beside::ask) {
+            Standing::Free => {}
+            Standing::Pending => return,
+            Standing::Ended(Ok(())) => return self.checkpoint_passively(),
+            Standing::Ended(Err(error)) => return self.note_failed_checkpoint(&error),
+        }
         let due = match self.log_length() {
             Ok(pages) => {
                 if pages < self.log_pages {
@@ -306,8 +315,21 @@ impl Link {
                 false
             }
         };
-        if due && let Err(error) = self.run_checkpoint("PASSIVE") {
-            tracing::warn!(%error, "cannot copy the write-ahead log into the database");
+        if due && !self.beside.as_mut().is_some_and(Beside::order) {
+            self.checkpoint_passively();
+        }
+    }
+
+    fn checkpoint_passively(&mut self) {
+        if let Err(error) = self.run_checkpoint("PASSIVE") {
+            self.note_failed_checkpoint(&error);
+        }
+    }
+
+    fn note_failed_checkpoint(&mut self, error: &StoreError) {
+        tracing::warn!(%error, "cannot copy the write-ahead log into the database");
+        if error.is_fatal() {
+            self.poison(error);
         }
     }
 
@@ -318,12 +340,7 @@ impl Link {
 
     fn run_checkpoint(&mut self, mode: &str) -> Result<(), StoreError> {
         tracing::debug!(work = "checkpoint");
-        let result = self
-            .connection
-            .prepare_cached(&format!("PRAGMA wal_checkpoint({mode})"))
-            .and_then(|mut statement| statement.query_row([], |row| row.get(1)))
-            .map_err(StoreError::from);
-        match result {
+        match checkpoint::copy(&self.connection, mode) {
             Ok(pages) => self.log_pages = pages,
             Err(error) => {
                 if error.is_fatal() {

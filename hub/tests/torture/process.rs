@@ -61,7 +61,11 @@ impl Process {
         environment: &[(String, String)],
         mut trap: Option<Trap>,
     ) -> Self {
-        let address = address.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)));
+        let address = address.unwrap_or_else(|| {
+            // An address of its own: while this hub is down nobody else's may get its port.
+            let [_, a, b, c] = std::process::id().to_be_bytes();
+            SocketAddr::from(([127, a % 250 + 1, b, c], 0))
+        });
         let words = [under, &[program()]].concat();
         let mut child = Command::new(&words[0])
             .args(&words[1..])

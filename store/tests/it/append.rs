@@ -3,7 +3,7 @@
 use protocol::{Position, Seq, SeriesId, Timestamp, Value};
 use store::{Batch, BatchContent, Outcome, Since, StoreError, StreamKey};
 
-use crate::support::{Base, NOW, batch, hello, register, row, store, times};
+use crate::support::{Base, NOW, batch, hello, register, row, store, suffixed, times};
 
 #[test]
 fn i_1_what_append_returned_survives_a_kill() {
@@ -197,4 +197,33 @@ fn the_log_is_copied_into_the_file_while_it_grows() {
     writer.checkpoint().unwrap();
     let log = std::fs::metadata(crate::support::suffixed(&base.path(), "-wal")).unwrap().len();
     assert_eq!(log, 0);
+}
+
+#[test]
+fn checkpoints_beside_the_writer_copy_the_log_and_lose_nothing() {
+    let base = Base::new();
+    let mut writer = base.writer();
+    let device = register(&mut writer, "pump");
+    let checkpointer = writer.checkpoint_beside(&base.path()).unwrap();
+    let copying = std::thread::spawn(move || checkpointer.run());
+    let log = || std::fs::metadata(suffixed(&base.path(), "-wal")).unwrap().len();
+    let mut stored = 0;
+    let text = "x".repeat(250);
+    // Ten times what makes a checkpoint due.
+    for seq in 1..=80 {
+        let times = (0..8_000).map(|i| (seq * 8_000 + i) as i64);
+        let rows: Vec<_> = times.map(|at| row(device.series[2], at, text.as_str())).collect();
+        stored += rows.len();
+        store(&mut writer, device.stream, seq, rows);
+    }
+    let written = (stored * text.len()) as u64;
+    assert!(log() < written / 2, "{} bytes of {written} are still in the log", log());
+    assert!(std::fs::metadata(base.path()).unwrap().len() > written / 2, "the file has the rest");
+    let killed = base.crash_copy();
+    assert_eq!(killed.reader_after_recovery().stats().unwrap().readings, stored as u64);
+
+    writer.checkpoint_alone();
+    copying.join().unwrap();
+    writer.checkpoint().unwrap();
+    assert_eq!(log(), 0);
 }
