@@ -11,6 +11,7 @@ FINAL_ENDS = {400, 401, 403, 404, 405, 426, 4000, 4001, 4003, 4007}  # HTTP stat
 class Device(threading.Thread):
     batches, refused, answers = {}, set(), {}  # not settled, by seq; refused for good; last answers
     settled, next, resume_at = 0, 1, 0  # the last batch settled; the one to send next, and not before when
+    since = 0  # how far back `answers` reaches
     measuring, led, reconnects, obeyed = True, False, -1, 0
 
     def run(self):
@@ -21,6 +22,7 @@ class Device(threading.Thread):
                 with websockets.sync.client.connect(args.url + "/v1/device", **options, proxy=None) as ws:
                     ws.send(json.dumps({**HELLO, "device": args.device}))
                     welcome = json.loads(ws.recv(timeout=20))
+                    self.since = self.since or welcome["server_time"]
                     steady_at = time.monotonic() + welcome["heartbeat_seconds"]
                     self.handle(ws, {"type": "ack", "seq": welcome["acked_seq"]})
                     self.next, self.resume_at, self.reconnects = self.settled + 1, 0, self.reconnects + 1
@@ -48,9 +50,10 @@ class Device(threading.Thread):
         elif m["type"] == "refuse":
             self.next, self.resume_at = m["seq"], time.monotonic() + m.get("retry_after_ms", 1000) / 1000
         elif m["type"] == "command":
-            unknown = {"state": "rejected" if m["attempt"] == 1 else "failed", "error": "unknown command"}
+            forgot = m["attempt"] > 1 and m.get("sent_at", 0) < self.since  # perhaps done before we were started
+            unknown = {"state": "unresolved", "code": "forgotten"} if forgot else {"state": "rejected"}
             answers = [self.answers.get(m["id"], unknown)]
-            if m["name"] == "set_led" and m["id"] not in self.answers:
+            if m["name"] == "set_led" and m["id"] not in self.answers and not forgot:
                 self.led, self.obeyed = m["args"]["on"], self.obeyed + 1
                 answers = [{"state": "received"}, {"state": "running"}, {"state": "succeeded"}]
             self.answers[m["id"]] = answers[-1]

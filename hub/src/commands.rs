@@ -464,12 +464,11 @@ impl Task {
             cancel: None,
             transitions: vec![Transition { state: CommandState::Queued, at: now, by, address }],
         };
-        let (id, device) = (info.id.clone(), info.device.clone());
+        let device = info.device.clone();
+        // What is answered is what was issued: the states that follow are told as they come.
         let issued = Arc::new(info.clone());
-        Ok(self.touch(&device, |desk, now, steps| {
-            desk.issue(info, patience, now, steps);
-            desk.get(&id).cloned().unwrap_or(issued)
-        }))
+        self.touch(&device, |desk, now, steps| desk.issue(info, patience, now, steps));
+        Ok(issued)
     }
 
     /// Ids sort by time of issue: microseconds, a counter, and random bits so that no two hubs draw the same.

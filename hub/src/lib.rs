@@ -15,6 +15,7 @@ pub mod http;
 pub mod ingest;
 pub mod ledger;
 pub mod live;
+pub mod orders;
 pub mod queue;
 pub mod readers;
 pub mod retention;

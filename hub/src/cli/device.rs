@@ -38,7 +38,7 @@ fn path_of(id: &DeviceId, rest: &str) -> String {
 }
 
 /// Asks the hub over HTTP. `None`: no hub answers there; a refusal is an error.
-async fn request(method: Method, path: &str, remote: &Remote) -> anyhow::Result<Option<Json>> {
+pub(super) async fn request(method: Method, path: &str, remote: &Remote) -> anyhow::Result<Option<Json>> {
     let (host, port) = remote::host_and_port(remote)?;
     let Ok(stream) = tokio::net::TcpStream::connect((host.as_str(), port)).await else {
         return Ok(None);

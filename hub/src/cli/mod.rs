@@ -1,13 +1,15 @@
 //! The command line: `hub serve`, `hub device`, `hub command`, `hub tail`, files of readings, and care for the database.
 //!
 //! Only here does the hub print: answers go to standard output, logs and errors to standard error.
-//! Exit codes: 0 done, 1 failed, 2 a value that cannot be, on the command line or in the settings, 3 a command that ended in another way than `succeeded`, 4 `verify` could
+//! Exit codes: 0 done, 1 failed, 2 a value that cannot be, on the command line or in the settings, 3 a command that ended in another way than wanted, 5 a
+//! command of which nobody knows how it ended, 4 `verify` could
 //! not check.
 
 mod care;
 mod device;
 mod files;
 mod latest;
+mod order;
 mod print;
 mod remote;
 mod serve;
@@ -18,7 +20,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use protocol::command::Delivery;
-use protocol::{DeviceId, MetricName};
+use protocol::{CommandId, DeviceId, MetricName};
 
 use crate::config::{ConfigError, Options};
 
@@ -121,6 +123,31 @@ enum OrderCommand {
         #[command(flatten)]
         remote: Remote,
     },
+    /// List commands, newest first: who told which device what, and what became of it
+    List(order::ListArgs),
+    /// Show the life of a command
+    Show {
+        /// Id of the command
+        id: CommandId,
+        /// As one JSON object
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Take a command back that was not delivered, or ask its device to stop it
+    Cancel {
+        /// Id of the command
+        id: CommandId,
+        /// Wait until it has ended; exit code 0 only if it was cancelled
+        #[arg(long)]
+        wait: bool,
+        /// One JSON object for each change
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        remote: Remote,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -191,8 +218,13 @@ pub fn run(cli: Cli) -> ExitCode {
             force,
             remote,
         })) => {
-            let order = remote::Order { device, name, args, wait, json, lifetime, delivery, force };
-            remote::send_command(order, &remote)
+            let order = order::Order { device, name, args, wait, json, lifetime, delivery, force };
+            order::send(order, &remote)
+        }
+        Some(Command::Order(OrderCommand::List(args))) => order::list(args),
+        Some(Command::Order(OrderCommand::Show { id, json, remote })) => order::show(&id, json, &remote),
+        Some(Command::Order(OrderCommand::Cancel { id, wait, json, remote })) => {
+            order::cancel(id, wait, json, &remote)
         }
         Some(Command::Tail(args)) => remote::tail(args),
         Some(Command::Latest(args)) => latest::run(args),

@@ -1,4 +1,4 @@
-//! What the command line does through a hub that runs, as a viewer of its own: commands, `tail`, the list of devices.
+//! What the command line does through a hub that runs, as a viewer of its own: `tail`, the list of devices.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -6,13 +6,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use futures_util::{SinkExt as _, StreamExt as _};
-use protocol::command::{CommandState, Delivery};
 use protocol::select::Select;
-use protocol::viewer::{
-    CommandInfo, Detail, DeviceInfo, HubToViewer, SendCommand, Subscribe, Transition, ViewerMessage,
-};
-use protocol::{DeviceId, MetricName, SUBPROTOCOL, SeriesId, Timestamp, VIEWER_PATH, limits, local};
-use serde_json::{Map, Value as Json, json};
+use protocol::viewer::{Detail, DeviceInfo, HubToViewer, Subscribe, ViewerMessage};
+use protocol::{SUBPROTOCOL, SeriesId, Timestamp, VIEWER_PATH, limits, local};
+use serde_json::json;
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::ClientRequestBuilder;
@@ -22,18 +19,6 @@ use tokio_tungstenite::tungstenite::{self, http::Uri};
 use super::{BadUsage, Remote, TailArgs, print};
 use crate::config::data_folder;
 use crate::session::socket_config;
-
-/// A command as it was typed.
-pub(super) struct Order {
-    pub(super) device: DeviceId,
-    pub(super) name: MetricName,
-    pub(super) args: Vec<String>,
-    pub(super) wait: bool,
-    pub(super) json: bool,
-    pub(super) lifetime: Option<f64>,
-    pub(super) delivery: Option<Delivery>,
-    pub(super) force: bool,
-}
 
 pub(super) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?.block_on(work)
@@ -114,7 +99,7 @@ impl Viewer {
         }
     }
 
-    async fn must_connect(remote: &Remote) -> anyhow::Result<Self> {
+    pub(super) async fn must_connect(remote: &Remote) -> anyhow::Result<Self> {
         match Self::connect(remote).await? {
             Some(viewer) => Ok(viewer),
             None => bail!(
@@ -167,110 +152,6 @@ pub(super) async fn devices(remote: &Remote) -> anyhow::Result<Option<Vec<Device
     let devices = viewer.devices().await?;
     viewer.close().await;
     Ok(Some(devices))
-}
-
-fn parse_args(args: &[String]) -> anyhow::Result<Map<String, Json>> {
-    let mut parsed = Map::new();
-    for arg in args {
-        let Some((key, value)) = arg.split_once('=') else {
-            return Err(BadUsage(format!("argument {arg:?} is not KEY=VALUE")).into());
-        };
-        let value = serde_json::from_str(value).unwrap_or_else(|_| Json::String(value.to_owned()));
-        if parsed.insert(key.to_owned(), value).is_some() {
-            return Err(BadUsage(format!("argument {key} is given twice")).into());
-        }
-    }
-    Ok(parsed)
-}
-
-pub(super) fn send_command(order: Order, remote: &Remote) -> anyhow::Result<ExitCode> {
-    let args = parse_args(&order.args)?;
-    let expires_in_ms = match order.lifetime {
-        Some(seconds) if seconds.is_finite() && seconds > 0.0 => Some((seconds * 1_000.0) as u64),
-        Some(seconds) => {
-            return Err(BadUsage(format!("--lifetime {seconds}: must be above 0 seconds")).into());
-        }
-        None => None,
-    };
-    block_on(async {
-        let mut viewer = Viewer::must_connect(remote).await?;
-        viewer
-            .say(SendCommand {
-                args,
-                expires_in_ms,
-                delivery: order.delivery,
-                force: order.force,
-                ..SendCommand::new(1, order.device, order.name)
-            })
-            .await?;
-        let mut told = Told::default();
-        let mut command_id = None;
-        loop {
-            let command = match viewer.next().await? {
-                HubToViewer::Error(error) if error.id == Some(1) => {
-                    bail!("{}: {}", error.code, error.message)
-                }
-                HubToViewer::Command(event) if event.id == Some(1) => {
-                    command_id = Some(event.command.id.clone());
-                    event.command
-                }
-                HubToViewer::Command(event) if command_id.as_ref() == Some(&event.command.id) => {
-                    event.command
-                }
-                _ => continue,
-            };
-            tell(&command, &mut told, order.json)?;
-            if !order.wait || command.state.is_final() {
-                viewer.close().await;
-                let done = !order.wait || command.state == CommandState::Succeeded;
-                return Ok(if done { ExitCode::SUCCESS } else { ExitCode::from(3) });
-            }
-        }
-    })
-}
-
-/// What was printed of a command.
-#[derive(Default)]
-struct Told {
-    transitions: usize,
-    progress: Option<f64>,
-    text: String,
-}
-
-/// Prints the transitions that were not printed yet; as JSON, the whole command at each change.
-fn tell(command: &CommandInfo, told: &mut Told, json: bool) -> anyhow::Result<()> {
-    if json {
-        let text = serde_json::to_string(command)?;
-        // The answer to the request and the news to every viewer say the same once.
-        if text != told.text {
-            print::line(&text);
-            told.text = text;
-        }
-        return Ok(());
-    }
-    let last = command.transitions.len();
-    for (i, Transition { state, at, by, .. }) in command.transitions.iter().enumerate().skip(told.transitions)
-    {
-        let mut line = format!("{} {} {state} by {by}", time(*at), command.id);
-        if i + 1 == last {
-            if let Some(error) = &command.error {
-                line.push_str(&format!(": {error}"));
-            }
-            if let Some(result) = &command.result {
-                line.push_str(&format!(" {result}"));
-            }
-        }
-        print::line(&line);
-    }
-    if told.transitions == last
-        && told.progress != command.progress
-        && let Some(progress) = command.progress
-    {
-        print::line(&format!("{:24} {} {:.0} %", "", command.id, progress * 100.0));
-    }
-    told.transitions = last;
-    told.progress = command.progress;
-    Ok(())
 }
 
 pub(super) fn tail(args: TailArgs) -> anyhow::Result<ExitCode> {
@@ -335,16 +216,4 @@ pub(super) fn tail(args: TailArgs) -> anyhow::Result<ExitCode> {
             }
         }
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn arguments_are_json_where_they_can_be() {
-        let args = parse_args(&["setpoint=-18.5".into(), "mode=eco".into(), "on=true".into()]).unwrap();
-        assert_eq!(Json::Object(args), json!({"setpoint": -18.5, "mode": "eco", "on": true}));
-        assert!(parse_args(&["setpoint".into()]).unwrap_err().to_string().contains("KEY=VALUE"));
-    }
 }

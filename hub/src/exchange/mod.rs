@@ -23,6 +23,7 @@ use store::StoreError;
 
 pub use export::{Choice, Exported, export};
 pub use import::{Conflict, Imported, import};
+pub(crate) use time::TimeText;
 pub use time::parse as parse_time;
 
 /// The format of a file.

@@ -25,18 +25,18 @@ fn floor(at: jiff::Timestamp) -> Timestamp {
 
 /// Writes times. Remembers the day, because the next time is mostly of the same one.
 #[derive(Debug)]
-pub(super) struct TimeText {
+pub(crate) struct TimeText {
     day: i64,
     text: [u8; 27],
 }
 
 impl TimeText {
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self { day: 0, text: *b"1970-01-01T00:00:00.000000Z" }
     }
 
     /// The time as text; of times that a reading can have.
-    pub(super) fn write(&mut self, at: Timestamp) -> &[u8] {
+    pub(crate) fn write(&mut self, at: Timestamp) -> &[u8] {
         let (seconds, micros) = (at.0.div_euclid(MICROS_PER_SECOND), at.0.rem_euclid(MICROS_PER_SECOND));
         let (day, second) = (seconds.div_euclid(SECONDS_PER_DAY), seconds.rem_euclid(SECONDS_PER_DAY));
         if day != self.day

@@ -7,8 +7,8 @@ use serde_json::{Value as Json, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::task::JoinHandle;
 
-use crate::harness::{Role, TestHub, program, stderr, stdout, within};
-use crate::wire::{Peer, counted, hello};
+use crate::harness::{Role, TestHub, program, stderr, stdout, until, within};
+use crate::wire::{Peer, counted, hello, http};
 
 /// A device that answers each command by its name.
 async fn obedient(hub: &TestHub) -> JoinHandle<()> {
@@ -185,4 +185,124 @@ async fn a_tail_that_matches_nothing_says_so_and_waits() {
     later.say(counted(1, 1, 1)).await;
     let output = within("tail to end", tail.wait_with_output()).await.unwrap();
     assert!(stdout(&output).contains(" later "), "{}", stdout(&output));
+}
+
+#[tokio::test]
+async fn commands_are_listed_shown_exported_and_cancelled() {
+    let mut hub = TestHub::process(&[]).await;
+    let device = obedient(&hub).await;
+    for arguments in [&["work", "speed=1", "--wait"][..], &["fail", "--wait"], &["refuse", "--wait"]] {
+        hub.cli(&[&["command", "send", "pump"], arguments].concat()).await;
+    }
+    device.abort();
+    drop(device.await);
+    let waiting = hub.cli(&["command", "send", "pump", "work", "--json"]).await;
+    let id = serde_json::from_str::<Json>(&stdout(&waiting)).unwrap()["id"].as_str().unwrap().to_owned();
+    let cancelled = hub.cli(&["command", "cancel", &id, "--wait"]).await;
+    assert_eq!(cancelled.status.code(), Some(0), "{}", stderr(&cancelled));
+    let again = hub.cli(&["command", "cancel", &id]).await;
+    assert!(again.status.code() == Some(1) && stderr(&again).contains(&id), "{}", stderr(&again));
+
+    let states = |output: &std::process::Output| -> Vec<String> {
+        let lines = stdout(output);
+        let of =
+            |line: &str| serde_json::from_str::<Json>(line).unwrap()["state"].as_str().unwrap().to_owned();
+        lines.lines().map(of).collect()
+    };
+    // Through the hub, then from its database.
+    for runs in [true, false] {
+        if !runs {
+            hub.stop().await;
+        }
+        let all = hub.cli(&["command", "list", "--json"]).await;
+        assert_eq!(states(&all), ["cancelled", "rejected", "failed", "succeeded"], "{}", stderr(&all));
+        let some = hub
+            .cli(&["command", "list", "--json", "--state", "failed,rejected", "--by", "local operator"])
+            .await;
+        assert_eq!(states(&some), ["rejected", "failed"], "{}", stderr(&some));
+        let newest = hub.cli(&["command", "list", "--json", "--since", "-1h", "--limit", "2"]).await;
+        assert_eq!(states(&newest).len(), 2);
+        let none = hub.cli(&["command", "list", "--json", "--until", "-1h"]).await;
+        assert_eq!(states(&none).len(), 0, "{}", stdout(&none));
+        let csv = stdout(&hub.cli(&["command", "list", "--csv", "--device", "pump"]).await);
+        let rows: Vec<&str> = csv.lines().collect();
+        assert!(
+            rows.len() == 5 && rows[0].starts_with("id,device,name,args,issued_at,issued_by,address"),
+            "{csv}"
+        );
+        assert!(rows[4].contains("local operator,127.0.0.1:") && rows[4].contains("succeeded"), "{csv}");
+        assert!(rows[4].contains(r#""{""speed"":1}""#), "{csv}");
+        let shown = stdout(&hub.cli(&["command", "show", &id]).await);
+        assert!(shown.contains("cancelled by local operator from 127.0.0.1:"), "{shown}");
+        assert!(shown.lines().nth(1).unwrap().as_bytes()[19] == b'.', "milliseconds: {shown}");
+    }
+    let bad = hub.cli(&["command", "list", "--state", "done"]).await;
+    assert!(bad.status.code() == Some(2) && stderr(&bad).contains("succeeded"), "{}", stderr(&bad));
+    let bad = hub.cli(&["command", "show", "nothing"]).await;
+    assert!(bad.status.code() == Some(1) && stderr(&bad).contains("nothing"), "{}", stderr(&bad));
+}
+
+#[tokio::test]
+async fn commands_go_over_http_as_well() {
+    let hub = TestHub::process(&[]).await;
+    let device = obedient(&hub).await;
+    let ask = async |role: Role, request: &str, body: &str| -> (u16, String) {
+        let request = format!(
+            "{request} HTTP/1.1\r\nHost: hub\r\nAuthorization: Bearer {}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            hub.token(role),
+            body.len()
+        );
+        let answer = http(hub.address, request.as_bytes()).await;
+        (answer.status, answer.body)
+    };
+    let issued = r#"{"device": "pump", "name": "work", "args": {"speed": 2}, "expires_in_ms": 60000}"#;
+    let (status, body) = ask(Role::Operator, "POST /v1/commands", issued).await;
+    assert_eq!(status, 201, "{body}");
+    let command: Json = serde_json::from_str(&body).unwrap();
+    let path = format!("/v1/commands/{}", command["id"].as_str().unwrap());
+    until("it to succeed", async || {
+        let (status, body) = ask(Role::Viewer, &format!("GET {path}"), "").await;
+        assert_eq!(status, 200, "{body}");
+        body.contains("succeeded")
+    })
+    .await;
+    let (_, body) =
+        ask(Role::Viewer, "GET /v1/commands?device=pump&state=succeeded,failed&limit=10", "").await;
+    assert_eq!(serde_json::from_str::<Json>(&body).unwrap()["commands"][0]["id"], command["id"]);
+    let (_, csv) = ask(Role::Viewer, "GET /v1/commands?format=csv", "").await;
+    assert!(csv.starts_with("id,device,name") && csv.contains(",pump,work,"), "{csv}");
+    let (_, lines) = ask(Role::Viewer, "GET /v1/commands?format=jsonl", "").await;
+    assert_eq!(lines.lines().filter(|line| line.starts_with('{')).count(), 1, "{lines}");
+    for (role, request, body, status, place) in [
+        (Role::Viewer, "POST /v1/commands".to_owned(), issued, 403, "operator"),
+        (Role::Viewer, format!("POST {path}/cancel"), "", 403, "operator"),
+        (Role::Operator, format!("POST {path}/cancel"), "", 404, "ended"),
+        (Role::Operator, "POST /v1/commands".to_owned(), "nonsense", 400, "JSON"),
+        (Role::Operator, "POST /v1/commands".to_owned(), r#"{"name": "work"}"#, 400, "device"),
+        (
+            Role::Operator,
+            "POST /v1/commands".to_owned(),
+            r#"{"device": "pump", "name": "work", "args": {"speed": "x"}}"#,
+            400,
+            "args.speed",
+        ),
+        (
+            Role::Operator,
+            "POST /v1/commands".to_owned(),
+            r#"{"device": "kettle", "name": "work"}"#,
+            404,
+            "kettle",
+        ),
+        (Role::Viewer, "GET /v1/commands?state=done".to_owned(), "", 400, "done"),
+        (Role::Viewer, "GET /v1/commands?limit=0".to_owned(), "", 400, "limit"),
+        (Role::Viewer, "GET /v1/commands?colour=red".to_owned(), "", 400, "colour"),
+        (Role::Viewer, "GET /v1/commands/nothing".to_owned(), "", 404, "nothing"),
+    ] {
+        let (found, said) = ask(role, &request, body).await;
+        assert_eq!(found, status, "{request}: {said}");
+        assert!(said.contains(place), "{request}: {said}");
+    }
+    let request = b"GET /v1/commands HTTP/1.1\r\nHost: hub\r\nConnection: close\r\n\r\n";
+    assert_eq!(http(hub.address, request).await.status, 401);
+    device.abort();
 }

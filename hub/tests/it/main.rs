@@ -19,6 +19,7 @@ mod deadlines;
 mod declarations;
 mod doors;
 mod exchange;
+mod fates;
 mod harness;
 mod history;
 mod live;
