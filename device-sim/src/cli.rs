@@ -86,6 +86,9 @@ struct Run {
     /// Text before every device id
     #[arg(long, default_value = "")]
     prefix: String,
+    /// Folder in which each device keeps which commands it did; without it, a fleet that is started again has forgotten
+    #[arg(long, value_name = "DIR")]
+    memory: Option<std::path::PathBuf>,
     /// Stops after this time; otherwise at Ctrl-C
     #[arg(long, value_parser = duration)]
     duration: Option<Duration>,
@@ -177,6 +180,9 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 }
 
 async fn run_fleet(run: Run) -> anyhow::Result<ExitCode> {
+    if let Some(folder) = &run.memory {
+        std::fs::create_dir_all(folder)?;
+    }
     let mut config = FleetConfig {
         seed: run.seed,
         rate: run.rate,
@@ -185,6 +191,7 @@ async fn run_fleet(run: Run) -> anyhow::Result<ExitCode> {
         outbox_bytes: run.outbox_bytes,
         drain: run.drain,
         prefix: run.prefix,
+        memory: run.memory,
         faults: FaultPlan {
             disconnects: run.disconnects,
             silences: run.silences,

@@ -1,6 +1,7 @@
 //! A fleet of simulated devices: start it against a hub, look at it, stop it, get the report.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -49,6 +50,8 @@ pub struct FleetConfig {
     pub prefix: String,
     /// Faults to play.
     pub faults: FaultPlan,
+    /// A folder in which each device keeps what it did, over a restart of the fleet; `None`: they forget.
+    pub memory: Option<PathBuf>,
 }
 
 impl FleetConfig {
@@ -67,8 +70,14 @@ impl FleetConfig {
             drain: Duration::from_secs(10),
             prefix: String::new(),
             faults: FaultPlan::default(),
+            memory: None,
         }
     }
+}
+
+/// The file of a device's memory: its id, without what a file name cannot hold.
+fn memory_name(id: &DeviceId) -> String {
+    format!("{}.commands", id.as_str().replace('/', "%2F"))
 }
 
 /// Why a fleet cannot be started.
@@ -128,6 +137,7 @@ impl Fleet {
                     backoff: BackoffConfig { seed: Some(backoff_seed), ..config.backoff.clone() },
                     // Whoever started a simulation is there to read the error.
                     refused_retry: None,
+                    memory: config.memory.as_ref().map(|folder| folder.join(memory_name(&id))),
                     ..DeviceConfig::new(config.endpoint.clone(), about.hello(id.clone(), draw_epoch()?)?)
                 },
                 seed,
