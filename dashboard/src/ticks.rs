@@ -168,7 +168,9 @@ fn clock_marks(step: i64, from: Timestamp, to: Timestamp, zone: &TimeZone) -> Ve
         let mark = if offset_there == offset {
             mark
         } else {
-            (-(-(at + offset_there)).div_euclid(step) * step - offset_there).max(at)
+            let mark = (-(-(at + offset_there)).div_euclid(step) * step - offset_there).max(at);
+            // Where the clock goes back, that may lie before the change.
+            if offset_micros(mark, zone) == offset_there { mark } else { mark + step }
         };
         if mark > to.0 {
             break;
@@ -336,6 +338,8 @@ mod tests {
         assert_eq!(labels(&spring), ["01:00", "03:00", "04:00", "05:00", "06:00", "07:00", "08:00"]);
         let autumn = time_ticks(at("2026-10-24T23:00:00Z"), at("2026-10-25T04:00:00Z"), 600.0, &berlin);
         assert_eq!(labels(&autumn), ["01:00", "02:00", "02:00", "03:00", "04:00", "05:00"]);
+        let by_threes = time_ticks(at("2026-10-24T20:00:00Z"), at("2026-10-25T10:00:00Z"), 560.0, &berlin);
+        assert_eq!(labels(&by_threes), ["25 Oct", "03:00", "06:00", "09:00"]);
     }
 
     #[test]
