@@ -224,7 +224,7 @@ fn print_list(commands: &[CommandInfo], first: bool, csv: bool, json: bool) -> a
         } else {
             let code = command.code.as_ref().map(|code| format!(" ({code})")).unwrap_or_default();
             format!(
-                "{} {} {} {}: {}{code} by {}",
+                "{} {} {} {}: {}{code}, issued by {}",
                 time(issued_at(command)),
                 command.id,
                 command.device,
