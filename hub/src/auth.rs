@@ -148,10 +148,13 @@ fn write_new_token(path: &Path, prefix: &str) -> Result<Token, AuthError> {
     options.write(true).create(true).truncate(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    // Whoever waits for the file must not find it half written.
+    let part = path.with_extension("token.part");
     let write = || {
-        let mut file = options.open(path)?;
+        let mut file = options.open(&part)?;
         writeln!(file, "{}", token.reveal())?;
-        file.sync_all()
+        file.sync_all()?;
+        std::fs::rename(&part, path)
     };
     write().map_err(|e| file_error(path, &e))?;
     Ok(token)
@@ -159,6 +162,8 @@ fn write_new_token(path: &Path, prefix: &str) -> Result<Token, AuthError> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
 
     #[test]
@@ -167,5 +172,29 @@ mod tests {
         assert_eq!(format!("{token:?}"), "***");
         assert_eq!(token.reveal().len(), "device_".len() + 64);
         assert_ne!(token.reveal(), Token::draw("device").unwrap().reveal());
+    }
+
+    #[test]
+    fn whoever_waits_for_a_token_file_never_finds_it_half_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("fleet.token");
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let looks = scope.spawn(|| {
+                let (mut looks, whole) = (0_u64, "fleet_".len() + 64 + 1);
+                while !done.load(Ordering::Relaxed) {
+                    if let Ok(text) = std::fs::read_to_string(&path) {
+                        assert_eq!(text.len(), whole);
+                        looks += 1;
+                    }
+                }
+                looks
+            });
+            for _ in 0..200 {
+                write_new_token(&path, "fleet").unwrap();
+            }
+            done.store(true, Ordering::Relaxed);
+            assert!(looks.join().unwrap() > 200);
+        });
     }
 }
