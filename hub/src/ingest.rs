@@ -138,8 +138,8 @@ fn stopping() -> StoreError {
 }
 
 impl Ingest {
-    /// Starts the writing thread, and the one that makes its checkpoints. It ends, after a last commit and a checkpoint, when every `Ingest` is dropped.
-    /// It cancels `failed` when the disk has failed and nothing can be acknowledged any more.
+    /// Starts the writing thread, and the one that makes its checkpoints. They end, after a last commit and a
+    /// checkpoint, when every `Ingest` is dropped. The writing thread cancels `failed` when the disk has failed and nothing can be acknowledged any more.
     pub fn start(
         writer: Writer,
         checkpointer: Checkpointer,

@@ -5,7 +5,7 @@
 //! `docs/decisions/0016-a-commit-is-a-row.md`. Each row carries a checksum, because these are the only copy of what was
 //! acknowledged: a damaged one is put aside when the database is opened, and never served.
 
-use protocol::{Position, SeriesId, Timestamp, Value};
+use protocol::{Kind, Position, SeriesId, Timestamp, Value};
 use rusqlite::Connection;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use serde::Serializer as _;
@@ -169,12 +169,12 @@ pub(crate) fn recover(
         match found.readings.and_then(|readings| check(readings, memory, (begin, position), through)) {
             Ok(readings) => {
                 let before = position - readings.len() as i64;
-                let known = count_damaged(connection, begin, before)?;
                 if before > begin {
                     recent.restart(before + 1);
-                }
-                if before - begin > known {
-                    aside.push((before, before - begin - known, None));
+                    let known = count_damaged(connection, begin, before)?;
+                    if before - begin > known {
+                        aside.push((before, before - begin - known, None));
+                    }
                 }
                 recent.push(readings.into_iter().skip(usize::try_from(begin - before).unwrap_or(0)));
             }
@@ -209,14 +209,19 @@ fn check(
         return Err(StoreError::corrupt(format!("hot readings: two have position {begin}")));
     }
     for reading in &readings {
-        let series = reading.series.0;
-        let kind = memory.kind(reading.series).ok_or_else(|| {
-            StoreError::corrupt(format!("hot readings: of series {series}, which is not there"))
-        })?;
-        row::check(reading.at, &reading.value, kind)
-            .map_err(|error| StoreError::corrupt(error.to_string()))?;
+        kind_of(reading, memory)?;
     }
     Ok(readings)
+}
+
+/// The kind of a reading's series, once it is seen that it may be one of that series.
+pub(crate) fn kind_of(reading: &Row, memory: &Memory) -> Result<Kind, StoreError> {
+    let series = reading.series.0;
+    let kind = memory.kind(reading.series).ok_or_else(|| {
+        StoreError::corrupt(format!("a hot reading of series {series}, which is not there"))
+    })?;
+    row::check(reading.at, &reading.value, kind).map_err(|error| StoreError::corrupt(error.to_string()))?;
+    Ok(kind)
 }
 
 fn put_aside(
@@ -312,8 +317,6 @@ pub(crate) fn migrate(connection: &Connection) -> Result<(), StoreError> {
 
 #[cfg(test)]
 mod tests {
-    use protocol::Kind;
-
     use super::*;
 
     #[test]

@@ -18,11 +18,11 @@ use rusqlite::Connection;
 use super::shelf::{self, bit_of, shelf_of};
 use super::{SMALL, cut};
 use crate::error::StoreError;
+use crate::hot_row;
 use crate::points::Points;
 use crate::retention::Retention;
 use crate::types::{SealPolicy, Sealed};
 use crate::writer::{Commit, Memory, Writer};
-use crate::{hot_row, row};
 
 /// Readings of a series in one run that are worth a block: it costs two rows and pages of its own, which this many
 /// readings outweigh. Chosen: more would keep more rows hot. Fewer go into a bundle.
@@ -208,10 +208,7 @@ fn read_rows(
     hot_row::visit(connection, Position(done), |row| {
         let rest = row.position < end;
         for (_, row) in row.after(done)?.take_while(|(position, _)| *position <= end) {
-            let kind = memory.kind(row.series).ok_or_else(|| {
-                StoreError::corrupt(format!("a reading of series {}, which is not there", row.series.0))
-            })?;
-            row::check(row.at, &row.value, kind).map_err(|error| StoreError::corrupt(error.to_string()))?;
+            let kind = hot_row::kind_of(&row, memory)?;
             gathered.entry(row.series).or_insert_with(|| Points::new(kind)).push(row.at.0, row.value)?;
             count += 1;
         }
