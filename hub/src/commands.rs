@@ -6,7 +6,9 @@
 //! again under the same id. What could not be stored did not happen, and is tried again.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use protocol::command::CommandState;
@@ -64,6 +66,21 @@ fn error(code: ErrorCode, message: impl Into<String>) -> ErrorMessage {
     ErrorMessage { id: None, code, message: message.into() }
 }
 
+fn stopping() -> ErrorMessage {
+    error(ErrorCode::Internal, "the hub is stopping")
+}
+
+/// Whether what a device said was stored, once that is known.
+pub struct UpdateAnswer(oneshot::Receiver<Answer<()>>);
+
+impl Future for UpdateAnswer {
+    type Output = Answer<()>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Answer<()>> {
+        Pin::new(&mut self.0).poll(context).map(|answer| answer.unwrap_or_else(|_| Err(stopping())))
+    }
+}
+
 impl Commands {
     /// Starts the task with the commands that were open when the hub last stopped, in the order of issue.
     pub fn start(
@@ -77,6 +94,7 @@ impl Commands {
         let task = Task {
             waits,
             desks: HashMap::new(),
+            owners: HashMap::new(),
             due: BTreeSet::new(),
             devices: HashMap::new(),
             links: HashMap::new(),
@@ -99,7 +117,6 @@ impl Commands {
 
     async fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Answer<T> {
         let (reply, answer) = oneshot::channel();
-        let stopping = || error(ErrorCode::Internal, "the hub is stopping");
         self.requests.send(request(reply)).await.map_err(|_| stopping())?;
         answer.await.map_err(|_| stopping())?
     }
@@ -114,9 +131,12 @@ impl Commands {
         self.ask(|reply| Request::Cancel(id, actor, reply)).await
     }
 
-    /// A device said what became of a command. When this returns, it is stored.
-    pub async fn update(&self, device: DeviceId, update: CommandUpdate, actor: Actor) -> Answer<()> {
-        self.ask(|reply| Request::Update(device, Box::new(update), actor, reply)).await
+    /// A device said what became of a command. When the answer comes, it is stored. What is handed in first is decided first.
+    pub async fn update(&self, device: DeviceId, update: CommandUpdate, actor: Actor) -> UpdateAnswer {
+        let (reply, answer) = oneshot::channel();
+        // The hub is stopping: the answer says so.
+        drop(self.requests.send(Request::Update(device, Box::new(update), actor, reply)).await);
+        UpdateAnswer(answer)
     }
 
     /// A device is connected and welcomed: it gets what is open.
@@ -149,6 +169,8 @@ struct Task {
     waits: Waits,
     /// Of each device that has open commands.
     desks: HashMap<DeviceId, Desk>,
+    /// Whose each open command is.
+    owners: HashMap<CommandId, DeviceId>,
     /// When each desk has something to do next.
     due: BTreeSet<(Timestamp, DeviceId)>,
     /// The same, by device.
@@ -170,8 +192,15 @@ struct Task {
 
 impl Task {
     async fn run(mut self, open: Vec<CommandInfo>, mut queue: mpsc::Receiver<Request>) {
-        self.restore(open);
+        self.restore(open.clone());
         self.finish_round().await;
+        // What was open is not forgotten because what became of it could not be stored.
+        while self.retry_at.take().is_some() && !queue.is_closed() {
+            tokio::time::sleep(RETRY).await;
+            self.restore(open.clone());
+            self.finish_round().await;
+        }
+        drop(open);
         let mut requests = Vec::with_capacity(TOGETHER);
         loop {
             let count =
@@ -215,6 +244,7 @@ impl Task {
         for info in open {
             let patience = self.patience(self.directory.device(&info.device).as_deref(), &info.name);
             let device = info.device.clone();
+            self.owners.insert(info.id.clone(), device.clone());
             self.touch(&device, |desk, _, steps| desk.restore(info, patience, now, steps));
         }
     }
@@ -262,6 +292,16 @@ impl Task {
             self.desks.remove(device);
         }
         self.schedule(device, due);
+        for step in &steps {
+            match step {
+                Step::Changed(info) if info.state.is_final() => drop(self.owners.remove(&info.id)),
+                // Every command that is taken in enters a state first.
+                Step::Changed(info) if info.state == CommandState::Queued => {
+                    self.owners.insert(info.id.clone(), device.clone());
+                }
+                Step::Changed(_) | Step::Deliver(_) | Step::Stop(_) => {}
+            }
+        }
         self.round.steps.push((device.clone(), steps));
         result
     }
@@ -345,6 +385,12 @@ impl Task {
         tracing::error!(error = %problem, devices = before.len(), "changes of commands are not stored");
         for (device, desk) in before {
             self.schedule(&device, desk.as_ref().and_then(Desk::due));
+            for id in self.desks.get(&device).into_iter().flat_map(Desk::ids) {
+                self.owners.remove(id);
+            }
+            for id in desk.as_ref().into_iter().flat_map(Desk::ids) {
+                self.owners.insert(id.clone(), device.clone());
+            }
             match desk {
                 Some(desk) => {
                     self.desks.insert(device.clone(), desk);
@@ -482,9 +528,7 @@ impl Task {
     }
 
     fn cancel(&mut self, id: &CommandId, actor: &Actor) -> Answer<Arc<CommandInfo>> {
-        let device =
-            self.desks.iter().find(|(_, desk)| desk.get(id).is_some()).map(|(device, _)| device.clone());
-        let cancelled = device.and_then(|device| {
+        let cancelled = self.owners.get(id).cloned().and_then(|device| {
             self.touch(&device, |desk, now, steps| desk.cancel(id, actor, now, steps)).ok()
         });
         cancelled.ok_or_else(|| {
@@ -494,12 +538,11 @@ impl Task {
 
     fn update(&mut self, device: &DeviceId, update: CommandUpdate, actor: &Actor) -> Answer<()> {
         let id = update.id.clone();
-        if self.desks.get(device).is_none_or(|desk| desk.get(&id).is_none()) {
-            if self.desks.values().any(|desk| desk.get(&id).is_some()) {
-                return Err(error(ErrorCode::NotFound, format!("no command {id} for this device")));
-            }
+        match self.owners.get(&id) {
+            Some(owner) if owner == device => {}
+            Some(_) => return Err(error(ErrorCode::NotFound, format!("no command {id} for this device"))),
             // It has ended: a device that repeats its answer is right to do so.
-            return Ok(());
+            None => return Ok(()),
         }
         match self.touch(device, |desk, now, steps| desk.update(update, actor, now, steps)) {
             Ok(()) | Err(Refused::NotOpen) => Ok(()),

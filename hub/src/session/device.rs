@@ -2,6 +2,7 @@
 //!
 //! What arrives is decided on by `protocol::inbox`; what the ingest thread has settled is acknowledged here, once for
 //! all batches of a commit (I-1). A device that sends faster than the hub stores is not read for a while.
+//! What it says of its commands goes on to the task of commands, in order, and does not wait here to be stored.
 
 use std::collections::HashMap;
 use std::pin::pin;
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
+use futures_util::stream::FuturesOrdered;
 use protocol::codec::{self, DecodeError};
 use protocol::desk::Actor;
 use protocol::device::{Ack, DeviceMessage, ErrorMessage, Hello, HubToDevice, RawReadings, Refuse, Welcome};
@@ -21,6 +23,7 @@ use tokio_tungstenite::tungstenite::protocol::Message;
 
 use super::{End, Heartbeat, Peer, Socket, close, end_of, write};
 use crate::clock;
+use crate::commands::UpdateAnswer;
 use crate::directory::{SESSION_QUEUE, ToSession};
 use crate::ingest::{Completions, Fate};
 use crate::serve::Hub;
@@ -29,6 +32,10 @@ use crate::serve::Hub;
 const RETRY_STORAGE_MILLIS: u64 = 2_000;
 /// The same for what could not be stored for another reason.
 const RETRY_FAILED_MILLIS: u64 = 1_000;
+
+/// Words of a device about its commands that are not stored yet. Chosen: as many as it says while some commits are made.
+/// From the session to the task of commands; when full, the device is not read.
+const UPDATES_QUEUE: usize = 64;
 
 /// Runs the session from the 101 to the close.
 pub async fn run(hub: Arc<Hub>, mut socket: Socket, peer: Peer) {
@@ -198,6 +205,8 @@ struct Session<'a> {
     completions: Arc<Completions>,
     done: Vec<(Ticket, Fate)>,
     inward: mpsc::Receiver<ToSession>,
+    /// What the device said of its commands and is not stored yet, in order.
+    updates: FuturesOrdered<UpdateAnswer>,
     heartbeat: Heartbeat,
 }
 
@@ -219,6 +228,7 @@ impl<'a> Session<'a> {
             completions: Arc::new(Completions::default()),
             done: Vec::new(),
             inward,
+            updates: FuturesOrdered::new(),
             heartbeat: Heartbeat::new(hub.config.heartbeat, clock::now()),
         }
     }
@@ -252,15 +262,18 @@ impl<'a> Session<'a> {
                 () = &mut stopping => return Ok(()),
                 () = self.completions.wait() => self.acknowledge(socket).await?,
                 Some(told) = self.inward.recv() => self.told(socket, told).await?,
+                Some(answer) = self.updates.next(), if !self.updates.is_empty() => {
+                    updated(socket, answer).await?;
+                }
                 _ = beat.tick() => {
-                    if !self.inbox.has_room() {
+                    if !self.has_room() {
                         // We do not read it, so its silence means nothing.
                         self.heartbeat.forgive();
                     }
                     let ping = self.heartbeat.beat(clock::now())?;
                     write(socket, ping).await?;
                 }
-                message = socket.next(), if self.inbox.has_room() => match message {
+                message = socket.next(), if self.has_room() => match message {
                     Some(Ok(message)) => self.heard(socket, message).await?,
                     Some(Err(error)) => return Err(end_of(&error)),
                     None => return Err(End::Gone("connection lost".into())),
@@ -269,10 +282,20 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// Whether the next message of the device may be read.
+    fn has_room(&self) -> bool {
+        self.inbox.has_room() && self.updates.len() < UPDATES_QUEUE
+    }
+
     /// The hub stops: nothing more is read, what was taken is settled and acknowledged (I-15).
     async fn drain(&mut self, socket: &mut Socket) -> End {
-        while self.inbox.in_flight() > 0 {
+        while self.inbox.in_flight() > 0 || !self.updates.is_empty() {
             tokio::select! {
+                Some(answer) = self.updates.next(), if !self.updates.is_empty() => {
+                    if let Err(end) = updated(socket, answer).await {
+                        return end;
+                    }
+                }
                 () = self.completions.wait() => {
                     if let Err(end) = self.acknowledge(socket).await {
                         return end;
@@ -326,15 +349,9 @@ impl<'a> Session<'a> {
                     }
                     let address = Some(self.peer.address.to_string());
                     let actor = Actor { by: self.device.to_string(), address };
-                    match self.hub.commands.update(self.device.clone(), update, actor).await {
-                        Ok(()) => Ok(()),
-                        // Not stored, and no device repeats an answer by itself: on the next connection we ask for it.
-                        Err(error) if error.code == ErrorCode::Internal => {
-                            say(socket, error).await?;
-                            Err(End::close(CloseCode::Internal))
-                        }
-                        Err(error) => say(socket, error).await,
-                    }
+                    let answer = self.hub.commands.update(self.device.clone(), update, actor).await;
+                    self.updates.push_back(answer);
+                    Ok(())
                 }
                 Ok(DeviceMessage::Skip(skip)) => {
                     if skip.seq > protocol::Seq::MAX {
@@ -450,6 +467,19 @@ impl<'a> Session<'a> {
             ToSession::Cancel(cancel) => say(socket, cancel).await,
             ToSession::Close(code) => Err(End::close(code)),
         }
+    }
+}
+
+/// What a device said of a command is stored, or refused.
+async fn updated(socket: &mut Socket, answer: Result<(), ErrorMessage>) -> Result<(), End> {
+    match answer {
+        Ok(()) => Ok(()),
+        // Not stored, and no device repeats an answer by itself: on the next connection we ask for it.
+        Err(error) if error.code == ErrorCode::Internal => {
+            say(socket, error).await?;
+            Err(End::close(CloseCode::Internal))
+        }
+        Err(error) => say(socket, error).await,
     }
 }
 

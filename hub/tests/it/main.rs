@@ -28,4 +28,5 @@ mod python;
 mod requests;
 mod slow;
 mod stop;
+mod updates;
 mod wire;
