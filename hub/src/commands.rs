@@ -70,13 +70,13 @@ fn stopping() -> ErrorMessage {
     error(ErrorCode::Internal, "the hub is stopping")
 }
 
-/// Whether what a device said was stored, once that is known.
-pub struct UpdateAnswer(oneshot::Receiver<Answer<()>>);
+/// The answer to what was handed in, once it is stored or refused.
+pub struct Pending<T>(oneshot::Receiver<Answer<T>>);
 
-impl Future for UpdateAnswer {
-    type Output = Answer<()>;
+impl<T> Future for Pending<T> {
+    type Output = Answer<T>;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Answer<()>> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Answer<T>> {
         Pin::new(&mut self.0).poll(context).map(|answer| answer.unwrap_or_else(|_| Err(stopping())))
     }
 }
@@ -115,28 +115,37 @@ impl Commands {
         self.events.subscribe()
     }
 
-    async fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Answer<T> {
-        let (reply, answer) = oneshot::channel();
-        self.requests.send(request(reply)).await.map_err(|_| stopping())?;
-        answer.await.map_err(|_| stopping())?
-    }
-
-    /// Takes a command in, on behalf of `actor`. When this returns, it is stored.
-    pub async fn issue(&self, command: SendCommand, actor: Actor) -> Answer<Arc<CommandInfo>> {
-        self.ask(|reply| Request::Issue(Box::new(command), actor, reply)).await
-    }
-
-    /// Takes a command back, or asks the device to stop it.
-    pub async fn cancel(&self, id: CommandId, actor: Actor) -> Answer<Arc<CommandInfo>> {
-        self.ask(|reply| Request::Cancel(id, actor, reply)).await
-    }
-
-    /// A device said what became of a command. When the answer comes, it is stored. What is handed in first is decided first.
-    pub async fn update(&self, device: DeviceId, update: CommandUpdate, actor: Actor) -> UpdateAnswer {
+    /// Hands a request in. What is handed in first is decided first.
+    async fn hand_in<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Pending<T> {
         let (reply, answer) = oneshot::channel();
         // The hub is stopping: the answer says so.
-        drop(self.requests.send(Request::Update(device, Box::new(update), actor, reply)).await);
-        UpdateAnswer(answer)
+        drop(self.requests.send(request(reply)).await);
+        Pending(answer)
+    }
+
+    /// Takes a command in, on behalf of `actor`. When the answer comes, it is stored.
+    pub async fn begin_issue(&self, command: SendCommand, actor: Actor) -> Pending<Arc<CommandInfo>> {
+        self.hand_in(|reply| Request::Issue(Box::new(command), actor, reply)).await
+    }
+
+    /// The same, and waits for the answer.
+    pub async fn issue(&self, command: SendCommand, actor: Actor) -> Answer<Arc<CommandInfo>> {
+        self.begin_issue(command, actor).await.await
+    }
+
+    /// Takes a command back, or asks the device to stop it. When the answer comes, it is stored.
+    pub async fn begin_cancel(&self, id: CommandId, actor: Actor) -> Pending<Arc<CommandInfo>> {
+        self.hand_in(|reply| Request::Cancel(id, actor, reply)).await
+    }
+
+    /// The same, and waits for the answer.
+    pub async fn cancel(&self, id: CommandId, actor: Actor) -> Answer<Arc<CommandInfo>> {
+        self.begin_cancel(id, actor).await.await
+    }
+
+    /// A device said what became of a command. When the answer comes, it is stored.
+    pub async fn update(&self, device: DeviceId, update: CommandUpdate, actor: Actor) -> Pending<()> {
+        self.hand_in(|reply| Request::Update(device, Box::new(update), actor, reply)).await
     }
 
     /// A device is connected and welcomed: it gets what is open.

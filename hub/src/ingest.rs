@@ -2,7 +2,8 @@
 //!
 //! Whatever has queued since the last commit goes into the next one, so a commit grows with the load and a batch waits
 //! for little more than one fsync. After a commit, in this order: viewers are told, then sessions are woken, once each.
-//! Everything else that writes (hello, commands, credentials) goes through the same queue, in order.
+//! Everything else that writes (hello, commands, credentials) goes through the same queue; in order, but for commands, which
+//! come first.
 //!
 //! Between commits it seals, merges and lets old readings go, a slice of some milliseconds at a time; when it is idle, slice after slice.
 //!
@@ -244,21 +245,25 @@ struct Worker {
 
 impl Worker {
     fn run(mut self, queue: &Receiver<Request>, copying: thread::JoinHandle<()>) {
-        while queue.take(&mut self.taken) {
+        while queue.take(&mut self.taken) || !self.taken.is_empty() {
             if self.cared.elapsed() >= CARE_INTERVAL || self.uncared >= CARE_READINGS {
                 self.cared = Instant::now();
                 self.uncared = 0;
                 self.caring = true;
             }
+            self.serve_commands();
             match self.taken.front() {
                 Some(Request::Batch(_)) => {
                     self.gather(queue);
+                    self.serve_commands();
                     let readings = self.commit();
                     for _ in 0..self.slices(readings) {
                         if !self.caring {
                             break;
                         }
                         self.care(false);
+                        queue.take(&mut self.taken);
+                        self.serve_commands();
                     }
                 }
                 Some(_) => {
@@ -274,6 +279,15 @@ impl Worker {
         drop(copying.join());
         if let Err(error) = self.writer.checkpoint() {
             tracing::warn!(%error, "the write-ahead log stays: it is read at the next start");
+        }
+    }
+
+    /// Stores the commands that wait, before anything else: somebody looks at the screen, and no batch depends on them.
+    /// There is one such request at most, as the task that sends them waits for the answer.
+    fn serve_commands(&mut self) {
+        let place = self.taken.iter().position(|request| matches!(request, Request::SaveCommands(..)));
+        if let Some(request) = place.and_then(|place| self.taken.remove(place)) {
+            self.serve(request);
         }
     }
 

@@ -23,7 +23,7 @@ use tokio_tungstenite::tungstenite::protocol::Message;
 
 use super::{End, Heartbeat, Peer, Socket, close, end_of, write};
 use crate::clock;
-use crate::commands::UpdateAnswer;
+use crate::commands::Pending;
 use crate::directory::{SESSION_QUEUE, ToSession};
 use crate::ingest::{Completions, Fate};
 use crate::serve::Hub;
@@ -206,7 +206,7 @@ struct Session<'a> {
     done: Vec<(Ticket, Fate)>,
     inward: mpsc::Receiver<ToSession>,
     /// What the device said of its commands and is not stored yet, in order.
-    updates: FuturesOrdered<UpdateAnswer>,
+    updates: FuturesOrdered<Pending<()>>,
     heartbeat: Heartbeat,
 }
 

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::future::{Join, Ready, join, ready};
+use futures_util::stream::{FuturesOrdered, SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
 use protocol::desk::Actor;
 use protocol::limits::{self, ViewerLimits};
@@ -27,6 +28,7 @@ use tokio_tungstenite::tungstenite::protocol::Message;
 use super::subscription::{Subscription, weight};
 use super::{End, Heartbeat, Peer, Socket, close_frame, end_of, linger};
 use crate::clock;
+use crate::commands::Pending;
 use crate::live::Commit;
 use crate::serve::Hub;
 
@@ -44,6 +46,9 @@ const LIST_BYTES: usize = 2 * 1024 * 1024;
 const CATCH_UP_ROWS: usize = 20_000;
 /// Readings that are worth reading again after a gap; what is further behind is left to `history`.
 const CATCH_UP_MAX: i64 = 500_000;
+/// Requests about commands that are not stored yet. Chosen: enough to fill a commit. From the session to the task of commands;
+/// when full, the viewer is not read.
+const ORDERS_QUEUE: usize = 256;
 /// Commands told again to a viewer that fell behind.
 const COMMANDS_AGAIN: usize = 200;
 
@@ -64,6 +69,7 @@ pub async fn run(hub: Arc<Hub>, socket: Socket, peer: Peer) {
         peer,
         out,
         subscriptions: BTreeMap::new(),
+        orders: FuturesOrdered::new(),
         histories: Arc::new(AtomicUsize::new(0)),
         heartbeat: Heartbeat::new(hub.config.heartbeat, clock::now()),
     };
@@ -114,12 +120,16 @@ struct Session {
     role: Role,
     out: mpsc::Sender<Message>,
     subscriptions: BTreeMap<u64, Subscription>,
+    /// What is asked of commands and is not stored yet, in order.
+    orders: FuturesOrdered<Join<Ready<u64>, Pending<Arc<CommandInfo>>>>,
     /// History requests that are being answered.
     histories: Arc<AtomicUsize>,
     heartbeat: Heartbeat,
 }
 
 type Answer = Result<(), ErrorMessage>;
+/// What became of a request about a command, with its id.
+type Order = (u64, Result<Arc<CommandInfo>, ErrorMessage>);
 
 fn refuse(id: u64, code: ErrorCode, message: impl Into<String>) -> ErrorMessage {
     ErrorMessage { id: Some(id), code, message: message.into() }
@@ -167,12 +177,13 @@ impl Session {
             let due = self.subscriptions.values().filter_map(Subscription::due).min();
             let sleep_until = due.unwrap_or_else(|| Instant::now() + Duration::from_secs(3_600));
             tokio::select! {
-                () = hub.stopping.cancelled() => return Ok(()),
-                message = stream.next() => match message {
+                () = hub.stopping.cancelled() => return self.drain().await,
+                message = stream.next(), if self.orders.len() < ORDERS_QUEUE => match message {
                     Some(Ok(message)) => self.heard(message).await?,
                     Some(Err(error)) => return Err(end_of(&error)),
                     None => return Err(End::Gone("connection lost".into())),
                 },
+                Some(order) = self.orders.next(), if !self.orders.is_empty() => self.ordered(order).await?,
                 commit = commits.recv() => {
                     // A new series is told of before its first reading is committed: hear of it first.
                     loop {
@@ -200,10 +211,28 @@ impl Session {
                     Err(RecvError::Closed) => return Ok(()),
                 },
                 _ = beat.tick() => {
+                    if self.orders.len() >= ORDERS_QUEUE {
+                        // We do not read it, so its silence means nothing.
+                        self.heartbeat.forgive();
+                    }
                     let ping = self.heartbeat.beat(clock::now())?;
                     // Full: the viewer is behind; its silence is counted all the same.
                     drop(self.out.try_send(ping));
                 }
+            }
+        }
+    }
+
+    /// The hub stops: nothing more is read, what was ordered is answered.
+    async fn drain(&mut self) -> Result<(), End> {
+        let hub = Arc::clone(&self.hub);
+        loop {
+            tokio::select! {
+                order = self.orders.next() => match order {
+                    Some(order) => self.ordered(order).await?,
+                    None => return Ok(()),
+                },
+                () = hub.deadline.cancelled() => return Ok(()),
             }
         }
     }
@@ -254,28 +283,34 @@ impl Session {
                 if let Err(error) = self.must_be_operator(id) {
                     return Ok(Err(error));
                 }
-                match self.hub.commands.issue(request, self.actor()).await {
-                    Ok(command) => {
-                        let command = CommandInfo::clone(&command);
-                        self.say(CommandEvent { id: Some(id), command }).await.map(Ok)
-                    }
-                    Err(error) => Ok(Err(ErrorMessage { id: Some(id), ..error })),
-                }
+                let answer = self.hub.commands.begin_issue(request, self.actor()).await;
+                self.orders.push_back(join(ready(id), answer));
+                Ok(Ok(()))
             }
             ViewerMessage::CancelCommand(request) => {
                 let id = request.id;
                 if let Err(error) = self.must_be_operator(id) {
                     return Ok(Err(error));
                 }
-                match self.hub.commands.cancel(request.command, self.actor()).await {
-                    Ok(command) => {
-                        let command = CommandInfo::clone(&command);
-                        self.say(CommandEvent { id: Some(id), command }).await.map(Ok)
-                    }
-                    Err(error) => Ok(Err(ErrorMessage { id: Some(id), ..error })),
-                }
+                let answer = self.hub.commands.begin_cancel(request.command, self.actor()).await;
+                self.orders.push_back(join(ready(id), answer));
+                Ok(Ok(()))
             }
-            ViewerMessage::Commands(request) => self.commands(request).await,
+            ViewerMessage::Commands(request) => {
+                // Whoever asks sees what it ordered before.
+                while let Some(order) = self.orders.next().await {
+                    self.ordered(order).await?;
+                }
+                self.commands(request).await
+            }
+        }
+    }
+
+    /// What was asked of a command is stored, or refused.
+    async fn ordered(&self, (id, answer): Order) -> Result<(), End> {
+        match answer {
+            Ok(command) => self.say(CommandEvent { id: Some(id), command: (*command).clone() }).await,
+            Err(error) => self.say(ErrorMessage { id: Some(id), ..error }).await,
         }
     }
 

@@ -124,3 +124,39 @@ async fn a_device_is_heard_while_its_word_waits_for_the_disk_and_what_is_not_sto
     }
     assert!(hub.reader().open_commands().unwrap().is_empty());
 }
+
+#[tokio::test]
+async fn an_operator_asks_for_more_than_may_wait_and_is_answered_in_order_and_sees_all_of_it() {
+    let hub = TestHub::start().await;
+    drop(joined(&hub).await);
+    let (mut operator, _) = hub.viewer(Role::Operator).await;
+    // All of it before anything is heard.
+    const ASKED: u64 = 600;
+    for id in 1..=ASKED {
+        let kind = if id % 2 == 1 { "send_command" } else { "cancel_command" };
+        operator
+            .say(json!({"type": kind, "id": id, "device": "pump", "name": "reset", "command": "never-was"}))
+            .await;
+    }
+    operator.say(json!({"type": "commands", "id": ASKED + 1, "limit": 1_000})).await;
+    let mut issued = Vec::new();
+    for id in 1..=ASKED {
+        let message = loop {
+            let message = operator.next().await;
+            if message["id"].is_u64() {
+                break message;
+            }
+        };
+        assert_eq!(message["id"], id, "{message}");
+        match message["type"].as_str() {
+            Some("command") => issued.push(message["command"]["id"].clone()),
+            _ if id % 2 == 0 => assert_eq!(message["code"], "not_found", "{message}"),
+            _ => assert_eq!(message["code"], "limit_reached", "{message}"),
+        }
+    }
+    let listed = answer(&mut operator, ASKED + 1).await;
+    let listed: Vec<Json> =
+        listed["commands"].as_array().unwrap().iter().rev().map(|command| command["id"].clone()).collect();
+    assert_eq!(listed, issued);
+    assert_eq!(issued.len(), protocol::limits::COMMANDS_OPEN_PER_DEVICE_MAX);
+}
