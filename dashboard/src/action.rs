@@ -3,9 +3,11 @@
 //! Views only read the model and push actions. After the frame is drawn the app hands each action to the model or to
 //! the layout, so nothing changes while it is being drawn.
 
+use protocol::command::Delivery;
 use protocol::{CommandId, DeviceId, SeriesId, Timestamp};
 use serde_json::Value as Json;
 
+use crate::model::form::Field;
 use crate::settings::ThemeChoice;
 
 /// One chart of the layout. Stable for as long as the chart exists.
@@ -128,6 +130,19 @@ pub enum Action {
         /// The value as it will be sent.
         value: Option<Json>,
     },
+    /// Open the form for a command that the selected device did not declare.
+    OpenUndeclared,
+    /// What was typed into a field of the open form.
+    TypeText {
+        /// Where.
+        field: Field,
+        /// What stands there now.
+        text: String,
+    },
+    /// When the command of the open form is handed over, seen from those before it.
+    SetDelivery(Delivery),
+    /// Unfold or fold what few need in the open form.
+    ToggleAdvanced,
     /// Send what the open form says, asking first where the device wants that.
     Submit,
     /// Yes, send it.

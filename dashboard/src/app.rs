@@ -15,7 +15,7 @@ use protocol::Timestamp;
 use crate::action::Action;
 use crate::layout::Layout;
 use crate::link::{Link, Outgoing, Waker};
-use crate::model::{Effect, Event, Model};
+use crate::model::{Effect, Event, FormStage, Model};
 use crate::settings::{self, LAYOUT_FILE, SETTINGS_FILE, Settings, ThemeChoice, Writer};
 use crate::theme::{self, Tokens, tokens};
 use crate::views::chart::ChartCache;
@@ -266,7 +266,9 @@ impl App {
             pushed.push(if self.model.viewport.is_following() { Action::Pause } else { Action::Follow });
         }
         if ctx.input(|i| i.key_pressed(Key::Escape)) && !self.model.help {
-            if self.model.form.is_none() {
+            if self.model.form.as_ref().is_some_and(|f| f.stage == FormStage::Confirming) {
+                // The question takes it.
+            } else if self.model.form.is_none() {
                 pushed.push(Action::ClearPins);
                 pushed.push(Action::Select(None));
             } else {

@@ -147,6 +147,34 @@ pub fn duration(micros: i64) -> String {
     }
 }
 
+/// How long something may wait, in the largest unit that says it exactly: `5 min`, `90 s`.
+pub fn lifetime(millis: u64) -> String {
+    for (unit, name) in [(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s")] {
+        if millis >= unit && millis.is_multiple_of(unit) {
+            return format!("{} {name}", millis / unit);
+        }
+    }
+    format!("{millis} ms")
+}
+
+/// Reads a time as a person types it, in milliseconds: `90`, `90 s`, `1.5 h`. A number alone is seconds.
+pub fn parse_duration(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let split = text.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == ',')).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let number: f64 = number.replacen(',', ".", 1).parse().ok()?;
+    let unit = match unit.trim() {
+        "ms" => 1.0,
+        "" | "s" | "sec" => 1e3,
+        "m" | "min" => 60e3,
+        "h" => 3_600e3,
+        "d" => 86_400e3,
+        _ => return None,
+    };
+    let millis = number * unit;
+    (millis.is_finite() && millis < 1e15).then_some(millis as u64)
+}
+
 /// How long ago, in one number: `4 m ago`.
 pub fn age(micros: i64) -> String {
     let seconds = micros.max(0) / 1_000_000;
@@ -259,6 +287,18 @@ mod tests {
             assert_ne!(age(micros), age(next));
             assert_eq!(age(micros), age(next - 1));
         }
+    }
+
+    #[test]
+    fn times_are_read_as_they_are_written() {
+        for (text, millis) in [("90", 90_000), ("5 min", 300_000), ("1,5h", 5_400_000), ("2 d", 172_800_000)]
+        {
+            assert_eq!(parse_duration(text), Some(millis));
+        }
+        for text in ["", "soon", "5 weeks", "-1 s", "1.2.3 s"] {
+            assert_eq!(parse_duration(text), None, "{text}");
+        }
+        assert_eq!([lifetime(300_000), lifetime(90_000), lifetime(1)], ["5 min", "90 s", "1 ms"]);
     }
 
     #[test]

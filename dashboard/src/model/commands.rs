@@ -1,12 +1,10 @@
-//! Commands: all that are known with every state they went through, and the form a new one is made in.
+//! Commands: all that are known, with every state they went through.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use protocol::command::CommandState;
-use protocol::declare::{CommandDeclaration, DeclarationError, check_args};
 use protocol::viewer::CommandInfo;
-use protocol::{CommandId, DeviceId, Kind, Timestamp};
-use serde_json::{Map, Value as Json};
+use protocol::{CommandId, DeviceId, Timestamp};
 
 /// Most commands that are kept. Chosen: a day of a busy fleet; older ones can be asked for again.
 const COMMANDS_MAX: usize = 5_000;
@@ -125,84 +123,6 @@ impl CommandLog {
             self.by_id.remove(&id);
             self.ours.remove(&id);
         }
-    }
-}
-
-/// Where a form is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FormStage {
-    /// Being filled in.
-    Editing,
-    /// The person is asked whether it is meant.
-    Confirming,
-    /// On its way; the hub has not answered this request yet.
-    Sending(u64),
-}
-
-/// The form of a command.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Form {
-    /// For which device.
-    pub device: DeviceId,
-    /// Which command, as the device declared it.
-    pub declaration: CommandDeclaration,
-    /// The arguments so far; a parameter that is not here is left out.
-    pub args: Map<String, Json>,
-    /// Where it is.
-    pub stage: FormStage,
-    /// What the hub had against it.
-    pub refused: Option<String>,
-    /// Whether sending was tried, so that what is missing is worth saying.
-    pub tried: bool,
-}
-
-/// What is wrong with a form.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FormProblem {
-    /// At which parameter, if at one.
-    pub param: Option<String>,
-    /// What.
-    pub text: String,
-}
-
-impl Form {
-    /// The form with the declared defaults filled in.
-    pub fn new(device: DeviceId, declaration: CommandDeclaration) -> Self {
-        let mut args = Map::new();
-        for param in &declaration.params {
-            let start = param.default.clone().or_else(|| {
-                // A required switch or choice always says something: begin with what its control shows.
-                match param.kind {
-                    Kind::Bool if param.required => Some(Json::Bool(false)),
-                    Kind::Text if param.required => param.choices.first().cloned().map(Json::String),
-                    _ => None,
-                }
-            });
-            if let Some(value) = start {
-                args.insert(param.name.as_str().to_owned(), value);
-            }
-        }
-        Self { device, declaration, args, stage: FormStage::Editing, refused: None, tried: false }
-    }
-
-    /// The arguments as they would be sent, or the first thing wrong with them.
-    pub fn check(&self) -> Result<Map<String, Json>, FormProblem> {
-        check_args(&self.declaration, &self.args).map_err(|e| self.problem(e))
-    }
-
-    fn problem(&self, error: DeclarationError) -> FormProblem {
-        let param = error.place.strip_prefix("args.").map(str::to_owned);
-        let mut text = error.problem;
-        let code = param
-            .as_deref()
-            .and_then(|name| self.declaration.params.iter().find(|p| p.name.as_str() == name))
-            .and_then(|p| p.unit.as_deref());
-        if let Some(code) = code
-            && let Some(stem) = text.strip_suffix(code)
-        {
-            text = format!("{stem}{}", crate::format::unit(code));
-        }
-        FormProblem { param, text: crate::format::humanize(&text) }
     }
 }
 

@@ -8,6 +8,9 @@ pub mod connection;
 mod counters;
 pub mod devices;
 pub mod event;
+pub mod form;
+pub mod outcome;
+mod sending;
 mod subscriptions;
 pub mod toasts;
 
@@ -15,10 +18,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
-use protocol::command::CommandState;
 use protocol::viewer::{
-    CancelCommand, CommandEvent, CommandsRequest, ErrorMessage, HubToViewer, LiveReadings, Role, SendCommand,
-    Subscribed, ViewerMessage, ViewerWelcome,
+    CommandsRequest, ErrorMessage, HubToViewer, LiveReadings, Role, Subscribed, ViewerMessage, ViewerWelcome,
 };
 use protocol::{CommandId, DeviceId, SeriesId, Timestamp, Value};
 
@@ -28,11 +29,13 @@ use crate::series::SeriesStore;
 use crate::settings::Settings;
 use crate::viewport::Viewport;
 
-pub use commands::{CommandLog, Form, FormStage};
+pub use commands::CommandLog;
 pub use connection::{Connection, Link};
 pub use counters::Counters;
 pub use devices::{Device, Devices, SeriesInfo, Status};
 pub use event::{Effect, Event};
+pub use form::{Form, FormStage};
+use sending::Sent;
 use subscriptions::{Subscriptions, Wanted};
 pub use toasts::{Level, Toasts};
 
@@ -50,7 +53,12 @@ const TEXT_MAX: usize = 400;
 /// What a request of ours was for.
 #[derive(Debug, Clone, PartialEq)]
 enum Request {
-    Send { device: DeviceId, label: String },
+    /// A command.
+    Send(Box<Sent>),
+    /// A command whose answer was lost with the connection: the hub has to be asked whether it has it.
+    InDoubt(Box<Sent>),
+    /// Whether the hub has the command of that request.
+    Lookup(u64),
     Cancel(CommandId),
     Commands,
 }
@@ -180,7 +188,7 @@ impl Model {
                 let detail = Some(format::ellipsis(&problem, TEXT_MAX));
                 self.toast(Level::Warning, "A message of the hub could not be read", detail);
             }
-            Event::NotSent(message) => self.on_not_sent(&message),
+            Event::NotSent(message) => return self.on_not_sent(&message),
             Event::NotSaved(problem) => {
                 self.toast(Level::Warning, "Settings could not be saved", Some(problem));
             }
@@ -241,6 +249,8 @@ impl Model {
             effects.extend(self.subscriptions.changes().into_iter().map(Effect::Send));
         }
         effects.push(self.ask_commands(None, None, COMMANDS_AT_START));
+        self.requests.retain(|_, request| !matches!(request, Request::Lookup(_)));
+        effects.extend(self.look_up_doubts());
         effects
     }
 
@@ -270,13 +280,15 @@ impl Model {
             HubToViewer::Readings(readings) => self.on_readings(&readings),
             HubToViewer::History(history) => self.series.on_history(&history),
             HubToViewer::Command(event) => self.on_command(event),
-            HubToViewer::Commands(list) => {
-                self.requests.remove(&list.id);
-                for command in list.commands {
-                    self.commands.put(command);
+            HubToViewer::Commands(list) => match self.requests.remove(&list.id) {
+                Some(Request::Lookup(of)) => self.on_lookup(of, list),
+                _ => {
+                    for command in list.commands {
+                        self.commands.put(command);
+                    }
                 }
-            }
-            HubToViewer::Error(error) => self.on_error(&error),
+            },
+            HubToViewer::Error(error) => return self.on_error(&error),
         }
         Vec::new()
     }
@@ -322,39 +334,6 @@ impl Model {
         }
     }
 
-    fn on_command(&mut self, event: CommandEvent) {
-        let CommandEvent { id, command } = event;
-        let answered = id.and_then(|id| self.requests.remove(&id).map(|request| (id, request)));
-        let command_id = command.id.clone();
-        let mut ended = self.commands.put(command);
-        if let Some((id, Request::Send { .. })) = answered {
-            if let Some(form) = self.form.as_mut().filter(|f| f.stage == FormStage::Sending(id)) {
-                form.stage = FormStage::Editing;
-                form.tried = false;
-            }
-            self.commands.mark_ours(&command_id);
-            // It may have ended before it was known to be ours.
-            ended |= self.commands.get(&command_id).is_some_and(|c| c.state.is_final());
-        }
-        if ended {
-            self.tell_end(&command_id);
-        }
-    }
-
-    fn tell_end(&mut self, id: &CommandId) {
-        let Some(command) = self.commands.get(id) else { return };
-        let label = self.command_label(&command.device, command.name.as_str());
-        let took = commands::changed_at(command).micros_since(commands::issued_at(command));
-        let (level, end) = match command.state {
-            CommandState::Succeeded => (Level::Success, format!("done in {}", format::duration(took))),
-            CommandState::Cancelled => (Level::Info, "cancelled".to_owned()),
-            state => (Level::Error, state.to_string()),
-        };
-        let text = format!("{label} on {}: {end}", command.device);
-        let detail = command.error.as_deref().map(|e| format::ellipsis(e, TEXT_MAX));
-        self.toast(level, &text, detail);
-    }
-
     /// What a person calls a command of a device.
     pub fn command_label(&self, device: &DeviceId, name: &str) -> String {
         self.devices
@@ -364,24 +343,19 @@ impl Model {
             .unwrap_or_else(|| format::humanize(name))
     }
 
-    fn on_error(&mut self, error: &ErrorMessage) {
+    fn on_error(&mut self, error: &ErrorMessage) -> Vec<Effect> {
         let message = format::ellipsis(&error.message, TEXT_MAX);
         let Some(id) = error.id else {
             self.toast(Level::Error, "The hub reports an error", Some(message));
-            return;
+            return Vec::new();
         };
         match self.requests.remove(&id) {
-            Some(Request::Send { device, label }) => {
-                match self.form.as_mut().filter(|f| f.stage == FormStage::Sending(id)) {
-                    Some(form) => {
-                        form.stage = FormStage::Editing;
-                        form.refused = Some(message);
-                    }
-                    None => {
-                        self.toast(Level::Error, &format!("{label} was not sent to {device}"), Some(message));
-                    }
-                }
+            Some(Request::Send(sent)) => return self.on_send_error(id, sent, error),
+            // Whatever the hub or the link say of it, it is still in doubt, and asked for again with the next welcome.
+            Some(doubt @ Request::InDoubt(_)) => {
+                self.requests.insert(id, doubt);
             }
+            Some(Request::Lookup(_)) => {}
             Some(Request::Cancel(_)) => {
                 self.toast(Level::Error, "The command could not be cancelled", Some(message));
             }
@@ -395,13 +369,17 @@ impl Model {
             }
             None => self.series.on_history_error(id),
         }
+        Vec::new()
     }
 
-    fn on_not_sent(&mut self, message: &ViewerMessage) {
+    fn on_not_sent(&mut self, message: &ViewerMessage) -> Vec<Effect> {
         let why = "Too many messages wait for the hub, or the connection is gone. Try again.";
         let id = match message {
-            ViewerMessage::Subscribe(m) => return self.subscriptions.on_not_sent(m.id),
-            ViewerMessage::Unsubscribe(m) => return self.subscriptions.on_not_sent(m.id),
+            ViewerMessage::Subscribe(protocol::viewer::Subscribe { id, .. })
+            | ViewerMessage::Unsubscribe(protocol::viewer::Unsubscribe { id }) => {
+                self.subscriptions.on_not_sent(*id);
+                return Vec::new();
+            }
             ViewerMessage::History(m) => m.id,
             ViewerMessage::Latest(m) => m.id,
             ViewerMessage::SendCommand(m) => m.id,
@@ -412,7 +390,7 @@ impl Model {
             id: Some(id),
             code: protocol::ErrorCode::LimitReached,
             message: why.to_owned(),
-        });
+        })
     }
 
     /// Does what a user asked for, at this time of this machine's clock. Actions on the layout do nothing here.
@@ -458,7 +436,23 @@ impl Model {
             Action::ToggleExpanded(device) => self.devices.toggle_expanded(&device),
             Action::SetFilter(filter) => self.devices.set_filter(filter, hub_now),
             Action::OpenForm(name) => self.open_form(name.as_deref()),
-            Action::SetArg { name, value } => self.set_arg(&name, value),
+            Action::OpenUndeclared => self.open_undeclared(),
+            Action::SetArg { name, value } => {
+                if let Some(form) = &mut self.form {
+                    form.set_arg(&name, value);
+                }
+            }
+            Action::TypeText { field, text } => self.type_into_form(field, text),
+            Action::SetDelivery(delivery) => {
+                if let Some(form) = &mut self.form {
+                    form.delivery = Some(delivery);
+                }
+            }
+            Action::ToggleAdvanced => {
+                if let Some(form) = &mut self.form {
+                    form.unfolded = !form.unfolded;
+                }
+            }
             Action::Submit => return self.submit(false),
             Action::Confirm => return self.submit(true),
             Action::Dismiss => {
@@ -511,84 +505,6 @@ impl Model {
             }
             _ => Vec::new(),
         }
-    }
-
-    fn open_form(&mut self, name: Option<&str>) {
-        self.form = name.and_then(|name| {
-            let device = self.selected_device()?;
-            let declaration = device.info.commands.iter().find(|c| c.name.as_str() == name)?;
-            Some(Form::new(device.info.id.clone(), declaration.clone()))
-        });
-    }
-
-    /// Closes the form if its device does not take the command any more; keeps what was typed if it only changed.
-    fn check_form(&mut self) {
-        let Some(form) = &mut self.form else { return };
-        let declared = self
-            .devices
-            .get(&form.device)
-            .and_then(|d| d.info.commands.iter().find(|c| c.name == form.declaration.name));
-        match declared {
-            Some(now) if *now == form.declaration => {}
-            Some(now) => {
-                let mut fresh = Form::new(form.device.clone(), now.clone());
-                for (name, value) in std::mem::take(&mut form.args) {
-                    if now.params.iter().any(|p| p.name.as_str() == name) {
-                        fresh.args.insert(name, value);
-                    }
-                }
-                fresh.stage = form.stage.clone();
-                *form = fresh;
-            }
-            None => {
-                let name = form.declaration.name.clone();
-                let device = form.device.clone();
-                self.form = None;
-                self.toast(Level::Warning, &format!("{device} does not take {name} any more"), None);
-            }
-        }
-    }
-
-    fn set_arg(&mut self, name: &str, value: Option<serde_json::Value>) {
-        let Some(form) = &mut self.form else { return };
-        form.refused = None;
-        match value {
-            Some(value) => form.args.insert(name.to_owned(), value),
-            None => form.args.remove(name),
-        };
-    }
-
-    fn submit(&mut self, confirmed: bool) -> Vec<Effect> {
-        let may_send = self.connection.may_send();
-        let id = self.next_request;
-        let Some(form) = &mut self.form else { return Vec::new() };
-        form.tried = true;
-        form.refused = None;
-        if matches!(form.stage, FormStage::Sending(_)) || !may_send {
-            return Vec::new();
-        }
-        let Ok(args) = form.check() else {
-            form.stage = FormStage::Editing;
-            return Vec::new();
-        };
-        if form.declaration.confirm && !(confirmed && form.stage == FormStage::Confirming) {
-            form.stage = FormStage::Confirming;
-            return Vec::new();
-        }
-        self.next_request += 1;
-        form.stage = FormStage::Sending(id);
-        let (device, name) = (form.device.clone(), form.declaration.name.clone());
-        let label = self.command_label(&device, name.as_str());
-        self.requests.insert(id, Request::Send { device: device.clone(), label });
-        vec![Effect::Send(SendCommand { args, ..SendCommand::new(id, device, name) }.into())]
-    }
-
-    fn cancel(&mut self, command: CommandId) -> Vec<Effect> {
-        if !self.connection.may_send() {
-            return Vec::new();
-        }
-        let id = self.request(Request::Cancel(command.clone()));
-        vec![Effect::Send(CancelCommand { id, command }.into())]
     }
 
     fn ask_commands(&mut self, device: Option<DeviceId>, before: Option<Timestamp>, limit: u32) -> Effect {

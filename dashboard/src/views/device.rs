@@ -9,7 +9,7 @@ use crate::action::Action;
 use crate::format;
 use crate::model::commands::{changed_at, issued_at};
 use crate::model::devices::metric_label;
-use crate::model::{Device, Model, Status};
+use crate::model::{Device, Model, Status, outcome};
 use crate::theme::{Tokens, fonts, tokens};
 use crate::views::devices::{DraggedSeries, paint_value};
 use crate::views::form;
@@ -157,7 +157,6 @@ fn commands(ui: &mut Ui, model: &Model, device: &Device, actions: &mut Vec<Actio
     widgets::caption(ui, "Commands");
     if device.info.commands.is_empty() {
         ui.label(RichText::new("This device declares no commands.").color(t.text_weak));
-        return;
     }
     if let Some(why) = model.connection.why_not_send() {
         ui.label(RichText::new(why).font(fonts::regular(12.0)).color(t.text_weak));
@@ -168,12 +167,17 @@ fn commands(ui: &mut Ui, model: &Model, device: &Device, actions: &mut Vec<Actio
     let open = model.form.as_ref().filter(|f| f.device == device.info.id);
     for declaration in &device.info.commands {
         let name = declaration.name.as_str();
-        let is_open = open.is_some_and(|f| f.declaration.name.as_str() == name);
+        let is_open = open.is_some_and(|f| f.declaration.as_ref().is_some_and(|d| d.name.as_str() == name));
         let label = declaration.label.clone().unwrap_or_else(|| format::humanize(name));
         command_row(ui, &label, name, is_open, declaration.confirm, actions);
         if is_open && let Some(form) = open {
             form::form(ui, model, form, actions);
         }
+    }
+    let undeclared = open.filter(|f| f.declaration.is_none());
+    form::undeclared_row(ui, undeclared.is_some(), actions);
+    if let Some(form) = undeclared {
+        form::form(ui, model, form, actions);
     }
 }
 
@@ -258,7 +262,8 @@ fn recent_row(ui: &mut Ui, model: &Model, command: &CommandInfo, actions: &mut V
                     });
                 }
             });
-            if let Some(error) = &command.error {
+            let connected = model.devices.get(&command.device).is_some_and(|d| d.info.connected);
+            if let Some(error) = outcome::meaning(command, connected).as_ref().or(command.error.as_ref()) {
                 let text = RichText::new(format::ellipsis(error, 300)).font(fonts::regular(11.5));
                 ui.add(egui::Label::new(text.color(t.text_secondary)).wrap());
             }
@@ -313,14 +318,14 @@ fn state_line(command: &CommandInfo, model: &Model) -> String {
         CommandState::Queued if model.devices.get(&command.device).is_none_or(|d| !d.info.connected) => {
             "waiting for the device".to_owned()
         }
-        CommandState::Unknown => "unknown: the link went down before an answer".to_owned(),
         CommandState::Expired => "expired before it was delivered".to_owned(),
         CommandState::Running => match command.progress.filter(|p| p.is_finite()) {
             Some(progress) => format!("running, {:.0} %", progress.clamp(0.0, 1.0) * 100.0),
             None => "running".to_owned(),
         },
-        state if state.is_final() => format!("{state} after {}", format::duration(took)),
-        state => state.to_string(),
+        CommandState::Unresolved => outcome::label(command.state).to_owned(),
+        state if state.is_final() => format!("{} after {}", outcome::label(state), format::duration(took)),
+        state => outcome::label(state).to_owned(),
     }
 }
 

@@ -167,6 +167,135 @@ fn flat(ui: &mut Ui, text: &str, fill: Color32, color: Color32, font: FontId, se
     response.on_hover_cursor(egui::CursorIcon::PointingHand)
 }
 
+/// A word that can be clicked, for what is seldom wanted.
+pub fn link(ui: &mut Ui, text: &str) -> Response {
+    let t = Tokens::of(ui);
+    let galley = ui.painter().layout_no_wrap(text.to_owned(), fonts::regular(11.5), t.accent);
+    let (rect, response) = ui.allocate_exact_size(galley.size() + vec2(4.0, 4.0), Sense::click());
+    response.widget_info(|| WidgetInfo::labeled(Role::Button, ui.is_enabled(), text));
+    let at = Align2::CENTER_CENTER.align_size_within_rect(galley.size(), rect).min;
+    if response.hovered() {
+        let y = at.y + galley.size().y;
+        ui.painter().hline(at.x..=at.x + galley.size().x, y, Stroke::new(1.0, t.accent));
+    }
+    focus_ring(ui, &response, rect);
+    ui.painter().galley(at, galley, t.accent);
+    response.on_hover_cursor(egui::CursorIcon::PointingHand)
+}
+
+/// A switch that is on or off.
+pub fn switch(ui: &mut Ui, label: &str, on: &mut bool) -> Response {
+    let t = Tokens::of(ui);
+    let (rect, mut response) = ui.allocate_exact_size(vec2(34.0, 20.0), Sense::click());
+    if response.clicked() {
+        *on = !*on;
+        response.mark_changed();
+    }
+    let now = *on;
+    response.widget_info(|| WidgetInfo::selected(Role::Switch, ui.is_enabled(), now, label));
+    let rail = Rect::from_center_size(rect.center(), vec2(32.0, 18.0));
+    let fill = if now { t.accent } else { t.control };
+    let fill = if response.hovered() { tokens::mix(fill, t.text, 0.12) } else { fill };
+    let edge = Stroke::new(1.0, if now { fill } else { t.line });
+    ui.painter().rect(rail, 9.0, fill, edge, egui::StrokeKind::Inside);
+    let x = if now { rail.right() - 9.0 } else { rail.left() + 9.0 };
+    let knob = if now { t.on_accent } else { t.text_secondary };
+    ui.painter().circle_filled(pos2(x, rail.center().y), 6.0, knob);
+    focus_ring(ui, &response, rect);
+    response.on_hover_cursor(egui::CursorIcon::PointingHand)
+}
+
+/// Height of a row of choices, and the room beside each of their names.
+const SEGMENT: egui::Vec2 = vec2(20.0, 26.0);
+
+/// Whether these choices fit side by side.
+pub fn segments_fit(ui: &Ui, names: &[&str]) -> bool {
+    let font = fonts::regular(12.0);
+    let width = |name: &&str| {
+        ui.painter().layout_no_wrap((*name).to_owned(), font.clone(), Color32::PLACEHOLDER).size().x
+            + SEGMENT.x
+    };
+    names.iter().map(width).sum::<f32>() <= ui.available_width()
+}
+
+/// Choices side by side, of which one may hold. Returns the one that was clicked.
+pub fn segmented(ui: &mut Ui, label: &str, names: &[&str], chosen: Option<usize>) -> Option<usize> {
+    let t = Tokens::of(ui);
+    let mut clicked = None;
+    let galleys: Vec<_> = names
+        .iter()
+        .enumerate()
+        .map(|(i, name)| {
+            let color = if chosen == Some(i) { t.text } else { t.text_secondary };
+            ui.painter().layout_no_wrap((*name).to_owned(), fonts::regular(12.0), color)
+        })
+        .collect();
+    let width = galleys.iter().map(|g| g.size().x + SEGMENT.x).sum::<f32>();
+    let (rect, _) = ui.allocate_exact_size(vec2(width, SEGMENT.y), Sense::hover());
+    let radius = f32::from(tokens::RADIUS_CONTROL);
+    ui.painter().rect(rect, radius, t.canvas, Stroke::new(1.0, t.line), egui::StrokeKind::Inside);
+    let mut left = rect.left();
+    for (i, galley) in galleys.into_iter().enumerate() {
+        let size = vec2(galley.size().x + SEGMENT.x, SEGMENT.y);
+        let segment = Rect::from_min_size(pos2(left, rect.top()), size);
+        left = segment.right();
+        let response = ui.interact(segment, ui.scope_id().with((label, i)), Sense::click());
+        let on = chosen == Some(i);
+        response.widget_info(|| WidgetInfo::selected(Role::RadioButton, ui.is_enabled(), on, names[i]));
+        let inner = segment.shrink(2.0);
+        if on {
+            ui.painter().rect(inner, 3.0, t.selected(), Stroke::new(1.0, t.accent), egui::StrokeKind::Inside);
+        } else if response.hovered() {
+            ui.painter().rect_filled(inner, 3.0, t.control);
+        }
+        focus_ring(ui, &response, inner);
+        let at = Align2::CENTER_CENTER.align_size_within_rect(galley.size(), segment).min;
+        ui.painter().galley(at, galley, t.text);
+        if response.on_hover_cursor(egui::CursorIcon::PointingHand).clicked() {
+            clicked = Some(i);
+        }
+    }
+    clicked
+}
+
+/// A line that unfolds what is below it; `summary` says in a few words what is there.
+pub fn fold(ui: &mut Ui, name: &str, summary: &str, open: bool) -> Response {
+    let t = Tokens::of(ui);
+    let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), 22.0), Sense::click());
+    response.widget_info(|| WidgetInfo::selected(Role::Button, ui.is_enabled(), open, name));
+    if response.hovered() {
+        ui.painter().rect_filled(rect, f32::from(tokens::RADIUS_CONTROL), t.hovered());
+    }
+    focus_ring(ui, &response, rect);
+    let middle = rect.center().y;
+    icon(ui, pos2(rect.left() + 6.0, middle), if open { Icon::Down } else { Icon::Right }, t.text_weak);
+    let at = pos2(rect.left() + 16.0, middle);
+    let width = text_in(ui, at, rect.width() - 20.0, name, fonts::regular(12.0), t.text_secondary);
+    let left = rect.left() + 16.0 + width + 8.0;
+    let room = rect.right() - left - 4.0;
+    text_in(ui, pos2(left, middle), room, summary, fonts::regular(11.5), t.text_weak);
+    response.on_hover_cursor(egui::CursorIcon::PointingHand)
+}
+
+/// A small table of names and what they stand for.
+pub fn facts(ui: &mut Ui, id: &str, rows: &[(String, String)]) {
+    let t = Tokens::of(ui);
+    let width = ui.available_width();
+    egui::Grid::new(id).num_columns(2).min_col_width(84.0).spacing(vec2(12.0, 4.0)).show(ui, |ui| {
+        for (name, value) in rows {
+            ui.with_layout(egui::Layout::left_to_right(egui::Align::Min), |ui| {
+                ui.label(egui::RichText::new(name).font(fonts::regular(12.0)).color(t.text_weak));
+            });
+            ui.scope(|ui| {
+                ui.set_max_width((width - 100.0).max(60.0));
+                let text = egui::RichText::new(value).font(fonts::mono(12.0)).color(t.text);
+                ui.add(egui::Label::new(text).wrap());
+            });
+            ui.end_row();
+        }
+    });
+}
+
 /// Shows which widget the keyboard acts on.
 pub fn focus_ring(ui: &Ui, response: &Response, rect: Rect) {
     if response.has_focus() {

@@ -1,6 +1,7 @@
 //! The model: events in, state and effects out.
 
 use dashboard::action::Action;
+use dashboard::model::form::Field;
 use dashboard::model::{Effect, Event, FormStage, Link, Model, Status};
 use protocol::command::CommandState;
 use protocol::viewer::{Detail, HubToViewer, SendCommand, Subscribe, ViewerMessage};
@@ -205,9 +206,10 @@ fn a_wrong_argument_is_not_sent_and_named_in_the_units_of_the_screen() {
     open(&mut model, "set_target");
     model.apply(Action::SetArg { name: "target".into(), value: Some(json!(31)) }, NOW);
     assert!(submit(&mut model).is_none());
-    let problem = model.form.as_ref().unwrap().check().unwrap_err();
-    assert_eq!(problem.param.as_deref(), Some("target"));
-    assert_eq!(problem.text, "31 is above the maximum of 30 °C");
+    let problems = model.form_problems();
+    assert_eq!(problems.len(), 1);
+    assert_eq!(problems[0].field, Field::Param("target".into()));
+    assert_eq!(problems[0].text, "31 is above the maximum of 30 °C");
 }
 
 #[test]
@@ -271,6 +273,146 @@ fn the_life_of_a_command_is_followed_and_its_end_is_told() {
     let toast = model.toasts.iter().next().unwrap();
     assert_eq!(toast.text, "Set target on greenhouse-01: failed");
     assert_eq!(toast.detail.as_deref(), Some("vent stuck"));
+}
+
+/// A command with one parameter of each kind; only `speed` has to be given.
+fn all_kinds() -> serde_json::Value {
+    let mut device = greenhouse(1, true);
+    device["commands"] = json!([{"name": "run", "params": [
+        {"name": "speed", "kind": "number", "unit": "Hz", "min": 0, "max": 60, "required": true},
+        {"name": "offset", "kind": "number"},
+        {"name": "reverse", "kind": "bool"},
+        {"name": "note", "kind": "text"}]}]);
+    device
+}
+
+#[test]
+fn every_field_says_its_own_mistake_and_what_is_left_out_is_not_sent() {
+    let mut model = connected_model(1);
+    model.handle_event(changed(all_kinds()), NOW);
+    open(&mut model, "run");
+    let missing: Vec<_> = model.form_problems().into_iter().map(|p| (p.field, p.missing, p.text)).collect();
+    assert_eq!(missing, [(Field::Param("speed".into()), true, "is required".to_owned())]);
+    let speed = Field::Param("speed".to_owned());
+    let offset = Field::Param("offset".to_owned());
+    let kind = |field: &Field, text: &str| Action::TypeText { field: field.clone(), text: text.into() };
+    model.apply(kind(&speed, "61"), NOW);
+    model.apply(kind(&offset, "a lot"), NOW);
+    let wrong: Vec<_> = model.form_problems().into_iter().map(|p| p.text).collect();
+    assert_eq!(wrong, ["61 is above the maximum of 60 Hz", "\"a lot\" is not a number"]);
+    assert_eq!(model.form.as_ref().unwrap().text(&offset), "a lot");
+    assert!(submit(&mut model).is_none());
+    model.apply(kind(&speed, "12,5"), NOW);
+    model.apply(kind(&offset, ""), NOW);
+    assert_eq!(json!(submit(&mut model).unwrap().args), json!({"speed": 12.5}));
+}
+
+#[test]
+fn a_lifetime_and_a_way_of_delivery_are_sent_only_where_they_differ() {
+    use protocol::command::Delivery;
+    let mut model = connected_model(1);
+    open(&mut model, "set_target");
+    model.apply(Action::SetDelivery(Delivery::AtOnce), NOW);
+    let lifetime = |text: &str| Action::TypeText { field: Field::Lifetime, text: text.into() };
+    model.apply(lifetime("5 min"), NOW);
+    let request = model.form.as_ref().unwrap().request(1).unwrap();
+    assert_eq!((request.expires_in_ms, request.delivery, request.force), (None, None, false));
+    model.apply(lifetime("90"), NOW);
+    model.apply(Action::SetDelivery(Delivery::AfterFinished), NOW);
+    let request = model.form.as_ref().unwrap().request(1).unwrap();
+    assert_eq!((request.expires_in_ms, request.delivery), (Some(90_000), Some(Delivery::AfterFinished)));
+    for (text, problem) in [
+        ("31 d", "31 d is above the maximum of 30 d"),
+        ("0", "it must be above 0"),
+        ("soon", "\"soon\" is not a time: write 90 s, 5 min, 2 h or 1 d"),
+    ] {
+        model.apply(lifetime(text), NOW);
+        assert_eq!(model.form_problems()[0].text, problem);
+        assert!(submit(&mut model).is_none());
+    }
+}
+
+#[test]
+fn an_undeclared_command_is_forced_and_always_asked_for_first() {
+    let mut model = connected_model(1);
+    select(&mut model, "greenhouse-01");
+    model.apply(Action::OpenUndeclared, NOW);
+    let kind = |field: Field, text: &str| Action::TypeText { field, text: text.into() };
+    assert!(model.form_problems()[0].missing);
+    model.apply(kind(Field::Name, "reboot"), NOW);
+    assert!(
+        model.form_problems()[0].text.contains("use its form"),
+        "what is declared has a form that checks it"
+    );
+    model.apply(kind(Field::Name, "self_test"), NOW);
+    model.apply(kind(Field::Args, "[1]"), NOW);
+    assert_eq!(model.form_problems()[0].text, "must be an object: {\"name\": value}");
+    model.apply(kind(Field::Args, "{\"deep\": true}"), NOW);
+    assert!(submit(&mut model).is_none());
+    assert_eq!(model.form.as_ref().unwrap().stage, FormStage::Confirming);
+    let sent = sends(model.apply(Action::Confirm, NOW));
+    assert!(matches!(&sent[..], [ViewerMessage::SendCommand(s)]
+        if s.force && s.name.as_str() == "self_test" && json!(s.args) == json!({"deep": true})));
+}
+
+/// A link that forgets: the request went out, and the connection broke before the answer.
+fn lose_the_answer(model: &mut Model) -> SendCommand {
+    open(model, "set_target");
+    let send = submit(model).unwrap();
+    let lost =
+        json!({"type": "error", "id": send.id, "code": "internal", "message": "the connection was lost"});
+    model.handle_event(Event::Message(message(lost)), later(1));
+    model.handle_event(Event::Disconnected { reason: "gone".into(), retry_in: None }, later(1));
+    send
+}
+
+fn lookups(messages: &[ViewerMessage]) -> Vec<u64> {
+    let is_lookup = |m: &ViewerMessage| match m {
+        ViewerMessage::Commands(c) if c.name.is_some() => Some(c.id),
+        _ => None,
+    };
+    messages.iter().filter_map(is_lookup).collect()
+}
+
+#[test]
+fn a_command_whose_answer_was_lost_is_in_doubt_and_found_when_the_hub_is_back() {
+    let mut model = connected_model(1);
+    let send = lose_the_answer(&mut model);
+    assert_eq!(model.form.as_ref().unwrap().stage, FormStage::InDoubt(send.id));
+    assert!(model.toasts.iter().next().is_none(), "nothing is called failed");
+    assert!(submit(&mut model).is_none(), "it is not sent again while nobody knows");
+    let ids = lookups(&sends(model.handle_event(welcome(100), later(3))));
+    assert_eq!(ids.len(), 1);
+    let Event::Message(HubToViewer::Command(event)) =
+        command(None, &[("queued", 0), ("sent", 1)], json!({"args": {"target": 21, "mode": "eco"}}))
+    else {
+        unreachable!()
+    };
+    let list = json!({"type": "commands", "id": ids[0], "commands": [event.command]});
+    model.handle_event(Event::Message(message(list)), later(3));
+    assert_eq!(model.form.as_ref().unwrap().stage, FormStage::Editing);
+    assert_eq!(model.form.as_ref().unwrap().refused, None);
+    let states = [("queued", 0), ("sent", 1), ("succeeded", 5)];
+    let done = command(None, &states, json!({"args": {"target": 21, "mode": "eco"}}));
+    model.handle_event(done, later(5));
+    assert!(model.toasts.iter().any(|t| t.text.contains("done in")), "it is followed to its end as ours");
+}
+
+#[test]
+fn a_command_that_did_not_reach_the_hub_is_said_so_and_can_be_sent_again() {
+    let mut model = connected_model(1);
+    let old = command(None, &[("queued", -2), ("sent", -1)], json!({"args": {"target": 21, "mode": "eco"}}));
+    model.handle_event(old.clone(), NOW);
+    lose_the_answer(&mut model);
+    let ids = lookups(&sends(model.handle_event(welcome(100), later(3))));
+    // The same command of two seconds before is not this one.
+    let Event::Message(HubToViewer::Command(event)) = old else { unreachable!() };
+    let list = json!({"type": "commands", "id": ids[0], "commands": [event.command]});
+    model.handle_event(Event::Message(message(list)), later(3));
+    let form = model.form.as_ref().unwrap();
+    assert_eq!(form.stage, FormStage::Editing);
+    assert!(form.refused.as_deref().unwrap().contains("the hub does not have it"));
+    assert!(submit(&mut model).is_some());
 }
 
 #[test]

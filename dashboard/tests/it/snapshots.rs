@@ -6,6 +6,7 @@ use egui_kittest::kittest::Queryable;
 use serde_json::json;
 
 use crate::fixtures::*;
+use crate::window::{type_into, with_all_kinds};
 
 /// Readings every second for five minutes: a slow wave and a fast one, told apart by the series.
 fn wave(series: i64) -> Vec<(protocol::Timestamp, f64)> {
@@ -67,6 +68,18 @@ fn a_device_with_its_commands() {
     window.harness.remove_cursor();
     window.run();
     window.harness.snapshot("device_dark");
+}
+
+#[test]
+fn a_form_with_every_kind_of_parameter() {
+    let mut window = Window::open_with(ThemeChoice::Light, [900.0, 900.0]);
+    with_all_kinds(&mut window);
+    type_into(&mut window, "Speed", "75");
+    window.harness.get_by_label("Delivery").click();
+    window.run();
+    window.harness.remove_cursor();
+    window.run();
+    window.harness.snapshot("form_light");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use dashboard::model::Event;
 use dashboard::settings::ThemeChoice;
 use egui::Key;
-use egui_kittest::kittest::Queryable;
+use egui_kittest::kittest::{NodeT as _, Queryable as _};
 use protocol::viewer::ViewerMessage;
 use serde_json::json;
 
@@ -102,6 +102,145 @@ fn a_dangerous_command_is_confirmed_in_a_dialog() {
     assert!(
         matches!(window.sent().as_slice(), [ViewerMessage::SendCommand(s)] if s.name.as_str() == "reboot")
     );
+}
+
+/// A device whose one command has a parameter of each kind.
+pub(crate) fn with_all_kinds(window: &mut Window) {
+    window.connect(1);
+    let mut device = greenhouse(1, true);
+    device["commands"] = json!([{"name": "run", "params": [
+        {"name": "speed", "kind": "number", "unit": "Hz", "min": 0, "max": 60, "required": true},
+        {"name": "offset", "kind": "number"},
+        {"name": "reverse", "kind": "bool", "default": false},
+        {"name": "gear", "kind": "text", "choices": ["1", "2", "3", "4", "5", "6", "7"]},
+        {"name": "ramp", "kind": "text", "choices": ["soft", "hard"], "default": "soft"},
+        {"name": "note", "kind": "text"}]}]);
+    window.tell(changed(device));
+    window.harness.get_by_label_contains("greenhouse-01 live").click();
+    window.run();
+}
+
+pub(crate) fn type_into(window: &mut Window, label: &str, text: &str) {
+    let field = |window: &Window, act: &dyn Fn(&egui_kittest::Node<'_>)| {
+        let is_field = |role| {
+            matches!(role, egui::accesskit::Role::TextInput | egui::accesskit::Role::MultilineTextInput)
+        };
+        let found = window.harness.query_all_by_label(label).find(|n| is_field(n.accesskit_node().role()));
+        act(&found.expect(label));
+    };
+    field(window, &|node| node.focus());
+    window.run();
+    field(window, &|node| node.type_text(text));
+    window.run();
+}
+
+#[test]
+fn each_kind_of_parameter_has_its_control_and_says_its_mistake_beside_it() {
+    let mut window = Window::open_with(ThemeChoice::Dark, [1200.0, 900.0]);
+    with_all_kinds(&mut window);
+    window.harness.get_by_label("Speed is required");
+    assert!(window.harness.get_by_label("Send").accesskit_node().is_disabled());
+    type_into(&mut window, "Speed", "75");
+    window.harness.get_by_label("75 is above the maximum of 60 Hz");
+    assert!(window.harness.get_by_label("Send").accesskit_node().is_disabled());
+    window.harness.get_by_label("Speed slider").focus();
+    window.run();
+    window.harness.key_press(Key::ArrowLeft);
+    window.run();
+    assert!(window.harness.query_by_label_contains("is above the maximum").is_none());
+    window.harness.get_by_role_and_label(egui::accesskit::Role::Switch, "Reverse").click();
+    window.run();
+    window.harness.get_by_label("hard").click();
+    window.run();
+    type_into(&mut window, "Note", "spring");
+    window.sent();
+    window.harness.get_by_label("Send").click();
+    window.run();
+    let sent = window.sent();
+    let Some(ViewerMessage::SendCommand(send)) = sent.first() else { unreachable!("{sent:?}") };
+    let (mut args, speed) = (json!(send.args), json!(send.args["speed"]));
+    assert!(speed.as_f64().is_some_and(|s| s < 60.0), "{speed}");
+    args.as_object_mut().unwrap().remove("speed");
+    assert_eq!(args, json!({"reverse": true, "ramp": "hard", "note": "spring"}));
+}
+
+#[test]
+fn what_is_optional_can_be_left_out_again_and_a_default_restored() {
+    let mut window = Window::open_with(ThemeChoice::Dark, [1200.0, 900.0]);
+    with_all_kinds(&mut window);
+    let left_out =
+        |window: &Window| window.harness.query_all_by_label("Left out: the device decides.").count();
+    let before = left_out(&window);
+    type_into(&mut window, "Offset", "3");
+    assert_eq!(left_out(&window), before - 1);
+    window.harness.get_by_label("Leave out Offset").click();
+    window.run();
+    assert_eq!(left_out(&window), before);
+    window.harness.get_by_label("hard").click();
+    window.run();
+    window.harness.get_by_label("Reset Ramp").click();
+    window.run();
+    let ramp = window.harness.state().model().form.as_ref().unwrap().args["ramp"].clone();
+    assert_eq!(ramp, json!("soft"));
+}
+
+#[test]
+fn delivery_is_folded_away_and_an_undeclared_command_is_clearly_marked() {
+    let mut window = Window::open_with(ThemeChoice::Dark, [1200.0, 900.0]);
+    window.connect(1);
+    window.harness.get_by_label_contains("greenhouse-01 live").click();
+    window.run();
+    window.harness.get_by_label("Undeclared command").click();
+    window.run();
+    window.harness.get_by_label_contains("neither this window nor the hub checks it");
+    type_into(&mut window, "Name of the command", "self_test");
+    type_into(&mut window, "Arguments as JSON", "{\"deep\": 1");
+    window.harness.get_by_label_contains("is not JSON");
+    type_into(&mut window, "Arguments as JSON", "}");
+    window.harness.get_by_label("Delivery").click();
+    window.run();
+    window.harness.get_by_label("1 d").click();
+    window.run();
+    window.harness.get_by_label("After finished").click();
+    window.run();
+    window.sent();
+    window.harness.get_by_label("Send unchecked…").click();
+    window.run();
+    window.harness.get_by_label("within 1 d, after finished");
+    window.harness.get_by_label("Send now").click();
+    window.run();
+    let sent = window.sent();
+    assert!(
+        matches!(sent.as_slice(), [ViewerMessage::SendCommand(s)] if s.force && s.expires_in_ms == Some(86_400_000)),
+        "{sent:?}"
+    );
+}
+
+#[test]
+fn enter_does_not_confirm_and_escape_leaves_the_question_but_not_the_form() {
+    let mut window = Window::open();
+    window.connect(1);
+    window.harness.get_by_label_contains("greenhouse-01 live").click();
+    window.run();
+    window.harness.get_by_label("Reboot").click();
+    window.run();
+    for key in [Key::Enter, Key::Space, Key::Escape] {
+        window.harness.get_by_label("Send…").click();
+        window.run();
+        window.harness.get_by_label("Reboot greenhouse-01?");
+        window.sent();
+        window.harness.key_press(key);
+        window.run();
+        assert!(window.harness.query_by_label("Reboot greenhouse-01?").is_none(), "{key:?}");
+        assert!(window.sent().is_empty(), "{key:?}");
+    }
+    window.harness.get_by_label("Send…").click();
+    window.run();
+    window.harness.key_press(Key::Tab);
+    window.run();
+    window.harness.key_press(Key::Enter);
+    window.run();
+    assert_eq!(window.sent().len(), 1, "two deliberate keys send it");
 }
 
 #[test]
