@@ -3,6 +3,7 @@
 //! Machines differ and drift, so what counts are CPU seconds and ratios within a run. The load generator runs on the same
 //! machine and takes its share of the cores.
 
+mod commands;
 mod load;
 mod mosquitto;
 mod plan;
@@ -124,6 +125,7 @@ fn measure(args: &Args, part: &Part, data: &Path, report: &mut Report) -> Result
         Work::Load(row) => report.rows.push(load::row(args, row, data)?),
         Work::Backup => report.backup = steady::backup(args, data)?,
         Work::Long => report.long = Some(steady::long(args, data)?),
+        Work::Commands => report.commands = Some(commands::measure(args, data)?),
         Work::Idle => report.idle = Some((args.idle, load::idle(args.idle, data)?)),
         Work::Store(name) => report.store.push(store(name, data)?),
     }

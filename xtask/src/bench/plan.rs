@@ -17,6 +17,8 @@ pub(crate) enum Work {
     Long,
     /// The memory of an idle connection.
     Idle,
+    /// Commands: one at a time, many beside readings, and the memory of those that ended.
+    Commands,
     /// A part of `store/examples/rates.rs`.
     Store(&'static str),
 }
@@ -97,6 +99,7 @@ pub(crate) fn all() -> Vec<Part> {
     }
     parts.push(Part { name: "backup".into(), work: Work::Backup });
     parts.push(Part { name: "idle".into(), work: Work::Idle });
+    parts.push(Part { name: "commands".into(), work: Work::Commands });
     parts.extend(["fleet", "year", "asof", "latest"].map(store));
     parts.push(Part { name: "long".into(), work: Work::Long });
     parts

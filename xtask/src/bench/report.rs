@@ -5,6 +5,7 @@ use std::io::Write as _;
 
 use anyhow::Result;
 
+use super::commands::{Commands, RATE};
 use super::load::{Left, Row};
 use super::plan::Server;
 use super::steady::{Long, WithBackup};
@@ -20,6 +21,7 @@ pub(super) struct Report {
     pub(super) long: Option<Long>,
     /// Idle connections, and KiB of memory of each.
     pub(super) idle: Option<(u32, f64)>,
+    pub(super) commands: Option<Commands>,
     /// What `rates` printed.
     pub(super) store: Vec<String>,
     /// Parts that could not be measured.
@@ -124,6 +126,7 @@ impl Report {
         // A few of those that were due are still on their way when the measured stretch ends.
         let long = long.map(|long| long.measured.readings_per_second);
         at_least("readings/s for a long time", LONG_RATE * 0.999, long);
+        targets.extend(self.commands.iter().flat_map(command_targets));
         targets
     }
 
@@ -163,6 +166,60 @@ impl Report {
         }
         writeln!(f)
     }
+}
+
+fn command_targets(commands: &Commands) -> Vec<(String, f64, bool)> {
+    let mut targets = Vec::new();
+    if let Some(one) = commands.rows.iter().find(|row| row.per_second.is_none() && row.succeeded.is_some()) {
+        let p99 = one.received[1];
+        targets.push(("ms from operator to device, p99: at most 15".to_owned(), p99, p99 <= 15.0));
+    }
+    if let Some(rate) = commands.rows.iter().filter_map(|row| row.per_second).reduce(f64::min) {
+        let what = format!("commands/s to 1000 devices beside 50 000 readings/s: at least {RATE}");
+        targets.push((what, rate, rate >= f64::from(RATE) * 0.999));
+    }
+    // The first tenth fills what is bounded: queues, and the pages that SQLite keeps.
+    if let (Some((_, after)), Some((_, before))) = (commands.memory.last(), commands.memory.get(1)) {
+        let grown = after - before;
+        targets.push(("MiB that 90 000 ended commands leave: at most 8".to_owned(), grown, grown <= 8.0));
+    }
+    targets
+}
+
+fn command_table(commands: &Commands, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    writeln!(
+        f,
+        "| | commands | succeeded a second | received p50 ms | p99 | worst | succeeded p50 ms | p99 | worst | hub CPU s a second |"
+    )?;
+    writeln!(f, "|{}", "---|".repeat(10))?;
+    for row in &commands.rows {
+        let [p50, p99, worst] = row.received;
+        let rate = row.per_second.map_or_else(String::new, |rate| format!("{rate:.0}"));
+        let cpu = row.cpu.map_or_else(String::new, |cpu| format!("{cpu:.2}"));
+        let ended = row.succeeded.map_or_else(
+            || "| |".to_owned(),
+            |[p50, p99, worst]| format!("{p50:.2} | {p99:.2} | {worst:.2}"),
+        );
+        writeln!(
+            f,
+            "| {} | {} | {rate} | {p50:.2} | {p99:.2} | {worst:.2} | {ended} | {cpu} |",
+            row.what, row.count
+        )?;
+    }
+    let beside = &commands.beside;
+    writeln!(
+        f,
+        "\nThe readings beside them: {:.0} a second, ack p50 {:.2} ms, p99 {:.2} ms, worst {:.2} ms.",
+        beside.readings_per_second, beside.p50_ms, beside.p99_ms, beside.worst_ms
+    )?;
+    let memory: Vec<String> =
+        commands.memory.iter().map(|(ended, mib)| format!("{mib:.1} after {ended}")).collect();
+    writeln!(
+        f,
+        "As fast as they end, {:.0} a second; MiB of hub memory: {}.\n",
+        commands.many_per_second,
+        memory.join(", ")
+    )
 }
 
 impl fmt::Display for Report {
@@ -229,6 +286,9 @@ impl fmt::Display for Report {
         }
         if let Some((connections, kib)) = self.idle {
             writeln!(f, "{connections} idle connections: {kib:.1} KiB of hub memory each\n")?;
+        }
+        if let Some(commands) = &self.commands {
+            command_table(commands, f)?;
         }
         if !self.store.is_empty() {
             writeln!(f, "```\n{}```\n", self.store.concat())?;
