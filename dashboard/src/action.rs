@@ -149,6 +149,12 @@ pub enum Action {
     Confirm,
     /// No, do not.
     Dismiss,
+    /// Show the life of a command, or of none.
+    ShowCommand(Option<CommandId>),
+    /// Open the form of a command as it was sent before.
+    Repeat(CommandId),
+    /// Move the view to where a command was under way.
+    ShowInCharts(CommandId),
     /// Take a command back.
     CancelCommand(CommandId),
     /// Ask the hub for older commands of the selected device.

@@ -19,7 +19,9 @@ use crate::model::{Effect, Event, FormStage, Model};
 use crate::settings::{self, LAYOUT_FILE, SETTINGS_FILE, Settings, ThemeChoice, Writer};
 use crate::theme::{self, Tokens, tokens};
 use crate::views::chart::ChartCache;
-use crate::views::{banner, charts, device, devices, empty, form, help, status_bar, toasts, top_bar};
+use crate::views::{
+    banner, charts, command, device, devices, empty, form, help, status_bar, toasts, top_bar,
+};
 
 /// Time in which a frame takes in events; the rest waits for the next frame.
 const DRAIN_BUDGET: Duration = Duration::from_millis(4);
@@ -268,6 +270,8 @@ impl App {
         if ctx.input(|i| i.key_pressed(Key::Escape)) && !self.model.help {
             if self.model.form.as_ref().is_some_and(|f| f.stage == FormStage::Confirming) {
                 // The question takes it.
+            } else if self.model.detail.is_some() {
+                pushed.push(Action::ShowCommand(None));
             } else if self.model.form.is_none() {
                 pushed.push(Action::ClearPins);
                 pushed.push(Action::Select(None));
@@ -371,12 +375,16 @@ impl eframe::App for App {
         Panel::left("devices").default_size(312.0).size_range(220.0..=520.0).frame(panel).show(ui, |ui| {
             devices::devices(ui, model, actions);
         });
-        if model.selection.is_some() {
+        if model.selection.is_some() || model.detail.is_some() {
             let frame = panel.inner_margin(Margin { left: 14, right: 14, top: 12, bottom: 0 });
             Panel::right("device").default_size(340.0).size_range(280.0..=560.0).frame(frame).show(
                 ui,
                 |ui| {
-                    device::device(ui, model, actions);
+                    if model.detail.is_some() {
+                        command::command(ui, model, actions);
+                    } else {
+                        device::device(ui, model, actions);
+                    }
                 },
             );
         }

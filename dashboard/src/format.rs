@@ -147,6 +147,16 @@ pub fn duration(micros: i64) -> String {
     }
 }
 
+/// How long something took, to the millisecond and finer below one.
+pub fn precise(micros: i64) -> String {
+    match micros.max(0) {
+        0..10_000 => format!("{:.2} ms", micros as f64 / 1e3),
+        10_000..1_000_000 => format!("{:.0} ms", micros as f64 / 1e3),
+        1_000_000..60_000_000 => format!("{:.3} s", micros as f64 / 1e6),
+        _ => duration(micros),
+    }
+}
+
 /// How long something may wait, in the largest unit that says it exactly: `5 min`, `90 s`.
 pub fn lifetime(millis: u64) -> String {
     for (unit, name) in [(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s")] {
@@ -213,6 +223,11 @@ pub fn clock(at: Timestamp, zone: &TimeZone) -> String {
 pub fn clock_or_date(at: Timestamp, now: Timestamp, zone: &TimeZone) -> String {
     let day = |t| strftime(t, zone, "%Y-%m-%d");
     if day(at) == day(now) { clock(at, zone) } else { strftime(at, zone, "%b %-d %H:%M") }
+}
+
+/// The time of day to the millisecond, in this zone.
+pub fn clock_millis(at: Timestamp, zone: &TimeZone) -> String {
+    strftime(at, zone, "%H:%M:%S%.3f")
 }
 
 /// Date and time to the millisecond.

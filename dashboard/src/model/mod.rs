@@ -9,6 +9,7 @@ mod counters;
 pub mod devices;
 pub mod event;
 pub mod form;
+mod history;
 pub mod outcome;
 mod sending;
 mod subscriptions;
@@ -35,14 +36,13 @@ pub use counters::Counters;
 pub use devices::{Device, Devices, SeriesInfo, Status};
 pub use event::{Effect, Event};
 pub use form::{Form, FormStage};
+use history::History;
 use sending::Sent;
 use subscriptions::{Subscriptions, Wanted};
 pub use toasts::{Level, Toasts};
 
 /// First id of our own requests. History requests count from 1 in the series store, subscriptions below 1000.
 const FIRST_REQUEST: u64 = 1 << 32;
-/// Commands asked for at the start, of all devices.
-const COMMANDS_AT_START: u32 = 500;
 /// Commands asked for when a device is opened.
 const COMMANDS_OF_DEVICE: u32 = 100;
 /// Readings kept in memory, in bytes. Chosen: 10 M readings, and small beside what a graphics driver takes.
@@ -60,7 +60,10 @@ enum Request {
     /// Whether the hub has the command of that request.
     Lookup(u64),
     Cancel(CommandId),
+    /// Commands of the past of a device.
     Commands,
+    /// A stretch of the past of all devices.
+    Stretch,
 }
 
 /// All state of the window.
@@ -78,6 +81,8 @@ pub struct Model {
     pub commands: CommandLog,
     /// The device whose panel is open.
     pub selection: Option<DeviceId>,
+    /// The command whose life is shown.
+    pub detail: Option<CommandId>,
     /// The form that is open.
     pub form: Option<Form>,
     /// The time under the pointer.
@@ -94,6 +99,7 @@ pub struct Model {
     pub zone: TimeZone,
     /// Whether the sheet of shortcuts is shown.
     pub help: bool,
+    history: History,
     subscriptions: Subscriptions,
     requests: HashMap<u64, Request>,
     next_request: u64,
@@ -115,7 +121,9 @@ impl Model {
             series: SeriesStore::new(BUFFER_BYTES),
             viewport,
             commands: CommandLog::default(),
+            history: History::default(),
             selection: None,
+            detail: None,
             form: None,
             cursor: None,
             pins: Vec::new(),
@@ -180,6 +188,8 @@ impl Model {
                 }
             }
             Event::Disconnected { reason, retry_in } => {
+                let hub_now = self.now();
+                self.history.disconnected(hub_now);
                 self.connection.disconnected(format::ellipsis(&reason, TEXT_MAX), retry_in, now);
             }
             Event::Unusable(reason) => self.connection.disconnected(reason, None, now),
@@ -211,6 +221,10 @@ impl Model {
             effects.extend(self.subscriptions.changes().into_iter().map(Effect::Send));
             let wanted = self.series.wanted(&self.viewport, shown, width_px, hub_now);
             effects.extend(wanted.into_iter().map(|request| Effect::Send(request.into())));
+            let range = self.viewport.range(hub_now);
+            if let Some(request) = self.history.wanted(&self.commands, range, hub_now) {
+                effects.push(self.ask(Request::Stretch, request));
+            }
         }
         effects
     }
@@ -248,7 +262,8 @@ impl Model {
             self.subscriptions.start();
             effects.extend(self.subscriptions.changes().into_iter().map(Effect::Send));
         }
-        effects.push(self.ask_commands(None, None, COMMANDS_AT_START));
+        self.history.connected(&self.commands, now);
+        effects.push(self.ask(Request::Stretch, newest_page()));
         self.requests.retain(|_, request| !matches!(request, Request::Lookup(_)));
         effects.extend(self.look_up_doubts());
         effects
@@ -258,6 +273,8 @@ impl Model {
     fn forget_database(&mut self) {
         self.series = SeriesStore::new(BUFFER_BYTES);
         self.commands = CommandLog::default();
+        self.history = History::default();
+        self.detail = None;
         self.subscriptions.forget_positions();
         self.toast(
             Level::Warning,
@@ -282,7 +299,10 @@ impl Model {
             HubToViewer::Command(event) => self.on_command(event),
             HubToViewer::Commands(list) => match self.requests.remove(&list.id) {
                 Some(Request::Lookup(of)) => self.on_lookup(of, list),
-                _ => {
+                asked => {
+                    if asked == Some(Request::Stretch) {
+                        self.history.answered(&list.commands);
+                    }
                     for command in list.commands {
                         self.commands.put(command);
                     }
@@ -359,7 +379,11 @@ impl Model {
             Some(Request::Cancel(_)) => {
                 self.toast(Level::Error, "The command could not be cancelled", Some(message));
             }
-            // Asked again after the next welcome.
+            // Asked again after a while, or after the next welcome.
+            Some(Request::Stretch) => {
+                let now = self.now();
+                self.history.failed(now);
+            }
             Some(Request::Commands) if !self.connection.is_connected() => {}
             Some(Request::Commands) => {
                 self.toast(Level::Warning, "Past commands could not be loaded", Some(message));
@@ -460,6 +484,9 @@ impl Model {
                     form.stage = FormStage::Editing;
                 }
             }
+            Action::ShowCommand(command) => self.detail = command,
+            Action::Repeat(command) => return self.repeat(&command),
+            Action::ShowInCharts(command) => self.show_in_charts(&command),
             Action::CancelCommand(command) => return self.cancel(command),
             Action::LoadOlderCommands => {
                 let Some(device) = self.selection.clone() else { return Vec::new() };
@@ -487,6 +514,7 @@ impl Model {
     }
 
     fn select(&mut self, device: Option<DeviceId>) -> Vec<Effect> {
+        self.detail = None;
         if self.selection == device {
             return Vec::new();
         }
@@ -508,10 +536,13 @@ impl Model {
     }
 
     fn ask_commands(&mut self, device: Option<DeviceId>, before: Option<Timestamp>, limit: u32) -> Effect {
-        let id = self.request(Request::Commands);
-        Effect::Send(
-            CommandsRequest { id, device, before, limit: Some(limit), ..CommandsRequest::default() }.into(),
-        )
+        let request = CommandsRequest { device, before, limit: Some(limit), ..CommandsRequest::default() };
+        self.ask(Request::Commands, request)
+    }
+
+    fn ask(&mut self, purpose: Request, request: CommandsRequest) -> Effect {
+        let id = self.request(purpose);
+        Effect::Send(CommandsRequest { id, ..request }.into())
     }
 
     fn request(&mut self, request: Request) -> u64 {
@@ -519,6 +550,43 @@ impl Model {
         self.next_request += 1;
         self.requests.insert(id, request);
         id
+    }
+
+    /// Opens the form of a command as it was sent before.
+    fn repeat(&mut self, command: &CommandId) -> Vec<Effect> {
+        let Some(info) = self.commands.get(command).cloned() else { return Vec::new() };
+        let effects = self.select(Some(info.device.clone()));
+        self.detail = None;
+        self.open_form(Some(info.name.as_str()));
+        match &mut self.form {
+            Some(form) => {
+                for (name, value) in info.args {
+                    form.set_arg(&name, Some(value));
+                }
+            }
+            None => {
+                self.open_undeclared();
+                let args = serde_json::to_string(&info.args).unwrap_or_default();
+                self.type_into_form(form::Field::Name, info.name.as_str().to_owned());
+                self.type_into_form(form::Field::Args, args);
+            }
+        }
+        effects
+    }
+
+    /// Moves the view so that a command is in its middle, with room around it.
+    fn show_in_charts(&mut self, command: &CommandId) {
+        let Some(info) = self.commands.get(command) else { return };
+        let now = self.now();
+        let from = commands::issued_at(info);
+        let to = commands::ended_at(info).unwrap_or(now).max(from);
+        let around = (to.micros_since(from) * 2).clamp(30_000_000, 24 * 3_600_000_000);
+        self.viewport.show(from.plus_micros(-around), to.plus_micros(around), now);
+    }
+
+    /// Whether commands of the time that is shown are still on their way.
+    pub const fn is_loading_commands(&self) -> bool {
+        self.history.is_loading()
     }
 
     /// Shows a notice.
@@ -535,6 +603,10 @@ impl Model {
     pub fn only_looks(&self) -> bool {
         self.connection.role == Some(Role::Viewer)
     }
+}
+
+fn newest_page() -> CommandsRequest {
+    CommandsRequest { limit: Some(history::PAGE), ..CommandsRequest::default() }
 }
 
 /// The nearest time that a reading may claim.

@@ -274,31 +274,30 @@ fn recent_row(ui: &mut Ui, model: &Model, command: &CommandInfo, actions: &mut V
             ui.take_available_width();
         })
         .response;
-    let id = response.id.with(command.id.as_str());
-    ui.interact(response.rect, id, Sense::hover()).on_hover_ui(|ui| life(ui, model, command));
+    response_of(ui, &response, command, &label, actions);
 }
 
-/// Every state it went through, with its time and who caused it.
-fn life(ui: &mut Ui, model: &Model, command: &CommandInfo) {
+/// A click anywhere else than on its button opens the life of the command.
+fn response_of(ui: &Ui, row: &egui::Response, command: &CommandInfo, label: &str, actions: &mut Vec<Action>) {
     let t = Tokens::of(ui);
-    ui.label(RichText::new(format!("Command {}", command.id)).font(fonts::mono(11.0)).color(t.text_weak));
-    let start = issued_at(command);
-    for transition in command.transitions.iter().take(16) {
-        ui.horizontal(|ui| {
-            let (rect, _) = ui.allocate_exact_size(vec2(14.0, 16.0), Sense::hover());
-            widgets::command_shape(ui, rect.center(), transition.state, t);
-            ui.label(RichText::new(transition.state.as_str()).font(fonts::regular(12.0)).color(t.text));
-            let after = format::duration(transition.at.micros_since(start));
-            let at = format::clock(transition.at, &model.zone);
-            let text = format!("{at}  +{after}  {}", format::ellipsis(&transition.by, 24));
-            ui.label(RichText::new(text).font(fonts::mono(11.0)).color(t.text_secondary));
-        });
+    // The button at the right end keeps its clicks.
+    let mut rect = row.rect;
+    rect.max.x -= if command.state.is_final() { 0.0 } else { 76.0 };
+    let response = ui.interact(rect, row.id.with(command.id.as_str()), Sense::click());
+    response
+        .widget_info(|| WidgetInfo::labeled(Role::Button, true, format!("Life of {label} {}", command.id)));
+    if response.hovered() || response.has_focus() {
+        let stroke = egui::Stroke::new(1.0, t.accent);
+        let radius = f32::from(tokens::RADIUS_CONTROL);
+        ui.painter().rect_stroke(row.rect, radius, stroke, egui::StrokeKind::Inside);
     }
-    let by = format!("Issued by {}, attempt {}", format::ellipsis(&command.issued_by, 40), command.attempt);
-    ui.label(RichText::new(by).font(fonts::regular(11.5)).color(t.text_weak));
+    if response.on_hover_cursor(egui::CursorIcon::PointingHand).clicked() {
+        actions.push(Action::ShowCommand(Some(command.id.clone())));
+    }
 }
 
-fn progress_bar(ui: &mut Ui, progress: f32, label: &str) {
+/// How far a command has come.
+pub fn progress_bar(ui: &mut Ui, progress: f32, label: &str) {
     let t = Tokens::of(ui);
     let progress = if progress.is_finite() { progress.clamp(0.0, 1.0) } else { 0.0 };
     let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), 6.0), Sense::hover());
@@ -312,7 +311,8 @@ fn progress_bar(ui: &mut Ui, progress: f32, label: &str) {
     ui.painter().rect_filled(done, 2.0, t.accent);
 }
 
-fn state_line(command: &CommandInfo, model: &Model) -> String {
+/// Where a command is, in a line.
+pub fn state_line(command: &CommandInfo, model: &Model) -> String {
     let took = changed_at(command).micros_since(issued_at(command));
     match command.state {
         CommandState::Queued if model.devices.get(&command.device).is_none_or(|d| !d.info.connected) => {

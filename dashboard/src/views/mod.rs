@@ -3,6 +3,7 @@
 pub mod banner;
 pub mod chart;
 pub mod charts;
+pub mod command;
 pub mod device;
 pub mod devices;
 pub mod empty;

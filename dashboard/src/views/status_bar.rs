@@ -15,7 +15,11 @@ pub fn status_bar(ui: &mut Ui, model: &Model, readings_held: u64, frame: Option<
     ui.horizontal_centered(|ui| {
         ui.spacing_mut().item_spacing.x = 24.0;
         let mut say = |text: String, color, hint: &str| {
-            ui.label(RichText::new(text).font(fonts::mono(11.5)).color(color)).on_hover_text(hint);
+            // What does not fit is left out; it would reach into the panel beside.
+            let width = ui.painter().layout_no_wrap(text.clone(), fonts::mono(11.5), color).size().x;
+            if width <= ui.available_width() {
+                ui.label(RichText::new(text).font(fonts::mono(11.5)).color(color)).on_hover_text(hint);
+            }
         };
         let rate = counters.rate().round() as u64;
         say(

@@ -60,34 +60,49 @@ pub const fn command_color(t: &Tokens, state: CommandState) -> Color32 {
     }
 }
 
-/// Draws a command's state: a ring waits, a half-filled ring runs, a tick is done, a cross went wrong.
+/// Draws a command's state: a ring waits, a ring with a dot runs, a tick is done, a cross went wrong, a barred ring was
+/// refused, a hollow triangle has no answer yet, a full one never will, an hourglass ran out, a dash was taken back.
 pub fn command_shape(ui: &Ui, center: Pos2, state: CommandState, t: &Tokens) {
-    let painter = ui.painter();
+    command_shape_on(ui.painter(), center, 1.0, state, t);
+}
+
+/// The same at another size.
+pub fn command_shape_on(painter: &egui::Painter, center: Pos2, size: f32, state: CommandState, t: &Tokens) {
     let color = command_color(t, state);
-    let line = Stroke::new(1.75, color);
+    let line = Stroke::new(1.75 * size, color);
+    let thin = Stroke::new(1.5 * size, color);
+    let at = |x: f32, y: f32| center + vec2(x, y) * size;
     match state {
         CommandState::Queued | CommandState::Sent => {
-            painter.circle_stroke(center, 4.0, Stroke::new(1.5, color));
+            painter.circle_stroke(center, 4.0 * size, thin);
         }
         CommandState::Received | CommandState::Running => {
-            painter.circle_stroke(center, 4.0, Stroke::new(1.5, color));
-            painter.circle_filled(center, 2.0, color);
+            painter.circle_stroke(center, 4.0 * size, thin);
+            painter.circle_filled(center, 2.0 * size, color);
         }
         CommandState::Succeeded => {
-            painter.line(
-                vec![center + vec2(-4.0, 0.5), center + vec2(-1.0, 3.5), center + vec2(4.5, -3.0)],
-                line,
-            );
+            painter.line(vec![at(-4.0, 0.5), at(-1.0, 3.5), at(4.5, -3.0)], line);
         }
-        CommandState::Failed | CommandState::Rejected => {
-            painter.line_segment([center + vec2(-3.5, -3.5), center + vec2(3.5, 3.5)], line);
-            painter.line_segment([center + vec2(3.5, -3.5), center + vec2(-3.5, 3.5)], line);
+        CommandState::Failed => {
+            painter.line_segment([at(-3.5, -3.5), at(3.5, 3.5)], line);
+            painter.line_segment([at(3.5, -3.5), at(-3.5, 3.5)], line);
         }
-        CommandState::Expired | CommandState::Unknown | CommandState::Unresolved => {
-            painter.add(triangle(center, 4.5, color));
+        CommandState::Rejected => {
+            painter.circle_stroke(center, 4.0 * size, thin);
+            painter.line_segment([at(-2.8, 2.8), at(2.8, -2.8)], thin);
+        }
+        CommandState::Unknown => {
+            painter.add(Shape::closed_line(vec![at(0.0, -4.5), at(4.5, 3.6), at(-4.5, 3.6)], thin));
+        }
+        CommandState::Unresolved => {
+            painter.add(triangle(center, 4.5 * size, color));
+        }
+        CommandState::Expired => {
+            let glass = vec![at(-3.2, -4.0), at(3.2, -4.0), at(-3.2, 4.0), at(3.2, 4.0)];
+            painter.add(Shape::closed_line(glass, thin));
         }
         CommandState::Cancelled => {
-            painter.line_segment([center + vec2(-4.0, 0.0), center + vec2(4.0, 0.0)], line);
+            painter.line_segment([at(-4.0, 0.0), at(4.0, 0.0)], line);
         }
     }
 }
@@ -281,16 +296,18 @@ pub fn fold(ui: &mut Ui, name: &str, summary: &str, open: bool) -> Response {
 pub fn facts(ui: &mut Ui, id: &str, rows: &[(String, String)]) {
     let t = Tokens::of(ui);
     let width = ui.available_width();
-    egui::Grid::new(id).num_columns(2).min_col_width(84.0).spacing(vec2(12.0, 4.0)).show(ui, |ui| {
+    let grid = egui::Grid::new(id).num_columns(2).min_col_width(84.0).min_row_height(17.0);
+    grid.spacing(vec2(12.0, 3.0)).show(ui, |ui| {
         for (name, value) in rows {
-            ui.with_layout(egui::Layout::left_to_right(egui::Align::Min), |ui| {
-                ui.label(egui::RichText::new(name).font(fonts::regular(12.0)).color(t.text_weak));
-            });
-            ui.scope(|ui| {
-                ui.set_max_width((width - 100.0).max(60.0));
-                let text = egui::RichText::new(value).font(fonts::mono(12.0)).color(t.text);
-                ui.add(egui::Label::new(text).wrap());
-            });
+            let cell = |ui: &mut Ui, width: f32, text: egui::RichText| {
+                ui.with_layout(egui::Layout::top_down(egui::Align::Min), |ui| {
+                    ui.set_max_width(width);
+                    ui.add(egui::Label::new(text).wrap());
+                });
+            };
+            cell(ui, 84.0, egui::RichText::new(name).font(fonts::regular(12.0)).color(t.text_weak));
+            let room = (width - 100.0).max(60.0);
+            cell(ui, room, egui::RichText::new(value).font(fonts::mono(12.0)).color(t.text));
             ui.end_row();
         }
     });

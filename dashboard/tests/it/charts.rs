@@ -234,6 +234,70 @@ fn any_stretch_of_time_can_be_drawn() {
 }
 
 #[test]
+fn a_command_is_a_span_under_the_curve_that_it_moved_and_a_click_shows_its_life() {
+    let mut harness = open(fixtures::step_response(), &[spec(&[1])], SIZE, ThemeChoice::Dark);
+    harness.run();
+    let done = harness.get_by_label("Set target on heater-1, succeeded after 52.4 s").rect();
+    let failed = harness.get_by_label("Calibrate on heater-1, failed after 9.0 s").rect();
+    let running = harness.get_by_label("Set target on heater-1, running").rect();
+    let chart = harness.get_by_label_contains("Chart Temperature").rect();
+    assert!(done.left() < failed.left() && failed.left() < running.left());
+    // From its issue to its end, at the bottom of the chart; what goes on reaches the right edge.
+    let seconds = chart.width() / 300.0;
+    assert!((done.width() - 52.4 * seconds).abs() < 2.5, "{done:?} in {chart:?}");
+    assert!(running.right() >= chart.right() - 2.0 && done.top() > chart.center().y);
+    harness.hover_at(done.center());
+    harness.step();
+    harness.get_by_label("Set target on heater-1, succeeded after 52.4 s").click();
+    harness.run_steps(2);
+    let shown = |a: &Action| matches!(a, Action::ShowCommand(Some(id)) if id.as_str() == "c-1");
+    assert!(harness.state().actions.iter().any(shown));
+    assert!(!harness.state().actions.iter().any(|a| matches!(a, Action::Pin(_))), "it pins no cursor");
+}
+
+#[test]
+fn many_commands_at_once_stand_in_a_few_rows_and_the_rest_is_counted() {
+    let mut model = fixtures::step_response();
+    for i in 0..200 {
+        use protocol::command::CommandState::{Queued, Sent, Succeeded};
+        let before = 50.0 + f64::from(i) * 0.01;
+        let life = [(Queued, before), (Sent, before - 0.001), (Succeeded, before - 0.002)];
+        fixtures::command(
+            &mut model,
+            &format!("m-{i}"),
+            "heater-1",
+            "calibrate",
+            serde_json::json!({}),
+            &life,
+        );
+    }
+    let mut harness = open(model, &[spec(&[1])], SIZE, ThemeChoice::Dark);
+    harness.run();
+    let spans = harness.query_all_by_label_contains("Calibrate on heater-1, succeeded").count();
+    assert!(spans <= 9, "{spans}");
+    let counted: usize = harness
+        .query_all_by_label_contains("more commands")
+        .filter_map(|n| n.accesskit_node().label()?.split_once(' ')?.0.parse::<usize>().ok())
+        .sum();
+    assert_eq!(spans + counted, 200, "none is left out");
+    let height = harness.get_by_label_contains("Chart Temperature").rect().height();
+    harness.query_all_by_label_contains("more commands").next().unwrap().click();
+    harness.run_steps(2);
+    assert!(harness.state().actions.iter().any(|a| matches!(a, Action::ShowRange { .. })));
+    assert!(height > 100.0);
+}
+
+#[test]
+fn a_chart_shows_no_commands_of_other_devices() {
+    let mut model = fixtures::greenhouses();
+    let life = [(protocol::command::CommandState::Queued, 100.0)];
+    fixtures::command(&mut model, "g-1", "greenhouse-01", "calibrate", serde_json::json!({}), &life);
+    let mut harness = open(model, &[spec(&[1]), spec(&[1, 5])], vec2(860.0, 700.0), ThemeChoice::Dark);
+    harness.run();
+    assert_eq!(harness.query_all_by_label("Calibrate on greenhouse-01, waiting").count(), 1);
+}
+
+#[test]
 fn a_step_response_with_its_command_in_the_dark() {
     let specs = [spec(&[1]), spec(&[1, 2, 3, 4])];
     let mut harness = open(fixtures::step_response(), &specs, vec2(860.0, 700.0), ThemeChoice::Dark);

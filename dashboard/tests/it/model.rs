@@ -415,6 +415,80 @@ fn a_command_that_did_not_reach_the_hub_is_said_so_and_can_be_sent_again() {
     assert!(submit(&mut model).is_some());
 }
 
+fn stretches(messages: &[ViewerMessage]) -> Vec<(u64, i64, i64)> {
+    let stretch = |m: &ViewerMessage| match m {
+        ViewerMessage::Commands(c) if c.device.is_none() => Some((c.id, c.since?.0, c.before?.0)),
+        _ => None,
+    };
+    messages.iter().filter_map(stretch).collect()
+}
+
+fn answer(model: &mut Model, id: u64, issued: &[i64]) {
+    let commands: Vec<_> = issued
+        .iter()
+        .map(|seconds| {
+            let states = [("queued", *seconds), ("succeeded", *seconds + 1)];
+            let Event::Message(HubToViewer::Command(event)) =
+                command(None, &states, json!({"id": format!("old{seconds}")}))
+            else {
+                unreachable!()
+            };
+            event.command
+        })
+        .collect();
+    let list = json!({"type": "commands", "id": id, "commands": commands});
+    model.handle_event(Event::Message(message(list)), NOW);
+}
+
+#[test]
+fn commands_of_the_past_are_asked_for_where_the_view_goes_and_only_once() {
+    let mut model = model();
+    let first = sends(model.handle_event(welcome(100), NOW));
+    let start =
+        first.iter().find_map(|m| if let ViewerMessage::Commands(c) = m { Some(c.clone()) } else { None });
+    model.handle_event(devices(&[greenhouse(1, true)]), NOW);
+    assert!(stretches(&sends(model.tick(&[], 800.0, NOW))).is_empty(), "one request at a time");
+    // The newest page reaches back an hour.
+    answer(&mut model, start.unwrap().id, &[-10, -3_600]);
+    assert!(stretches(&sends(model.tick(&[], 800.0, NOW))).is_empty(), "what is seen is known");
+
+    model.apply(Action::ShowRange { from: later(-7_200), to: later(-7_000) }, NOW);
+    let asked = stretches(&sends(model.tick(&[], 800.0, NOW)));
+    let (id, since, before) = asked[0];
+    assert!(since < later(-7_200).0 && before > later(-7_000).0 && before <= later(-6_999).0, "{asked:?}");
+    answer(&mut model, id, &[-7_010, -7_100]);
+    // The rest of the stretch: what was issued before the oldest of the answer.
+    let asked = stretches(&sends(model.tick(&[], 800.0, NOW)));
+    assert_eq!((asked[0].1, asked[0].2), (since, later(-7_100).0 + 1));
+    answer(&mut model, asked[0].0, &[-7_100]);
+    assert!(stretches(&sends(model.tick(&[], 800.0, NOW))).is_empty());
+    assert_eq!(model.commands.len(), 4);
+    let device = DeviceId::new("greenhouse-01").unwrap();
+    assert_eq!(model.commands.under_way(&device, later(-7_009), later(-7_000)).count(), 1);
+}
+
+#[test]
+fn what_was_open_when_the_link_broke_is_asked_for_again() {
+    let mut model = connected_model(1);
+    model.handle_event(command(None, &[("queued", -400), ("sent", -399)], json!({})), NOW);
+    model.handle_event(Event::Disconnected { reason: "gone".into(), retry_in: None }, later(600));
+    let messages = sends(model.handle_event(welcome(100), later(601)));
+    let newest =
+        messages.iter().find_map(|m| if let ViewerMessage::Commands(c) = m { Some(c.id) } else { None });
+    answer(&mut model, newest.unwrap(), &[-10]);
+    let asked = stretches(&sends(model.tick(&[], 800.0, later(601))));
+    assert!(asked[0].1 <= later(-400).0 && asked[0].2 > later(-400).0, "{asked:?}");
+}
+
+#[test]
+fn a_command_can_be_sent_again_with_its_arguments() {
+    let mut model = connected_model(1);
+    let states = [("queued", -9), ("sent", -9), ("failed", -5)];
+    model.handle_event(command(None, &states, json!({"args": {"target": 24.5, "mode": "boost"}})), NOW);
+    model.apply(Action::Repeat(protocol::CommandId::new("c-1").unwrap()), NOW);
+    assert_eq!(json!(submit(&mut model).unwrap().args), json!({"target": 24.5, "mode": "boost"}));
+}
+
 #[test]
 fn i_14_an_older_state_that_comes_late_changes_nothing() {
     let mut model = connected_model(1);

@@ -1,5 +1,6 @@
 //! Pictures of the whole window, drawn without a GPU.
 
+use dashboard::action::Action;
 use dashboard::model::Event;
 use dashboard::settings::ThemeChoice;
 use egui_kittest::kittest::Queryable;
@@ -80,6 +81,25 @@ fn a_form_with_every_kind_of_parameter() {
     window.harness.remove_cursor();
     window.run();
     window.harness.snapshot("form_light");
+}
+
+#[test]
+fn the_life_of_a_command() {
+    let mut window = Window::open_with(ThemeChoice::Dark, [1000.0, 820.0]);
+    window.connect(1);
+    let states =
+        [("queued", -120), ("sent", -119), ("received", -118), ("running", -118), ("unresolved", -10)];
+    let more = json!({"code": "timeout", "attempt": 1, "error": "no word from the device for 100 s",
+        "result": {"steps": 3, "reached": 23.5}, "cancel": {"at": later(-60).0, "by": "anna"}});
+    window.tell(command(None, &states, more));
+    window.tell(command(
+        None,
+        &[("queued", -40), ("sent", -39)],
+        json!({"id": "c-2", "name": "reboot", "args": {}}),
+    ));
+    window.harness.state_mut().act(Action::ShowCommand(Some(protocol::CommandId::new("c-1").unwrap())));
+    window.run();
+    window.harness.snapshot("command_dark");
 }
 
 #[test]

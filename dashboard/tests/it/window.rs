@@ -244,6 +244,44 @@ fn enter_does_not_confirm_and_escape_leaves_the_question_but_not_the_form() {
 }
 
 #[test]
+fn the_life_of_a_command_is_shown_to_the_millisecond_and_it_can_be_taken_back() {
+    let mut window = Window::open_with(ThemeChoice::Dark, [1200.0, 900.0]);
+    window.connect(1);
+    let unknown = [("queued", -20), ("sent", -19), ("unknown", -10)];
+    window.tell(command(
+        None,
+        &unknown,
+        json!({"code": "disconnected", "attempt": 2, "cancel":
+        {"at": later(-5).0, "by": "anna", "address": "10.0.0.9:5000"}, "result": {"steps": 3}}),
+    ));
+    window.harness.get_by_label_contains("greenhouse-01 live").click();
+    window.run();
+    window.harness.get_by_label_contains("Life of Set target c-1").click();
+    window.run();
+    window.harness.get_by_label("No answer yet");
+    window.harness.get_by_label_contains("It may have done it");
+    window.harness.get_by_label("no answer yet at 11:59:50.000 +9.000 s by operator");
+    window.harness.get_by_label_contains("anna from 10.0.0.9:5000 asked at 11:59:55.000");
+    window.sent();
+    window.harness.get_by_label("Ask again to stop").click();
+    window.run();
+    assert!(matches!(window.sent().as_slice(), [ViewerMessage::CancelCommand(_)]));
+    window.harness.get_by_label("Copy as JSON").click();
+    window.harness.step();
+    let copied = window.harness.output().platform_output.commands.iter().find_map(|c| match c {
+        egui::OutputCommand::CopyText(text) => Some(text.clone()),
+        _ => None,
+    });
+    let copied: serde_json::Value = serde_json::from_str(&copied.unwrap()).unwrap();
+    assert_eq!((&copied["id"], &copied["result"]["steps"]), (&json!("c-1"), &json!(3)));
+    window.run();
+    window.harness.key_press(Key::Escape);
+    window.run();
+    assert!(window.harness.query_by_label("Copy as JSON").is_none());
+    assert!(window.harness.query_by_label("Set target").is_some(), "the device is still there");
+}
+
+#[test]
 fn a_lost_connection_shows_a_banner_with_the_next_try() {
     let mut window = Window::open();
     window.connect(2);

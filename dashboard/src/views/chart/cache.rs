@@ -8,6 +8,7 @@ use protocol::{SeriesId, Timestamp};
 use super::Scene;
 use super::mesh::{Look, Map};
 use super::scale::Scale;
+use super::spans::Spans;
 use crate::series::Trace;
 use crate::ticks::{self, TimeTick};
 
@@ -48,6 +49,8 @@ pub(super) struct PerChart {
     pub(super) hidden: BTreeSet<SeriesId>,
     /// The series whose name in the legend is under the pointer.
     pub(super) highlighted: Option<SeriesId>,
+    /// The commands, laid out.
+    pub(super) spans: Spans,
     /// Whether the pointer was over the chart in the last frame.
     pub(super) was_hovered: bool,
     /// Where a box was begun with the secondary button.

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use egui::{
     Color32, CornerRadius, Galley, LayerId, Order, Pos2, Rect, Response, Stroke, StrokeKind, Ui, pos2, vec2,
 };
+use protocol::Timestamp;
 use protocol::command::CommandState;
-use protocol::{CommandId, Timestamp};
 
+use super::Scene;
 use super::cache::PerChart;
-use super::{Scene, markers};
+use super::spans::{self, Pointed};
 use crate::theme::{fonts, tokens};
 use crate::{format, views::widgets};
 
@@ -27,7 +28,7 @@ pub(super) fn cursor(
     scene: &Scene<'_>,
     response: &Response,
     cached: &PerChart,
-    hovered_command: Option<CommandId>,
+    pointed: Option<Pointed>,
 ) {
     let tokens = scene.tokens;
     let times = scene.times();
@@ -40,7 +41,7 @@ pub(super) fn cursor(
         ui.painter().circle(place, DOT_RADIUS, color, Stroke::new(1.5, tokens.panel));
     }
     let Some(pointer) = response.hover_pos().filter(|p| scene.area.contains(*p)) else { return };
-    table(ui, scene, cached, at, x, pointer, hovered_command);
+    table(ui, scene, cached, at, x, pointer, pointed);
 }
 
 /// Pinned cursors, and the distance between two of them.
@@ -56,7 +57,7 @@ fn pins(ui: &Ui, scene: &Scene<'_>) {
         let (left, right) = (first.min(second), first.max(second));
         let text = format!("Δ {}", format::duration(right.micros_since(left)));
         let at = pos2(times.x(left.0) + 5.0, scene.area.bottom() - 4.0);
-        markers::line_label(ui, at, &text, scene);
+        spans::line_label(ui, at, &text, scene);
     }
 }
 
@@ -77,7 +78,7 @@ fn table(
     at: Timestamp,
     x: f32,
     pointer: Pos2,
-    hovered_command: Option<CommandId>,
+    pointed: Option<Pointed>,
 ) {
     let tokens = scene.tokens;
     let painter = ui.ctx().layer_painter(LayerId::new(Order::Tooltip, response_id(ui)));
@@ -128,7 +129,7 @@ fn table(
     if count > ROWS_MAX {
         rows.push(plain(format!("and {} more", count - ROWS_MAX), tokens.text_weak));
     }
-    if let Some((state, title, details)) = hovered_command.and_then(|id| markers::lines(scene, &id)) {
+    if let Some(Pointed { state, title, details }) = pointed {
         let mut row = plain(title, tokens.text);
         row.state = Some(state);
         rows.push(row);
@@ -157,8 +158,7 @@ fn table(
             painter.line_segment([pos2(left, y), pos2(left + 10.0, y)], Stroke::new(2.5, color));
         }
         if let Some(state) = row.state {
-            let color = widgets::command_color(tokens, state);
-            painter.circle_filled(pos2(left + 5.0, y), 3.5, color);
+            widgets::command_shape_on(&painter, pos2(left + 5.0, y), 1.0, state, tokens);
         }
         painter.galley(pos2(left + 18.0, y - row.name.size().y / 2.0), row.name, tokens.text);
         let value_right = left + 18.0 + name_width + GAP + value_width;

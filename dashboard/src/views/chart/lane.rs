@@ -25,14 +25,12 @@ pub(super) struct Lane<'a> {
     pub(super) members: &'a [usize],
     /// Whether the lane has to say its unit.
     pub(super) is_unit_shown: bool,
-    /// Room above the curves, in points.
-    pub(super) headroom: f32,
 }
 
 impl Lane<'_> {
     /// Draws the grid, the curves and the value axis.
     pub(super) fn draw(&self, ui: &mut Ui, scene: &Scene<'_>, cached: &mut PerChart) {
-        let &Self { id, rect, unit, members, is_unit_shown, headroom } = self;
+        let &Self { id, rect, unit, members, is_unit_shown } = self;
         let tokens = scene.tokens;
         let data = members
             .iter()
@@ -49,10 +47,7 @@ impl Lane<'_> {
         let scale = cached.scales.entry(unit.unwrap_or_default().to_owned()).or_default();
         let seconds = ui.input(|i| i.time);
         let width = scene.to.micros_since(scene.from);
-        let ((low, high), shrinks_in) = scale.fit(data, rect.height() - headroom, width, seconds);
-        // Not more than a third of the lane is given to flags.
-        let headroom = f64::from(headroom.min(rect.height() / 3.0));
-        let high = high + (high - low) * headroom / (f64::from(rect.height()) - headroom);
+        let ((low, high), shrinks_in) = scale.fit(data, rect.height(), width, seconds);
         if let Some(delay) = shrinks_in {
             ui.ctx().request_repaint_after(std::time::Duration::from_secs_f64(delay.max(0.01)));
         }

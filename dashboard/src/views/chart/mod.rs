@@ -11,10 +11,10 @@ mod cursor;
 mod header;
 mod input;
 mod lane;
-mod markers;
 mod mesh;
 mod outages;
 mod scale;
+mod spans;
 mod states;
 
 use egui::emath::GuiRounding as _;
@@ -157,13 +157,15 @@ pub fn chart(
 
     let title = header::header(ui, &scene, spec, id, header, cached);
     let response = ui.interact(area, id.with("area"), Sense::click_and_drag());
-    let markers = markers::Markers::layout(ui, &scene);
+    let mut spans = std::mem::take(&mut cached.spans);
+    spans.update(ui, &scene);
     outages::outages(ui, &scene);
-    lanes(ui, &scene, id, markers.height(), cached);
+    lanes(ui, &scene, id, spans.height(), cached);
     time_axis(ui, &scene, cached);
-    let hovered_command = markers.draw(ui, &scene, response.hover_pos());
+    let pointed = spans.draw(ui, &scene, id, actions);
+    cached.spans = spans;
     input::input(ui, &scene, &response, cached, actions);
-    cursor::cursor(ui, &scene, &response, cached, hovered_command);
+    cursor::cursor(ui, &scene, &response, cached, pointed);
     response.widget_info(|| WidgetInfo::labeled(Role::Image, true, summary(&scene, spec, cached)));
     title
 }
@@ -215,8 +217,8 @@ fn scene<'a>(
     Scene { model, tokens, curves, area, from, to, micros_per_pixel }
 }
 
-/// Lanes of numbers above, strips of states below.
-fn lanes(ui: &mut Ui, scene: &Scene<'_>, id: Id, flags_height: f32, cached: &mut PerChart) {
+/// Lanes of numbers above, strips of states below; at the bottom is room for the spans of commands.
+fn lanes(ui: &mut Ui, scene: &Scene<'_>, id: Id, spans_height: f32, cached: &mut PerChart) {
     let strips: Vec<usize> = (0..scene.curves.len())
         .filter(|&i| Scene::is_state(&scene.curves[i]) && !scene.curves[i].is_hidden)
         .collect();
@@ -227,7 +229,8 @@ fn lanes(ui: &mut Ui, scene: &Scene<'_>, id: Id, flags_height: f32, cached: &mut
         }
     }
     let strips_height = strips.len() as f32 * (STRIP_HEIGHT + STRIP_GAP);
-    let lanes_height = if units.is_empty() { 0.0 } else { (scene.area.height() - strips_height).max(40.0) };
+    let room = (scene.area.height() - strips_height - spans_height).max(40.0);
+    let lanes_height = if units.is_empty() { 0.0 } else { room };
     let height = (lanes_height - LANE_GAP * (units.len().max(1) - 1) as f32) / units.len().max(1) as f32;
     for (i, unit) in units.iter().enumerate() {
         let top = scene.area.top() + i as f32 * (height + LANE_GAP);
@@ -243,8 +246,6 @@ fn lanes(ui: &mut Ui, scene: &Scene<'_>, id: Id, flags_height: f32, cached: &mut
             unit: *unit,
             members: &members,
             is_unit_shown: units.len() > 1,
-            // Flags fly above the curves of the first lane, not over them.
-            headroom: if i == 0 { flags_height } else { 0.0 },
         };
         lane.draw(ui, scene, cached);
     }
@@ -277,7 +278,7 @@ fn lanes(ui: &mut Ui, scene: &Scene<'_>, id: Id, flags_height: f32, cached: &mut
             scene.tokens.text_weak,
         );
     } else if cached.is_partial(scene) {
-        let place = scene.area.left_bottom() + vec2(6.0, -5.0);
+        let place = scene.area.left_bottom() + vec2(6.0, -5.0 - spans_height);
         painter.text(
             place,
             Align2::LEFT_BOTTOM,
