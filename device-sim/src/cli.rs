@@ -10,7 +10,7 @@ use client::{Endpoint, TokenRole};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use crate::faults::{FaultPlan, Outage};
+use crate::faults::{CommandFault, FaultPlan, Outage};
 use crate::fleet::{Fleet, FleetConfig};
 use crate::kinds::DeviceKind;
 use crate::load::{self, LoadConfig, Target};
@@ -30,7 +30,7 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Runs a fleet that behaves like a real one.
-    Run(Run),
+    Run(Box<Run>),
     /// Sends as fast as the hub acknowledges, or at a rate, and measures.
     Load(Load),
 }
@@ -116,6 +116,19 @@ struct Run {
     /// All devices are offline from a time for a time, and then send everything at once: 30s+20s
     #[arg(long, value_name = "AT+LENGTH", value_parser = outage)]
     outage: Vec<Outage>,
+    /// What is played with commands, and with which share of them: slow=0.2,fail=0.1, say. Also reject, disconnect, power-cut,
+    /// late (the connection is gone until long after the end), overdue (connected, and said long after the end), twice, mute
+    #[arg(long, value_name = "FAULT=SHARE", value_delimiter = ',', value_parser = command_fault)]
+    command_faults: Vec<(CommandFault, f64)>,
+    /// The longest that a command takes with which something is played
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = duration)]
+    command_time: Duration,
+    /// How long after its end a command is said to have ended, with late and overdue
+    #[arg(long, value_name = "TIME", default_value = "15s", value_parser = duration)]
+    late: Duration,
+    /// File to which is added what devices did with commands: lines of JSON
+    #[arg(long, value_name = "FILE")]
+    deeds: Option<PathBuf>,
     /// Prints the report as JSON
     #[arg(long)]
     json: bool,
@@ -174,12 +187,14 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
     match arguments.command {
-        Command::Run(run) => run_fleet(run).await,
+        Command::Run(run) => run_fleet(*run).await,
         Command::Load(load) => run_load(load).await,
     }
 }
 
 async fn run_fleet(run: Run) -> anyhow::Result<ExitCode> {
+    let shares: f64 = run.command_faults.iter().map(|(_, share)| share).sum();
+    anyhow::ensure!(shares <= 1.0 + 1e-9, "--command-faults: the shares are {shares:.3} in all: at most 1");
     if let Some(folder) = &run.memory {
         std::fs::create_dir_all(folder)?;
     }
@@ -192,6 +207,7 @@ async fn run_fleet(run: Run) -> anyhow::Result<ExitCode> {
         drain: run.drain,
         prefix: run.prefix,
         memory: run.memory,
+        deeds: run.deeds,
         faults: FaultPlan {
             disconnects: run.disconnects,
             silences: run.silences,
@@ -200,6 +216,9 @@ async fn run_fleet(run: Run) -> anyhow::Result<ExitCode> {
             duplicates: run.duplicates,
             clock_skew: run.clock_skew,
             outages: run.outage,
+            commands: run.command_faults,
+            command_time: run.command_time,
+            late: run.late,
         },
         ..FleetConfig::new(run.hub.endpoint()?, run.devices as usize)
     };
@@ -284,6 +303,15 @@ fn share(text: &str) -> Result<f64, String> {
     if (0.0..=1.0).contains(&number) { Ok(number) } else { Err("must be 0 to 1".into()) }
 }
 
+fn command_fault(text: &str) -> Result<(CommandFault, f64), String> {
+    let (name, of_all) =
+        text.split_once('=').ok_or("give a fault and its share of all commands: fail=0.1")?;
+    let fault = CommandFault::parse(name).ok_or_else(|| {
+        format!("{name:?} is not one of {}", CommandFault::ALL.map(CommandFault::as_str).join(", "))
+    })?;
+    Ok((fault, share(of_all)?))
+}
+
 /// Reads `250ms`, `10s`, `5m`, `1h`; a bare number is seconds.
 fn duration(text: &str) -> Result<Duration, String> {
     let text = text.trim();
@@ -314,6 +342,13 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn faults_of_commands_are_read_with_their_shares() {
+        assert_eq!(command_fault("power-cut=0.25"), Ok((CommandFault::PowerCut, 0.25)));
+        assert!(command_fault("explode=0.1").unwrap_err().contains("power-cut"));
+        assert!(command_fault("fail").is_err() && command_fault("fail=2").is_err());
     }
 
     #[test]

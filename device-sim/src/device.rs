@@ -1,5 +1,7 @@
 //! One simulated device: a task that lets a model live in real time, sends its readings, and does what it is told.
 
+mod work;
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -7,26 +9,22 @@ use client::device::{
     DeviceClient, DeviceConfig, DeviceError, DeviceEvent, DeviceHandle, DeviceStatus, Fault, draw_epoch,
 };
 use hdrhistogram::Histogram;
-use protocol::NameError;
 use protocol::command::DeviceCommandState;
-use protocol::declare::{CommandDeclaration, check_args};
-use protocol::device::{CommandRequest, CommandUpdate};
-use protocol::name::CommandId;
-use serde_json::Value as Json;
+use protocol::declare::CommandDeclaration;
+use protocol::device::CommandUpdate;
+use protocol::{CommandId, DeviceId, Epoch, NameError};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
+use crate::deeds::Deeds;
 use crate::faults::{Due, FaultCounts, FaultPlan, Schedule};
-use crate::job::{Progress, Reply};
 use crate::kinds::DeviceKind;
 use crate::parts::Random;
 use crate::report::CommandCounts;
 use crate::sampler::Sampler;
-
-/// Time between two progress reports of a running command.
-const PROGRESS_EVERY: Duration = Duration::from_millis(500);
+use work::Running;
 
 /// What all devices of a fleet count together. The locks are held for a few instructions and never across an await.
 #[derive(Debug)]
@@ -36,6 +34,8 @@ pub(crate) struct Tally {
     pub(crate) commands: Mutex<CommandCounts>,
     /// Why the hub refused a device for good, if it did: the first that was heard.
     pub(crate) refusal: Mutex<Option<String>>,
+    /// What they do with commands.
+    pub(crate) deeds: Deeds,
 }
 
 /// What a device is made from.
@@ -60,13 +60,9 @@ pub(crate) struct Remains {
     pub(crate) faults: FaultCounts,
 }
 
-struct Running {
-    id: CommandId,
-    told_at: Instant,
-}
-
 pub(crate) struct Device {
     kind: DeviceKind,
+    id: DeviceId,
     handle: DeviceHandle,
     events: mpsc::Receiver<DeviceEvent>,
     commands: Vec<CommandDeclaration>,
@@ -79,7 +75,14 @@ pub(crate) struct Device {
     batch_interval: Duration,
     drain: Duration,
     tally: Arc<Tally>,
+    speed: f64,
     running: Option<Running>,
+    /// Ends that are said at a time.
+    held: Vec<(Instant, CommandUpdate)>,
+    /// Commands whose end is said once more.
+    again: Vec<CommandId>,
+    /// The power was cut: what comes before the next connection is of the time before.
+    off: bool,
 }
 
 impl Device {
@@ -94,9 +97,11 @@ impl Device {
         let mut schedule = Schedule::new(&spec.plan, random.seed());
         let clock_error = schedule.clock_error();
         let commands = spec.config.hello.commands.clone();
+        let id = spec.config.hello.device.clone();
         let (handle, events) = DeviceClient::spawn(spec.config)?;
         Ok(Self {
             kind: spec.kind,
+            id,
             handle,
             events,
             commands,
@@ -109,7 +114,11 @@ impl Device {
             batch_interval: spec.batch_interval,
             drain: spec.drain,
             tally: spec.tally,
+            speed: spec.speed,
             running: None,
+            held: Vec::new(),
+            again: Vec::new(),
+            off: false,
         })
     }
 
@@ -142,9 +151,9 @@ impl Device {
         let last = async {
             if self.running.is_some() {
                 self.sampler.model().bench().cancel();
-                self.finish(DeviceCommandState::Failed, None, Some("the device was switched off".into()))
-                    .await?;
+                self.stop_work(DeviceCommandState::Failed, "the device was switched off").await?;
             }
+            self.say_held(None).await?;
             self.send().await
         };
         if last.await.is_err() {
@@ -167,6 +176,7 @@ impl Device {
     async fn tick(&mut self) -> Result<(), DeviceError> {
         self.send().await?;
         self.tell_progress().await?;
+        self.say_held(Some(Instant::now())).await?;
         let now = Duration::from_micros(u64::try_from(self.clock.elapsed_micros()).unwrap_or(0));
         while let Some(due) = self.schedule.poll(now) {
             self.play(due).await?;
@@ -205,133 +215,45 @@ impl Device {
             }
             Due::Reboot => {
                 self.faults.reboots += 1;
-                let second = self.clock.now().micros().rem_euclid(86_400_000_000) as f64 / 1e6;
-                let model = self.kind.build(self.random.seed(), second);
-                self.sampler.reboot(model);
-                self.finish(DeviceCommandState::Failed, None, Some("the device rebooted".into())).await?;
-                let epoch = draw_epoch().map_err(|e| DeviceError::Invalid(e.to_string()))?;
-                Fault::Reboot(epoch)
+                self.start_model();
+                self.stop_work(DeviceCommandState::Failed, "the device rebooted").await?;
+                Fault::Reboot(new_epoch()?)
             }
         };
         self.handle.inject(fault).await
     }
 
+    /// The model begins as one that has just been switched on.
+    fn start_model(&mut self) {
+        let second = self.clock.now().micros().rem_euclid(86_400_000_000) as f64 / 1e6;
+        let model = self.kind.build(self.random.seed(), second);
+        self.sampler.reboot(model);
+    }
+
     async fn on_event(&mut self, event: DeviceEvent) -> Result<(), DeviceError> {
         match event {
             DeviceEvent::Acked { latency, .. } => self.tally.acked(latency),
+            DeviceEvent::Connected(_) => self.off = false,
+            DeviceEvent::Command(_) | DeviceEvent::Cancel(_) if self.off => {}
             DeviceEvent::Command(request) => self.on_command(request).await?,
             DeviceEvent::Cancel(id) => {
-                if self.running.as_ref().is_some_and(|running| running.id == id) {
+                if self.running.as_ref().is_some_and(|running| running.is(&id)) {
                     self.sampler.model().bench().cancel();
-                    let why = Some("stopped as asked".to_owned());
-                    self.finish(DeviceCommandState::Cancelled, None, why).await?;
+                    self.stop_work(DeviceCommandState::Cancelled, "stopped as asked").await?;
                 }
             }
             DeviceEvent::Disconnected { reason, retry_in: None, .. } => self.tally.refused(reason),
             DeviceEvent::Refused(refuse) if !refuse.code.is_retryable() => {
                 tracing::warn!(seq = refuse.seq.0, code = %refuse.code, message = refuse.message, "batch refused");
             }
-            DeviceEvent::Connected(_)
-            | DeviceEvent::Disconnected { .. }
-            | DeviceEvent::Refused(_)
-            | DeviceEvent::Error(_) => {}
+            DeviceEvent::Disconnected { .. } | DeviceEvent::Refused(_) | DeviceEvent::Error(_) => {}
         }
         Ok(())
     }
+}
 
-    async fn on_command(&mut self, request: CommandRequest) -> Result<(), DeviceError> {
-        self.tally.count(|counts| counts.received += 1);
-        let declared = self.commands.iter().find(|c| c.name == request.name);
-        let checked = match declared {
-            Some(declared) => check_args(declared, &request.args).map_err(|e| e.to_string()),
-            None => Err(format!("this device has no command {}", request.name)),
-        };
-        let reply = match checked {
-            Ok(args) => self.sampler.model().command(request.name.as_str(), &args),
-            Err(why) => Reply::Rejected(why),
-        };
-        // A command that stops the device stops what it is working on.
-        if self.running.is_some()
-            && reply != Reply::Started
-            && self.sampler.model().bench().running().is_none()
-        {
-            self.tell_progress().await?;
-            let why = Some(format!("stopped by {}", request.name));
-            self.finish(DeviceCommandState::Failed, None, why).await?;
-        }
-        let (state, result, error) = match reply {
-            Reply::Started => {
-                self.running = Some(Running { id: request.id.clone(), told_at: Instant::now() });
-                let running = CommandUpdate {
-                    progress: Some(0.0),
-                    ..CommandUpdate::new(request.id, DeviceCommandState::Running)
-                };
-                return self.handle.command_update(running).await;
-            }
-            Reply::Done(result) => (DeviceCommandState::Succeeded, Some(result), None),
-            Reply::Failed(why) => (DeviceCommandState::Failed, None, Some(why)),
-            Reply::Rejected(why) => (DeviceCommandState::Rejected, None, Some(why)),
-        };
-        self.end(request.id, state, result, error).await
-    }
-
-    async fn tell_progress(&mut self) -> Result<(), DeviceError> {
-        if self.running.is_none() {
-            return Ok(());
-        }
-        match self.sampler.model().bench().poll() {
-            Some(Progress::Done(result)) => {
-                self.finish(DeviceCommandState::Succeeded, Some(result), None).await
-            }
-            Some(Progress::Failed(why)) => self.finish(DeviceCommandState::Failed, None, Some(why)).await,
-            Some(Progress::Running(progress)) => {
-                let now = Instant::now();
-                match &mut self.running {
-                    Some(running) if now - running.told_at >= PROGRESS_EVERY => {
-                        running.told_at = now;
-                        let told = CommandUpdate::new(running.id.clone(), DeviceCommandState::Running);
-                        self.handle.command_update(CommandUpdate { progress: Some(progress), ..told }).await
-                    }
-                    _ => Ok(()),
-                }
-            }
-            // The device stopped it by itself: a fault, say.
-            None => {
-                self.finish(DeviceCommandState::Failed, None, Some("interrupted by a fault".into())).await
-            }
-        }
-    }
-
-    /// Ends the running command, if there is one.
-    async fn finish(
-        &mut self,
-        state: DeviceCommandState,
-        result: Option<Json>,
-        error: Option<String>,
-    ) -> Result<(), DeviceError> {
-        match self.running.take() {
-            Some(running) => self.end(running.id, state, result, error).await,
-            None => Ok(()),
-        }
-    }
-
-    async fn end(
-        &self,
-        id: CommandId,
-        state: DeviceCommandState,
-        result: Option<Json>,
-        error: Option<String>,
-    ) -> Result<(), DeviceError> {
-        self.tally.count(|counts| match state {
-            DeviceCommandState::Succeeded => counts.succeeded += 1,
-            DeviceCommandState::Failed => counts.failed += 1,
-            DeviceCommandState::Rejected => counts.rejected += 1,
-            DeviceCommandState::Cancelled => counts.cancelled += 1,
-            DeviceCommandState::Unresolved => counts.unresolved += 1,
-            DeviceCommandState::Received | DeviceCommandState::Running => {}
-        });
-        self.handle.command_update(CommandUpdate { result, error, ..CommandUpdate::new(id, state) }).await
-    }
+fn new_epoch() -> Result<Epoch, DeviceError> {
+    draw_epoch().map_err(|e| DeviceError::Invalid(e.to_string()))
 }
 
 impl Tally {

@@ -15,6 +15,64 @@ pub struct Outage {
     pub length: Duration,
 }
 
+/// What is played with a command. All but `reject` take some time, and tell their progress until something happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CommandFault {
+    /// Takes its time, and succeeds.
+    Slow,
+    /// Goes wrong on the way, with a code and a text.
+    Fail,
+    /// Is not tried, with a code and a text.
+    Reject,
+    /// The connection breaks on the way.
+    Disconnect,
+    /// The device loses its power on the way, and comes back with what its memory has.
+    PowerCut,
+    /// The connection is gone from its beginning until long after its end.
+    Late,
+    /// The device is connected and says its end long after it.
+    Overdue,
+    /// Its end is said twice.
+    Twice,
+    /// It is done, and nothing is said of it.
+    Mute,
+}
+
+impl CommandFault {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Slow,
+        Self::Fail,
+        Self::Reject,
+        Self::Disconnect,
+        Self::PowerCut,
+        Self::Late,
+        Self::Overdue,
+        Self::Twice,
+        Self::Mute,
+    ];
+
+    /// As on the command line.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Slow => "slow",
+            Self::Fail => "fail",
+            Self::Reject => "reject",
+            Self::Disconnect => "disconnect",
+            Self::PowerCut => "power-cut",
+            Self::Late => "late",
+            Self::Overdue => "overdue",
+            Self::Twice => "twice",
+            Self::Mute => "mute",
+        }
+    }
+
+    /// Reads what [`CommandFault::as_str`] writes.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|fault| fault.as_str() == text)
+    }
+}
+
 /// The faults that are wanted. Rates are per device and minute.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FaultPlan {
@@ -32,6 +90,12 @@ pub struct FaultPlan {
     pub clock_skew: Duration,
     /// Outages of the whole fleet.
     pub outages: Vec<Outage>,
+    /// What is played with commands, and with which share of them, 0 to 1; with the others nothing is.
+    pub commands: Vec<(CommandFault, f64)>,
+    /// The longest that a command takes with which something is played.
+    pub command_time: Duration,
+    /// How long after the end of a command it is said, where it is said late.
+    pub late: Duration,
 }
 
 impl Default for FaultPlan {
@@ -44,6 +108,49 @@ impl Default for FaultPlan {
             duplicates: 0.0,
             clock_skew: Duration::ZERO,
             outages: Vec::new(),
+            commands: Vec::new(),
+            command_time: Duration::from_secs(2),
+            late: Duration::from_secs(15),
+        }
+    }
+}
+
+/// With how many commands each was played.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct CommandFaultCounts {
+    /// Slow ones.
+    pub slow: u64,
+    /// Such as go wrong.
+    pub fail: u64,
+    /// Such as are not tried.
+    pub reject: u64,
+    /// Connections that break on the way.
+    pub disconnect: u64,
+    /// Losses of power on the way.
+    pub power_cut: u64,
+    /// Such as end while the connection is gone.
+    pub late: u64,
+    /// Ends that are said long after.
+    pub overdue: u64,
+    /// Ends that are said twice.
+    pub twice: u64,
+    /// Such of which nothing is said.
+    pub mute: u64,
+}
+
+impl CommandFaultCounts {
+    /// The number of one.
+    pub const fn of(&mut self, fault: CommandFault) -> &mut u64 {
+        match fault {
+            CommandFault::Slow => &mut self.slow,
+            CommandFault::Fail => &mut self.fail,
+            CommandFault::Reject => &mut self.reject,
+            CommandFault::Disconnect => &mut self.disconnect,
+            CommandFault::PowerCut => &mut self.power_cut,
+            CommandFault::Late => &mut self.late,
+            CommandFault::Overdue => &mut self.overdue,
+            CommandFault::Twice => &mut self.twice,
+            CommandFault::Mute => &mut self.mute,
         }
     }
 }
@@ -63,6 +170,8 @@ pub struct FaultCounts {
     pub outages: u64,
     /// Devices whose clock is wrong.
     pub skewed_clocks: u64,
+    /// Commands with which something was played.
+    pub commands: CommandFaultCounts,
 }
 
 impl FaultCounts {
@@ -74,6 +183,10 @@ impl FaultCounts {
         self.duplicates += other.duplicates;
         self.outages += other.outages;
         self.skewed_clocks += other.skewed_clocks;
+        let mut played = other.commands;
+        for fault in CommandFault::ALL {
+            *self.commands.of(fault) += *played.of(fault);
+        }
     }
 }
 
@@ -94,6 +207,8 @@ pub enum Due {
 #[derive(Debug)]
 pub struct Schedule {
     random: Random,
+    /// Draws for commands, so that those leave the other faults as they are.
+    commands: Random,
     plan: FaultPlan,
     disconnect_at: Option<Duration>,
     silence_at: Option<Duration>,
@@ -106,6 +221,7 @@ impl Schedule {
     /// Draws the first of each.
     pub fn new(plan: &FaultPlan, seed: u64) -> Self {
         let mut random = Random::new(seed);
+        let commands = Random::new(seed.rotate_left(32));
         let mut outages = plan.outages.clone();
         outages.sort_by_key(|outage| std::cmp::Reverse(outage.at));
         Self {
@@ -114,6 +230,7 @@ impl Schedule {
             reboot_at: after(Duration::ZERO, plan.reboots, &mut random),
             outages,
             plan: plan.clone(),
+            commands,
             random,
         }
     }
@@ -136,6 +253,26 @@ impl Schedule {
             return Some(Due::Disconnect);
         }
         None
+    }
+
+    /// What is played with the next command, and how long that takes.
+    pub fn command(&mut self) -> Option<(CommandFault, Duration)> {
+        if self.plan.commands.is_empty() {
+            return None;
+        }
+        let (mut chance, share) = (self.commands.unit(), self.commands.between(0.3, 1.0));
+        for (fault, of_all) in &self.plan.commands {
+            if chance < *of_all {
+                return Some((*fault, self.plan.command_time.mul_f64(share)));
+            }
+            chance -= of_all;
+        }
+        None
+    }
+
+    /// How long after its end a command is said to have ended, where that is late.
+    pub const fn late(&self) -> Duration {
+        self.plan.late
     }
 
     /// Whether the next batch is written twice.
@@ -184,6 +321,29 @@ mod tests {
         assert_eq!(due, count(&plan, 3));
         assert_ne!(due, count(&plan, 4));
         assert_eq!(count(&FaultPlan::default(), 3), []);
+    }
+
+    #[test]
+    fn commands_get_their_shares_and_a_seed_repeats_them() {
+        let plan = FaultPlan {
+            commands: vec![(CommandFault::Fail, 0.2), (CommandFault::Late, 0.5)],
+            ..FaultPlan::default()
+        };
+        let draw = |seed| {
+            let mut schedule = Schedule::new(&plan, seed);
+            (0..1_000).map(|_| schedule.command()).collect::<Vec<_>>()
+        };
+        let drawn = draw(3);
+        let count = |wanted| drawn.iter().filter(|played| played.map(|p| p.0) == wanted).count();
+        assert!((150..250).contains(&count(Some(CommandFault::Fail))));
+        assert!((430..570).contains(&count(Some(CommandFault::Late))));
+        assert!((230..370).contains(&count(None)));
+        assert!(drawn.iter().flatten().all(|(_, time)| *time <= plan.command_time && !time.is_zero()));
+        assert_eq!(drawn, draw(3));
+        assert_ne!(drawn, draw(4));
+        for fault in CommandFault::ALL {
+            assert_eq!(CommandFault::parse(fault.as_str()), Some(fault));
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
+use crate::deeds::Deeds;
 use crate::device::{Device, Remains, Spec, Tally};
 use crate::faults::{FaultCounts, FaultPlan};
 use crate::kinds::DeviceKind;
@@ -52,6 +53,8 @@ pub struct FleetConfig {
     pub faults: FaultPlan,
     /// A folder in which each device keeps what it did, over a restart of the fleet; `None`: they forget.
     pub memory: Option<PathBuf>,
+    /// A file to which is added what devices did with their commands ([`crate::deeds`]).
+    pub deeds: Option<PathBuf>,
 }
 
 impl FleetConfig {
@@ -71,6 +74,7 @@ impl FleetConfig {
             prefix: String::new(),
             faults: FaultPlan::default(),
             memory: None,
+            deeds: None,
         }
     }
 }
@@ -92,6 +96,9 @@ pub enum FleetError {
     /// A device cannot be started.
     #[error("a device of the fleet cannot be started: {0}")]
     Device(#[from] DeviceError),
+    /// What devices do cannot be written down.
+    #[error("the file of deeds cannot be opened: {0}")]
+    Deeds(#[from] std::io::Error),
     /// The histogram of latencies cannot be made.
     #[error("latencies cannot be counted: {0}")]
     Latency(#[from] hdrhistogram::CreationError),
@@ -117,6 +124,7 @@ impl Fleet {
             latency: Mutex::new(Histogram::new_with_max(LATENCY_MAX_MICROS, 3)?),
             commands: Mutex::new(CommandCounts::default()),
             refusal: Mutex::new(None),
+            deeds: Deeds::open(config.deeds.as_deref())?,
         });
         let clock = Clock::start();
         let stop = CancellationToken::new();

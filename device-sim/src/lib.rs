@@ -6,6 +6,7 @@
 pub mod catalog;
 pub mod cli;
 pub mod clock;
+pub mod deeds;
 mod device;
 pub mod faults;
 pub mod fleet;

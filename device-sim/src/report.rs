@@ -5,7 +5,7 @@ use std::fmt;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use crate::faults::FaultCounts;
+use crate::faults::{CommandFault, FaultCounts};
 
 /// Commands, by what became of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -22,6 +22,8 @@ pub struct CommandCounts {
     pub cancelled: u64,
     /// Of which nobody can say how they ended.
     pub unresolved: u64,
+    /// Done, and not said so on purpose.
+    pub untold: u64,
 }
 
 /// Latencies in milliseconds.
@@ -148,8 +150,8 @@ impl fmt::Display for Report {
         let c = &self.commands;
         writeln!(
             f,
-            "commands         {} received: {} succeeded, {} failed, {} rejected, {} cancelled",
-            c.received, c.succeeded, c.failed, c.rejected, c.cancelled
+            "commands         {} received: {} succeeded, {} failed, {} rejected, {} cancelled, {} not told",
+            c.received, c.succeeded, c.failed, c.rejected, c.cancelled, c.untold
         )?;
         if self.faults != FaultCounts::default() {
             let x = &self.faults;
@@ -158,6 +160,12 @@ impl fmt::Display for Report {
                 "faults           {} disconnects, {} silences, {} reboots, {} duplicates, {} outages, {} wrong clocks",
                 x.disconnects, x.silences, x.reboots, x.duplicates, x.outages, x.skewed_clocks
             )?;
+        }
+        let mut played = self.faults.commands;
+        let counts = CommandFault::ALL.map(|fault| (fault.as_str(), *played.of(fault)));
+        if counts.iter().any(|(_, count)| *count > 0) {
+            let counts = counts.map(|(name, count)| format!("{count} {name}"));
+            writeln!(f, "with commands    {}", counts.join(", "))?;
         }
         if let Some(refusal) = &self.refusal {
             writeln!(f, "gave up          {} devices: {refusal}", self.gave_up)?;

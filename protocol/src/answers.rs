@@ -159,7 +159,8 @@ impl Answers {
         matches!((sent_at, self.known_since), (Some(sent), Some(since)) if sent >= since)
     }
 
-    fn repeat(&mut self, id: &CommandId) {
+    /// Writes the last answer for a command again.
+    pub fn repeat(&mut self, id: &CommandId) {
         if let Some(answer) = self.known.get_mut(id)
             && answer.sending != Sending::Queued
         {

@@ -32,6 +32,11 @@ struct Storage {
 }
 
 impl Memory {
+    /// What a device has when it is switched on.
+    pub(super) fn of(path: Option<&Path>) -> Result<Self, (&Path, io::Error)> {
+        path.map_or_else(|| Ok(Self::default()), |path| Self::open(path).map_err(|error| (path, error)))
+    }
+
     /// Reads what was kept, or begins.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let (since, records) = match File::open(path) {

@@ -132,6 +132,11 @@ pub enum Fault {
     /// The connection breaks and the device forgets its outbox, going on in a new epoch. The ids of commands it has
     /// seen are kept, as a device would in flash memory, so that none runs twice.
     Reboot(Epoch),
+    /// As [`Fault::Reboot`], and of commands only what [`DeviceConfig::memory`] has is known afterwards. Events of commands
+    /// that come before the next [`DeviceEvent::Connected`] are of the time before.
+    PowerCut(Epoch),
+    /// The last answer for a command is written again.
+    Repeat(CommandId),
 }
 
 /// How a device's connection is doing.
@@ -203,12 +208,8 @@ impl DeviceClient {
                 "hello: {length} bytes: at most {DEVICE_MESSAGE_MAX_BYTES} are allowed"
             )));
         }
-        let memory = match &config.memory {
-            Some(path) => {
-                Memory::open(path).map_err(|e| DeviceError::Memory(format!("{}: {e}", path.display())))?
-            }
-            None => Memory::default(),
-        };
+        let memory = Memory::of(config.memory.as_deref())
+            .map_err(|(path, e)| DeviceError::Memory(format!("{}: {e}", path.display())))?;
         let (pushes, pushes_rx) = mpsc::channel(PUSHES);
         let (orders, orders_rx) = mpsc::channel(ORDERS);
         let (events_tx, events) = mpsc::channel(EVENTS);

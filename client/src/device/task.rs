@@ -11,7 +11,7 @@ use protocol::device::{
 use protocol::limits::DeviceLimits;
 use protocol::name::Seq;
 use protocol::outbox::{Outbox, OutboxCounts};
-use protocol::{CloseCode, DecodeError, ErrorCode, Timestamp};
+use protocol::{CloseCode, DecodeError, Epoch, ErrorCode, Timestamp};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
@@ -461,19 +461,32 @@ impl Task {
             }
             Fault::Silence(time) => self.silent_until = Some(now + time),
             Fault::Duplicate(count) => self.duplicates_wanted = self.duplicates_wanted.saturating_add(count),
-            Fault::Reboot(epoch) => {
-                self.take_all();
-                while let Some(batch) = self.held.pop_front() {
-                    self.last_seq = self.outbox.push(batch.points);
-                }
-                self.disconnect(&Ending::Asked("rebooted on purpose"));
-                self.totals.lost_in_reboots += self.outbox.waiting_readings();
-                self.past = sum(self.past, self.outbox.counts());
-                self.outbox = Outbox::new(self.config.outbox_bytes);
-                self.last_seq = Seq(0);
-                self.config.hello.epoch = epoch;
+            Fault::Reboot(epoch) => self.reboot(epoch),
+            Fault::PowerCut(epoch) => {
+                self.reboot(epoch);
+                self.arrived.clear();
+                self.pending
+                    .retain(|event| !matches!(event, DeviceEvent::Command(_) | DeviceEvent::Cancel(_)));
+                self.memory = Memory::of(self.config.memory.as_deref()).unwrap_or_else(|(path, error)| {
+                    tracing::error!(path = %path.display(), %error, "the memory of commands cannot be read");
+                    Memory::default()
+                });
             }
+            Fault::Repeat(id) => self.memory.answers.repeat(&id),
         }
+    }
+
+    fn reboot(&mut self, epoch: Epoch) {
+        self.take_all();
+        while let Some(batch) = self.held.pop_front() {
+            self.last_seq = self.outbox.push(batch.points);
+        }
+        self.disconnect(&Ending::Asked("rebooted on purpose"));
+        self.totals.lost_in_reboots += self.outbox.waiting_readings();
+        self.past = sum(self.past, self.outbox.counts());
+        self.outbox = Outbox::new(self.config.outbox_bytes);
+        self.last_seq = Seq(0);
+        self.config.hello.epoch = epoch;
     }
 
     /// The connection, or the attempt, has ended. Decides when the next attempt starts.

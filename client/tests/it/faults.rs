@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use client::device::{DeviceClient, DeviceEvent, Fault};
-use protocol::Epoch;
-use protocol::device::DeviceMessage;
+use client::device::{DeviceClient, DeviceConfig, DeviceEvent, Fault};
+use protocol::command::DeviceCommandState;
+use protocol::device::{CommandUpdate, DeviceMessage, HubToDevice};
+use protocol::{CommandId, Epoch};
+use serde_json::json;
 
-use crate::hub::{Hub, device_config, point};
+use crate::hub::{Hub, Peer, device_config, point};
 
 #[tokio::test]
 async fn a_reboot_starts_a_new_epoch_at_1_and_counts_what_it_forgot() {
@@ -80,4 +82,55 @@ async fn a_duplicate_is_written_twice_and_counted_once() {
     peer.ack(2).await;
     let status = device.wait_for(|s| s.waiting_batches == 0).await.unwrap();
     assert_eq!((status.duplicates, status.counts.acked), (1, 2));
+}
+
+fn command(attempt: u32) -> HubToDevice {
+    let command = json!({"type": "command", "id": "c1", "name": "work", "args": {}, "attempt": attempt,
+                         "expires_at": 2_000_000_000_u64, "sent_at": 999_000_000});
+    HubToDevice::decode(&command.to_string()).unwrap()
+}
+
+async fn update(peer: &mut Peer) -> CommandUpdate {
+    let DeviceMessage::CommandUpdate(update) = peer.device_message().await else { panic!("an answer") };
+    update
+}
+
+#[tokio::test]
+async fn an_answer_is_said_again_when_asked_for() {
+    let hub = Hub::start().await;
+    let (device, _events) = DeviceClient::spawn(device_config(&hub)).unwrap();
+    let (mut peer, _) = hub.accept_device(0).await;
+    peer.tell(command(1)).await;
+    let id: CommandId = "c1".parse().unwrap();
+    assert_eq!(update(&mut peer).await.state, DeviceCommandState::Received);
+    device.command_update(CommandUpdate::new(id.clone(), DeviceCommandState::Succeeded)).await.unwrap();
+    assert_eq!(update(&mut peer).await.state, DeviceCommandState::Succeeded);
+    device.inject(Fault::Repeat(id)).await.unwrap();
+    assert_eq!(update(&mut peer).await.state, DeviceCommandState::Succeeded);
+}
+
+#[tokio::test]
+async fn a_device_without_power_forgets_its_commands_unless_it_keeps_them_and_begins_none_again() {
+    let folder = tempfile::tempdir().unwrap();
+    for (memory, code) in [(None, "forgotten"), (Some(folder.path().join("memory")), "interrupted")] {
+        let hub = Hub::start().await;
+        let config = DeviceConfig { memory, ..device_config(&hub) };
+        let (device, mut events) = DeviceClient::spawn(config).unwrap();
+        let (mut peer, _) = hub.accept_device(0).await;
+        peer.tell(command(1)).await;
+        assert_eq!(update(&mut peer).await.state, DeviceCommandState::Received);
+        device.inject(Fault::PowerCut(Epoch::new("e2").unwrap())).await.unwrap();
+        let (mut peer, hello) = hub.accept_device(0).await;
+        assert_eq!(hello.epoch.as_str(), "e2");
+        peer.tell(command(2)).await;
+        let said = update(&mut peer).await;
+        assert_eq!(said.state, DeviceCommandState::Unresolved, "{said:?}");
+        assert_eq!(said.code.unwrap().as_str(), code);
+        drop(device);
+        let mut begun = 0;
+        while let Some(event) = events.recv().await {
+            begun += usize::from(matches!(event, DeviceEvent::Command(_)));
+        }
+        assert_eq!(begun, 1, "with {code}");
+    }
 }

@@ -20,6 +20,7 @@ mod declarations;
 mod doors;
 mod exchange;
 mod fates;
+mod fleet;
 mod harness;
 mod history;
 mod live;
