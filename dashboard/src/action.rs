@@ -8,6 +8,7 @@ use protocol::{CommandId, DeviceId, SeriesId, Timestamp};
 use serde_json::Value as Json;
 
 use crate::model::form::Field;
+use crate::model::table::{Format, TableFilter};
 use crate::settings::ThemeChoice;
 
 /// One chart of the layout. Stable for as long as the chart exists.
@@ -153,6 +154,16 @@ pub enum Action {
     ShowCommand(Option<CommandId>),
     /// Open the form of a command as it was sent before.
     Repeat(CommandId),
+    /// Show or hide the table of all commands.
+    ToggleTable,
+    /// Another filter of the table.
+    FilterTable(Box<TableFilter>),
+    /// The end of the table is near, or is not any more: older commands are wanted there.
+    TableEnd(bool),
+    /// Search on in older commands, or try again.
+    SearchOn,
+    /// Put what the table shows on the clipboard.
+    ExportTable(Format),
     /// Move the view to where a command was under way.
     ShowInCharts(CommandId),
     /// Take a command back.

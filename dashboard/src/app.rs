@@ -19,8 +19,9 @@ use crate::model::{Effect, Event, FormStage, Model};
 use crate::settings::{self, LAYOUT_FILE, SETTINGS_FILE, Settings, ThemeChoice, Writer};
 use crate::theme::{self, Tokens, tokens};
 use crate::views::chart::ChartCache;
+use crate::views::commands::TableView;
 use crate::views::{
-    banner, charts, command, device, devices, empty, form, help, status_bar, toasts, top_bar,
+    banner, charts, command, commands, device, devices, empty, form, help, status_bar, toasts, top_bar,
 };
 
 /// Time in which a frame takes in events; the rest waits for the next frame.
@@ -113,6 +114,7 @@ pub struct App {
     clock: Clock,
     pace: Pace,
     cache: ChartCache,
+    table_view: TableView,
     actions: Vec<Action>,
     folder: Option<PathBuf>,
     writer: Option<Writer>,
@@ -153,6 +155,7 @@ impl App {
             clock: start.clock,
             pace,
             cache: ChartCache::default(),
+            table_view: TableView::default(),
             actions: Vec::new(),
             folder: start.folder,
             writer,
@@ -251,6 +254,7 @@ impl App {
                 (Key::End, Action::Follow),
                 (Key::OpenBracket, Action::Back),
                 (Key::CloseBracket, Action::Forward),
+                (Key::C, Action::ToggleTable),
                 (Key::Questionmark, Action::ToggleHelp),
                 (Key::Num1, Action::SetWidth { micros: top_bar::SPANS[0].1 }),
                 (Key::Num2, Action::SetWidth { micros: top_bar::SPANS[1].1 }),
@@ -361,7 +365,7 @@ impl eframe::App for App {
         }
         self.shortcuts(&ctx);
         let held = self.count_readings();
-        let Self { model, layout, cache, actions, chart_width, frame_time, .. } = self;
+        let Self { model, layout, cache, table_view, actions, chart_width, frame_time, .. } = self;
         let t = Tokens::of(ui);
         let panel = egui::Frame::new().fill(t.panel);
 
@@ -391,6 +395,17 @@ impl eframe::App for App {
         Panel::bottom("status").exact_size(tokens::STATUS_BAR).frame(side(12, 12)).show(ui, |ui| {
             status_bar::status_bar(ui, model, held, *frame_time);
         });
+        if model.table.open {
+            let frame = panel.inner_margin(Margin { left: 12, right: 12, top: 8, bottom: 0 });
+            Panel::bottom("commands")
+                .resizable(true)
+                .default_size(280.0)
+                .size_range(150.0..=900.0)
+                .frame(frame)
+                .show(ui, |ui| {
+                    commands::commands(ui, model, table_view, actions);
+                });
+        }
         let canvas = egui::Frame::new().fill(t.canvas).inner_margin(Margin::same(tokens::GAP as i8));
         egui::CentralPanel::default().frame(canvas).show(ui, |ui| {
             let rect = ui.max_rect();

@@ -95,6 +95,11 @@ impl CommandLog {
         self.infos(self.open.iter())
     }
 
+    /// How many have not ended.
+    pub fn open_count(&self) -> usize {
+        self.open.len()
+    }
+
     /// How many were issued from `from` up to `to`; counts no further than `max`.
     pub fn count_between(&self, from: Timestamp, to: Timestamp, max: usize) -> usize {
         if from > to {

@@ -139,13 +139,28 @@ impl History {
     }
 
     /// The answer to what was asked for: all of a stretch, or the newest part of it.
-    pub(super) fn answered(&mut self, commands: &[CommandInfo]) {
-        let Some((from, to)) = self.asked.take() else { return };
+    ///
+    /// Returns whether it is the first answer of a connection.
+    pub(super) fn answered(&mut self, commands: &[CommandInfo]) -> bool {
+        let Some((from, to)) = self.asked.take() else { return false };
         // The oldest may share its microsecond with others that did not fit: it is asked for again.
         match commands.iter().map(issued_at).min() {
             Some(oldest) if oldest.0.saturating_add(1) < to => self.known.add(oldest.0 + 1, to),
             _ => self.known.add(from, to),
         }
+        from == i64::MIN
+    }
+
+    /// All commands issued in this stretch are known, from elsewhere.
+    pub(super) fn learned(&mut self, from: Timestamp, to: Timestamp) {
+        self.known.add(from.0, to.0);
+    }
+
+    /// Since when every command is known, without a hole up to now; `None` without a connection.
+    pub(super) fn known_to(&self) -> Option<Timestamp> {
+        let live = self.live_from?;
+        let stretch = self.known.0.iter().find(|(a, b)| *a <= live.0 && *b >= live.0);
+        Some(stretch.map_or(live, |(a, _)| Timestamp(*a)))
     }
 
     /// The hub could not answer.

@@ -13,6 +13,7 @@ mod history;
 pub mod outcome;
 mod sending;
 mod subscriptions;
+pub mod table;
 pub mod toasts;
 
 use std::collections::HashMap;
@@ -20,7 +21,8 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use protocol::viewer::{
-    CommandsRequest, ErrorMessage, HubToViewer, LiveReadings, Role, Subscribed, ViewerMessage, ViewerWelcome,
+    CommandInfo, CommandsRequest, ErrorMessage, HubToViewer, LiveReadings, Role, Subscribed, ViewerMessage,
+    ViewerWelcome,
 };
 use protocol::{CommandId, DeviceId, SeriesId, Timestamp, Value};
 
@@ -39,6 +41,7 @@ pub use form::{Form, FormStage};
 use history::History;
 use sending::Sent;
 use subscriptions::{Subscriptions, Wanted};
+pub use table::Table;
 pub use toasts::{Level, Toasts};
 
 /// First id of our own requests. History requests count from 1 in the series store, subscriptions below 1000.
@@ -64,6 +67,8 @@ enum Request {
     Commands,
     /// A stretch of the past of all devices.
     Stretch,
+    /// A page of the table.
+    Page(Box<CommandsRequest>),
 }
 
 /// All state of the window.
@@ -79,6 +84,8 @@ pub struct Model {
     pub viewport: Viewport,
     /// The commands.
     pub commands: CommandLog,
+    /// The table of all commands.
+    pub table: Table,
     /// The device whose panel is open.
     pub selection: Option<DeviceId>,
     /// The command whose life is shown.
@@ -121,6 +128,7 @@ impl Model {
             series: SeriesStore::new(BUFFER_BYTES),
             viewport,
             commands: CommandLog::default(),
+            table: Table::default(),
             history: History::default(),
             selection: None,
             detail: None,
@@ -215,6 +223,11 @@ impl Model {
         if self.devices.is_dirty() || self.next_stale.is_some_and(|at| at <= hub_now) {
             self.next_stale = self.devices.refresh(hub_now);
         }
+        if self.table.open {
+            let label = |c: &CommandInfo| label_of(&self.devices, &c.device, c.name.as_str());
+            let range = self.viewport.range(hub_now);
+            self.table.refresh(&self.commands, label, self.history.known_to(), range, now);
+        }
         let mut effects = Vec::new();
         self.subscriptions.show(shown);
         if self.connection.is_connected() {
@@ -224,6 +237,9 @@ impl Model {
             let range = self.viewport.range(hub_now);
             if let Some(request) = self.history.wanted(&self.commands, range, hub_now) {
                 effects.push(self.ask(Request::Stretch, request));
+            }
+            if let Some(request) = self.table.wanted(&self.commands) {
+                effects.push(self.ask(Request::Page(Box::new(request.clone())), request));
             }
         }
         effects
@@ -239,7 +255,8 @@ impl Model {
             _ => None,
         };
         let stale = self.next_stale.map(|at| at.plus_micros(-self.connection.clock_offset));
-        [countdown, self.toasts.next_change(), self.counters.next_change(), stale]
+        let table = self.table.next_change(&self.commands);
+        [countdown, table, self.toasts.next_change(), self.counters.next_change(), stale]
             .into_iter()
             .flatten()
             .map(|at| Duration::from_micros(at.micros_since(self.local).max(1_000) as u64))
@@ -274,6 +291,7 @@ impl Model {
         self.series = SeriesStore::new(BUFFER_BYTES);
         self.commands = CommandLog::default();
         self.history = History::default();
+        self.table.start_again();
         self.detail = None;
         self.subscriptions.forget_positions();
         self.toast(
@@ -300,9 +318,7 @@ impl Model {
             HubToViewer::Commands(list) => match self.requests.remove(&list.id) {
                 Some(Request::Lookup(of)) => self.on_lookup(of, list),
                 asked => {
-                    if asked == Some(Request::Stretch) {
-                        self.history.answered(&list.commands);
-                    }
+                    self.learn(asked.as_ref(), &list.commands);
                     for command in list.commands {
                         self.commands.put(command);
                     }
@@ -311,6 +327,31 @@ impl Model {
             HubToViewer::Error(error) => return self.on_error(&error),
         }
         Vec::new()
+    }
+
+    /// What an answer says of the past besides the commands in it.
+    fn learn(&mut self, asked: Option<&Request>, commands: &[CommandInfo]) {
+        match asked {
+            Some(Request::Stretch) => {
+                let is_first = self.history.answered(commands);
+                if is_first {
+                    self.table.start_again();
+                }
+            }
+            Some(Request::Page(request)) => {
+                let label = |c: &CommandInfo| label_of(&self.devices, &c.device, c.name.as_str());
+                let found = commands.iter().filter(|c| self.table.fits(c, label)).count();
+                self.table.answered(request, commands, found);
+                if request.device.is_none()
+                    && request.states.is_empty()
+                    && let (Some(before), Some(oldest)) =
+                        (request.before, commands.iter().map(commands::issued_at).min())
+                {
+                    self.history.learned(oldest.plus_micros(1), before);
+                }
+            }
+            _ => {}
+        }
     }
 
     fn on_subscribed(&mut self, subscribed: &Subscribed) {
@@ -356,11 +397,7 @@ impl Model {
 
     /// What a person calls a command of a device.
     pub fn command_label(&self, device: &DeviceId, name: &str) -> String {
-        self.devices
-            .get(device)
-            .and_then(|d| d.info.commands.iter().find(|c| c.name.as_str() == name))
-            .and_then(|c| c.label.clone())
-            .unwrap_or_else(|| format::humanize(name))
+        label_of(&self.devices, device, name)
     }
 
     fn on_error(&mut self, error: &ErrorMessage) -> Vec<Effect> {
@@ -384,6 +421,7 @@ impl Model {
                 let now = self.now();
                 self.history.failed(now);
             }
+            Some(Request::Page(_)) => self.table.failed(message),
             Some(Request::Commands) if !self.connection.is_connected() => {}
             Some(Request::Commands) => {
                 self.toast(Level::Warning, "Past commands could not be loaded", Some(message));
@@ -486,6 +524,11 @@ impl Model {
             }
             Action::ShowCommand(command) => self.detail = command,
             Action::Repeat(command) => return self.repeat(&command),
+            Action::ToggleTable => self.table.open = !self.table.open,
+            Action::FilterTable(filter) => self.table.set_filter(*filter, &self.devices),
+            Action::TableEnd(near) => self.table.set_end_near(near),
+            Action::SearchOn => self.table.go_on(),
+            Action::ExportTable(format) => return self.export(format),
             Action::ShowInCharts(command) => self.show_in_charts(&command),
             Action::CancelCommand(command) => return self.cancel(command),
             Action::LoadOlderCommands => {
@@ -574,6 +617,24 @@ impl Model {
         effects
     }
 
+    /// Puts what the table shows on the clipboard.
+    fn export(&mut self, format: table::Format) -> Vec<Effect> {
+        let rows = self.table.rows().iter().filter_map(|id| self.commands.get(id));
+        let text = table::export(rows, format);
+        let name = match format {
+            table::Format::Csv => "CSV",
+            table::Format::JsonLines => "JSON lines",
+        };
+        let count = format::count(self.table.rows().len() as u64);
+        let detail = match self.table.older() {
+            table::Older::Done => None,
+            _ if self.table.filter().in_view => None,
+            _ => Some("These are the rows that are loaded: scroll to the end for older ones.".to_owned()),
+        };
+        self.toast(Level::Success, &format!("{count} commands are on the clipboard as {name}"), detail);
+        vec![Effect::Copy(text)]
+    }
+
     /// Moves the view so that a command is in its middle, with room around it.
     fn show_in_charts(&mut self, command: &CommandId) {
         let Some(info) = self.commands.get(command) else { return };
@@ -603,6 +664,14 @@ impl Model {
     pub fn only_looks(&self) -> bool {
         self.connection.role == Some(Role::Viewer)
     }
+}
+
+fn label_of(devices: &Devices, device: &DeviceId, name: &str) -> String {
+    devices
+        .get(device)
+        .and_then(|d| d.info.commands.iter().find(|c| c.name.as_str() == name))
+        .and_then(|c| c.label.clone())
+        .unwrap_or_else(|| format::humanize(name))
 }
 
 fn newest_page() -> CommandsRequest {

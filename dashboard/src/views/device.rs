@@ -237,7 +237,7 @@ fn recent_row(ui: &mut Ui, model: &Model, command: &CommandInfo, actions: &mut V
                     let at = format::clock_or_date(issued_at(command), model.now(), &model.zone);
                     ui.label(RichText::new(at).font(fonts::mono(11.0)).color(t.text_weak));
                     ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
-                        let title = RichText::new(format!("{label}{}", arguments(command, model)));
+                        let title = RichText::new(format!("{label}  {}", arguments(command, model)));
                         ui.add(egui::Label::new(title.font(fonts::regular(12.5)).color(t.text)).truncate());
                     });
                 });
@@ -329,8 +329,8 @@ pub fn state_line(command: &CommandInfo, model: &Model) -> String {
     }
 }
 
-/// The arguments in one line, in the order of the form: `  21.5 °C, eco`. Switches that are off are left out.
-fn arguments(command: &CommandInfo, model: &Model) -> String {
+/// The arguments in one line, in the order of the form: `21.5 °C, eco`. Switches that are off are left out.
+pub fn arguments(command: &CommandInfo, model: &Model) -> String {
     let declared = model
         .devices
         .get(&command.device)
@@ -346,7 +346,7 @@ fn arguments(command: &CommandInfo, model: &Model) -> String {
             format::with_unit(argument(name, value), unit)
         })
         .collect();
-    if values.is_empty() { String::new() } else { format!("  {}", format::ellipsis(&values.join(", "), 60)) }
+    format::ellipsis(&values.join(", "), 60)
 }
 
 fn argument(name: &str, value: &Json) -> String {

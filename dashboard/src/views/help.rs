@@ -11,6 +11,8 @@ const SHORTCUTS: &[(&str, &str)] = &[
     ("1 to 5", "Show 1 min, 5 min, 15 min, 1 h, 24 h"),
     ("[ and ]", "The view before, the view after"),
     ("/", "Filter the devices"),
+    ("C", "All commands, or not"),
+    ("Up, Down", "In the table: the command before, the command after"),
     ("Esc", "Close what is open"),
     ("Ctrl+Enter", "Send the open command"),
     ("?", "This sheet"),

@@ -4,6 +4,7 @@ pub mod banner;
 pub mod chart;
 pub mod charts;
 pub mod command;
+pub mod commands;
 pub mod device;
 pub mod devices;
 pub mod empty;

@@ -19,7 +19,7 @@ pub const SPANS: [(&str, i64); 5] = [
 ];
 
 /// Room that the group at the right end takes.
-const RIGHT_GROUP: f32 = 400.0;
+const RIGHT_GROUP: f32 = 500.0;
 
 /// Draws the top bar.
 pub fn top_bar(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
@@ -35,6 +35,16 @@ pub fn top_bar(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
             theme_switch(ui, model, actions);
             if widgets::chip(ui, "?", model.help).on_hover_text("Shortcuts").clicked() {
                 actions.push(Action::ToggleHelp);
+            }
+            let open = model.commands.open_count();
+            let text = if open > 0 {
+                format!("Commands {}", format::count(open as u64))
+            } else {
+                "Commands".to_owned()
+            };
+            let hint = "All commands of the hub (C). The number: those that have not ended";
+            if widgets::chip(ui, &text, model.table.open).on_hover_text(hint).clicked() {
+                actions.push(Action::ToggleTable);
             }
             ui.add_space(6.0);
             let width = model.viewport.width();

@@ -144,6 +144,13 @@ pub fn chip(ui: &mut Ui, text: &str, chosen: bool) -> Response {
     flat(ui, text, fill, color, fonts::regular(12.0), chosen)
 }
 
+/// A button that stays pressed, for filters.
+pub fn toggle(ui: &mut Ui, text: &str, on: bool) -> Response {
+    let t = Tokens::of(ui);
+    let (fill, color) = if on { (t.selected(), t.text) } else { (t.control, t.text_secondary) };
+    flat(ui, text, fill, color, fonts::regular(12.0), on)
+}
+
 /// A button in the colour of the accent.
 pub fn accent_button(ui: &mut Ui, text: &str) -> Response {
     let t = Tokens::of(ui);

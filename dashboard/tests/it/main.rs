@@ -6,6 +6,7 @@
 mod testkit;
 
 mod charts;
+mod commands;
 mod fixtures;
 mod layout;
 mod model;

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::fixtures::*;
 
-fn sends(effects: Vec<Effect>) -> Vec<ViewerMessage> {
+pub(crate) fn sends(effects: Vec<Effect>) -> Vec<ViewerMessage> {
     effects
         .into_iter()
         .filter_map(|e| match e {
@@ -30,7 +30,7 @@ fn subscriptions(messages: &[ViewerMessage]) -> Vec<&Subscribe> {
         .collect()
 }
 
-fn select(model: &mut Model, device: &str) {
+pub(crate) fn select(model: &mut Model, device: &str) {
     model.apply(Action::Select(Some(DeviceId::new(device).unwrap())), NOW);
 }
 
@@ -415,7 +415,7 @@ fn a_command_that_did_not_reach_the_hub_is_said_so_and_can_be_sent_again() {
     assert!(submit(&mut model).is_some());
 }
 
-fn stretches(messages: &[ViewerMessage]) -> Vec<(u64, i64, i64)> {
+pub(crate) fn stretches(messages: &[ViewerMessage]) -> Vec<(u64, i64, i64)> {
     let stretch = |m: &ViewerMessage| match m {
         ViewerMessage::Commands(c) if c.device.is_none() => Some((c.id, c.since?.0, c.before?.0)),
         _ => None,

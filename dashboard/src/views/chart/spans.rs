@@ -274,7 +274,8 @@ impl Spans {
             let text = format!("+{}", cluster.count);
             let galley = painter.layout_no_wrap(text, fonts::mono(10.0), tokens.text_secondary);
             let width = (cluster.right - cluster.left).max(galley.size().x + 8.0);
-            let rect = Rect::from_min_size(pos2(cluster.left, y), vec2(width, BAR_HEIGHT));
+            let left = cluster.left.min(lane.right() - width);
+            let rect = Rect::from_min_size(pos2(left, y), vec2(width, BAR_HEIGHT));
             let response = ui.interact(rect.intersect(lane), id.with(("cluster", i)), Sense::CLICK);
             let spoken = format!("{} more commands", cluster.count);
             response.widget_info(|| WidgetInfo::labeled(egui::Role::Button, true, &spoken));
