@@ -16,7 +16,7 @@
 -- Settings that belong to the file. The connection's own (synchronous=FULL, foreign_keys=ON, ...) are in the store.
 
 PRAGMA application_id = 1952803941;      -- 0x74656C65, "tele": a file with another number is left alone
-PRAGMA user_version = 5;                 -- version of this schema; a hub refuses a file that is newer than itself
+PRAGMA user_version = 6;                 -- version of this schema; a hub refuses a file that is newer than itself
 
 
 ------------------------------------------------------------------------------------------------------------------
@@ -31,7 +31,8 @@ CREATE TABLE device (
     firmware     TEXT,
     commands     TEXT NOT NULL DEFAULT '[]', -- what it can be told: JSON, as in `hello`
     created_at   INTEGER NOT NULL,       -- when the hub first heard of it
-    last_seen    INTEGER                 -- when the hub last heard it; written now and then, not with every message
+    last_seen    INTEGER,                -- when the hub last heard it; written now and then, not with every message
+    tags         TEXT NOT NULL DEFAULT '[]' -- with what it can be chosen among others: JSON, as in `hello`
 ) STRICT;
 
 -- One metric of one device. Never deleted and never given another kind: readings refer to it.
@@ -209,18 +210,20 @@ CREATE TABLE command (
     code         TEXT,                   -- the same for a program
     cancel_at    INTEGER,                -- when the device was to be asked to stop it, by whom, and from where
     cancel_by    TEXT,
-    cancel_address TEXT
+    cancel_address TEXT,
+    group_key    INTEGER REFERENCES command_group (group_key) -- the group that it is a part of
 ) STRICT;
 CREATE INDEX command_issued ON command (issued_at, command_key);
 CREATE INDEX command_of_device ON command (device_key, issued_at, command_key);
 CREATE INDEX command_open ON command (command_key)
     WHERE state IN ('queued', 'sent', 'unknown', 'received', 'running');
+CREATE INDEX command_of_group ON command (group_key, state) WHERE group_key IS NOT NULL;
 CREATE TRIGGER command_stays BEFORE DELETE ON command
 BEGIN
     SELECT RAISE(ABORT, 'commands are kept');
 END;
 CREATE TRIGGER command_is_what_was_issued
-BEFORE UPDATE OF id, device_key, name, args, issued_by, issued_at, expires_at, delivery, forced ON command
+BEFORE UPDATE OF id, device_key, name, args, issued_by, issued_at, expires_at, delivery, forced, group_key ON command
 BEGIN
     SELECT RAISE(ABORT, 'what was issued is not rewritten');
 END;
@@ -247,6 +250,58 @@ END;
 CREATE TRIGGER command_transition_is_kept BEFORE DELETE ON command_transition
 BEGIN
     SELECT RAISE(ABORT, 'the life of a command is kept');
+END;
+
+-- One request to many devices, each of which gets a command of its own when its turn comes. Kept like commands.
+CREATE TABLE command_group (
+    group_key    INTEGER PRIMARY KEY,
+    id           TEXT NOT NULL UNIQUE,
+    request      TEXT NOT NULL,          -- JSON, as in `send_group`: to whom, what, how many at a time, when to stop
+    members      INTEGER NOT NULL,       -- how many rows of group_member it has
+    issued_by    TEXT NOT NULL,
+    issued_at    INTEGER NOT NULL,
+    address      TEXT,                   -- from where it was issued
+    retry_of     INTEGER REFERENCES command_group (group_key), -- the group whose failed members these are
+    stopped_at   INTEGER,                -- when it was decided that no more members are begun, by whom, and from where
+    stopped_by   TEXT,
+    stopped_address TEXT,
+    ended_at     INTEGER                 -- when the last of its commands had ended
+) STRICT;
+CREATE INDEX command_group_issued ON command_group (issued_at, group_key);
+CREATE INDEX command_group_open ON command_group (group_key) WHERE ended_at IS NULL;
+CREATE INDEX command_group_retried ON command_group (retry_of) WHERE retry_of IS NOT NULL;
+CREATE TRIGGER command_group_stays BEFORE DELETE ON command_group
+BEGIN
+    SELECT RAISE(ABORT, 'groups are kept');
+END;
+CREATE TRIGGER command_group_is_what_was_issued
+BEFORE UPDATE OF id, request, members, issued_by, issued_at, address, retry_of ON command_group
+BEGIN
+    SELECT RAISE(ABORT, 'what was issued is not rewritten');
+END;
+CREATE TRIGGER command_group_has_ended BEFORE UPDATE ON command_group WHEN OLD.ended_at IS NOT NULL
+BEGIN
+    SELECT RAISE(ABORT, 'a group that has ended is not rewritten');
+END;
+
+-- The devices of a group, in the order of their turns. What a member does is told by the row of `command` with this group
+-- and device; one that has none and was not refused waits for its turn, or was passed over because the group was stopped.
+CREATE TABLE group_member (
+    group_key    INTEGER NOT NULL REFERENCES command_group (group_key),
+    place        INTEGER NOT NULL,       -- 0, 1, 2, ...
+    device_key   INTEGER NOT NULL REFERENCES device (device_key),
+    refused      TEXT,                   -- why it gets no command
+    PRIMARY KEY (group_key, place),
+    UNIQUE (group_key, device_key)
+) STRICT, WITHOUT ROWID;
+CREATE TRIGGER group_member_stays BEFORE DELETE ON group_member
+BEGIN
+    SELECT RAISE(ABORT, 'members of groups are kept');
+END;
+CREATE TRIGGER group_member_is_what_was_issued
+BEFORE UPDATE ON group_member WHEN OLD.refused IS NOT NULL OR NEW.device_key IS NOT OLD.device_key
+BEGIN
+    SELECT RAISE(ABORT, 'members of groups are not rewritten');
 END;
 
 

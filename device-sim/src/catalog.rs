@@ -3,7 +3,7 @@
 use protocol::command::Delivery;
 use protocol::declare::{CommandDeclaration, MetricDeclaration, ParamDeclaration};
 use protocol::device::Hello;
-use protocol::{DeviceId, Epoch, Kind, MetricName, NameError};
+use protocol::{DeviceId, Epoch, Kind, MetricName, NameError, Tag};
 use serde_json::{Value as Json, json};
 
 /// A kind of device.
@@ -141,14 +141,27 @@ impl About {
     /// What a device of this kind says first.
     pub fn hello(&self, device: DeviceId, epoch: Epoch) -> Result<Hello, NameError> {
         Ok(Hello {
-            device,
-            epoch,
             model: Some(self.model.to_owned()),
             firmware: Some(self.firmware.to_owned()),
+            tags: tags(&device)?,
+            device,
+            epoch,
             metrics: self.metrics.iter().map(Metric::declaration).collect::<Result<_, _>>()?,
             commands: self.commands.iter().map(Command::declaration).collect::<Result<_, _>>()?,
         })
     }
+}
+
+/// The sites that the fleet is spread over.
+const SITES: [&str; 3] = ["site:north", "site:south", "site:west"];
+
+/// Tags by which parts of the fleet can be chosen: a site for each, and every tenth of a kind is a canary.
+fn tags(device: &DeviceId) -> Result<Vec<Tag>, NameError> {
+    let digits = device.as_str().trim_start_matches(|c: char| !c.is_ascii_digit());
+    let number: usize = digits.parse().unwrap_or_default();
+    let site = SITES[number % SITES.len()];
+    let canary = (number % 10 == 1).then_some("canary");
+    [Some(site), canary].into_iter().flatten().map(Tag::new).collect()
 }
 
 impl Metric {

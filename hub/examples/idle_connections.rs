@@ -34,6 +34,7 @@ async fn main() -> anyhow::Result<()> {
             epoch: Epoch::new("e1")?,
             model: None,
             firmware: None,
+            tags: Vec::new(),
             metrics: serde_json::from_str("[{\"name\":\"temperature\",\"unit\":\"Cel\"}]")?,
             commands: Vec::new(),
         };

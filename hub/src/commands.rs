@@ -5,8 +5,11 @@
 //! `sent` in the database before it is written to the socket, so that a crash in between leaves it open, to be handed over
 //! again under the same id. What could not be stored did not happen, and is tried again.
 
+mod groups;
+
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::pin::Pin;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -15,16 +18,18 @@ use protocol::command::CommandState;
 use protocol::declare::check_args;
 use protocol::desk::{Actor, Desk, Refused, Step, Timing};
 use protocol::device::{CommandUpdate, ErrorMessage};
-use protocol::viewer::{CommandInfo, DeviceInfo, SendCommand, Transition};
-use protocol::{CommandId, DeviceId, ErrorCode, MetricName, Timestamp, limits};
+use protocol::viewer::{CommandInfo, DeviceInfo, GroupInfo, SendCommand, Transition};
+use protocol::{CommandId, DeviceId, ErrorCode, GroupId, MetricName, NameError, Timestamp, limits};
 use serde_json::{Map, Value as Json};
-use store::StoreError;
+use store::{GroupChange, OpenGroup, StoreError};
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::clock;
 use crate::directory::{Directory, SessionId, SessionSender, ToSession};
 use crate::ingest::Ingest;
+use groups::Groups;
+pub(crate) use groups::{Chosen, NewGroup, already_retried};
 
 /// Requests that wait for the task. From sessions to the task; when full, sessions wait.
 const QUEUE: usize = 1_024;
@@ -35,7 +40,7 @@ const EVENTS_QUEUE: usize = 4_096;
 /// How long after changes that could not be stored they are tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
-type Answer<T> = Result<T, ErrorMessage>;
+pub(crate) type Answer<T> = Result<T, ErrorMessage>;
 type Reply<T> = oneshot::Sender<Answer<T>>;
 
 enum Request {
@@ -44,6 +49,17 @@ enum Request {
     Update(DeviceId, Box<CommandUpdate>, Actor, Reply<()>),
     Connected(DeviceId, SessionId, SessionSender),
     Disconnected(DeviceId, SessionId),
+    NewGroup(Box<NewGroup>, Actor, Reply<GroupInfo>),
+    CancelGroup(GroupId, bool, Actor, Reply<GroupInfo>),
+}
+
+/// What has changed, for every viewer.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// A command.
+    Command(Arc<CommandInfo>),
+    /// A group of commands.
+    Group(Arc<GroupInfo>),
 }
 
 /// How long is waited for what.
@@ -59,10 +75,10 @@ pub struct Waits {
 #[derive(Clone)]
 pub struct Commands {
     requests: mpsc::Sender<Request>,
-    events: broadcast::Sender<Arc<CommandInfo>>,
+    events: broadcast::Sender<Event>,
 }
 
-fn error(code: ErrorCode, message: impl Into<String>) -> ErrorMessage {
+pub(crate) fn error(code: ErrorCode, message: impl Into<String>) -> ErrorMessage {
     ErrorMessage { id: None, code, message: message.into() }
 }
 
@@ -82,9 +98,10 @@ impl<T> Future for Pending<T> {
 }
 
 impl Commands {
-    /// Starts the task with the commands that were open when the hub last stopped, in the order of issue.
+    /// Starts the task with the commands and the groups that were open when the hub last stopped, in the order of issue.
     pub fn start(
         open: Vec<CommandInfo>,
+        groups: Vec<OpenGroup>,
         waits: Waits,
         directory: Arc<Directory>,
         ingest: Ingest,
@@ -106,12 +123,13 @@ impl Commands {
             directory,
             ingest,
             events: events.clone(),
+            groups: Groups::restore(groups),
         };
         (Self { requests, events }, task.run(open, queue))
     }
 
-    /// Every change of a command from now on.
-    pub fn events(&self) -> broadcast::Receiver<Arc<CommandInfo>> {
+    /// Every change of a command or a group from now on.
+    pub fn events(&self) -> broadcast::Receiver<Event> {
         self.events.subscribe()
     }
 
@@ -143,6 +161,16 @@ impl Commands {
         self.begin_cancel(id, actor).await.await
     }
 
+    /// Takes a group in. When the answer comes, it is stored; its commands follow.
+    pub(crate) async fn new_group(&self, group: NewGroup, actor: Actor) -> Answer<GroupInfo> {
+        self.hand_in(|reply| Request::NewGroup(Box::new(group), actor, reply)).await.await
+    }
+
+    /// Begins no more of a group; if `begun`, asks the devices that have begun to stop. When the answer comes, it is stored.
+    pub async fn cancel_group(&self, id: GroupId, begun: bool, actor: Actor) -> Answer<GroupInfo> {
+        self.hand_in(|reply| Request::CancelGroup(id, begun, actor, reply)).await.await
+    }
+
     /// A device said what became of a command. When the answer comes, it is stored.
     pub async fn update(&self, device: DeviceId, update: CommandUpdate, actor: Actor) -> Pending<()> {
         self.hand_in(|reply| Request::Update(device, Box::new(update), actor, reply)).await
@@ -163,12 +191,14 @@ impl Commands {
 enum Told {
     Command(Reply<Arc<CommandInfo>>, Arc<CommandInfo>),
     Update(Reply<()>, CommandId),
+    Group(Reply<GroupInfo>, GroupId),
 }
 
 /// What is decided together: nothing of it is told before it is stored.
 #[derive(Default)]
 struct Round {
     steps: Vec<(DeviceId, Vec<Step>)>,
+    groups: Vec<GroupChange>,
     told: Vec<Told>,
     /// The desks as they were before.
     before: HashMap<DeviceId, Option<Desk>>,
@@ -196,7 +226,8 @@ struct Task {
     round: Round,
     directory: Arc<Directory>,
     ingest: Ingest,
-    events: broadcast::Sender<Arc<CommandInfo>>,
+    events: broadcast::Sender<Event>,
+    groups: Groups,
 }
 
 impl Task {
@@ -230,8 +261,10 @@ impl Task {
             }
             if self.retry_at.is_none() {
                 self.poll();
+                self.decide_groups();
             }
             self.finish_round().await;
+            self.tell_groups();
         }
     }
 
@@ -242,9 +275,10 @@ impl Task {
         }
         // At most a minute: the wait must not outlive a jump of the clock by more.
         let longest = Duration::from_mins(1);
-        self.due.first().map_or(longest, |(at, _)| {
+        let groups = self.groups.due().map_or(longest, |at| at.saturating_duration_since(Instant::now()));
+        self.due.first().map_or(groups, |(at, _)| {
             let micros = at.micros_since(clock::now()).max(0);
-            Duration::from_micros(u64::try_from(micros).unwrap_or(0)).min(longest)
+            Duration::from_micros(u64::try_from(micros).unwrap_or(0)).min(groups)
         })
     }
 
@@ -338,7 +372,7 @@ impl Task {
     /// Stores what was decided, then tells; as long as telling decides something more.
     async fn finish_round(&mut self) {
         loop {
-            let Round { steps, told, before } = std::mem::take(&mut self.round);
+            let Round { steps, groups, told, before } = std::mem::take(&mut self.round);
             let mut latest: HashMap<&CommandId, usize> = HashMap::new();
             let mut changed: Vec<Arc<CommandInfo>> = Vec::new();
             for step in steps.iter().flat_map(|(_, steps)| steps) {
@@ -352,10 +386,15 @@ impl Task {
                     }
                 }
             }
-            if !changed.is_empty()
-                && let Err(problem) = self.ingest.save_commands(changed).await
+            if !(groups.is_empty() && changed.is_empty())
+                && let Err(problem) = self.ingest.save_commands(groups.clone(), changed).await
             {
                 return self.go_back(told, before, &problem);
+            }
+            for change in groups {
+                if let Some(ended) = self.groups.changed(change) {
+                    self.tell_group(ended);
+                }
             }
             for (device, steps) in steps {
                 for step in steps {
@@ -366,6 +405,7 @@ impl Task {
                 match told {
                     Told::Command(reply, info) => drop(reply.send(Ok(info))),
                     Told::Update(reply, _) => drop(reply.send(Ok(()))),
+                    Told::Group(reply, id) => drop(reply.send(self.groups.get(&id).ok_or_else(stopping))),
                 }
             }
             if self.round.steps.is_empty() {
@@ -377,8 +417,11 @@ impl Task {
     /// Takes a step to the outside. It is stored.
     fn take(&mut self, device: &DeviceId, step: Step) {
         let (id, message) = match step {
-            // No viewer is connected: nobody to tell.
-            Step::Changed(info) => return drop(self.events.send(info)),
+            Step::Changed(info) => {
+                self.groups.stored(&info);
+                // No viewer is connected: nobody to tell.
+                return drop(self.events.send(Event::Command(info)));
+            }
             Step::Deliver(request) => (Some(request.id.clone()), ToSession::Command(request)),
             Step::Stop(cancel) => (None, ToSession::Cancel(cancel)),
         };
@@ -412,6 +455,7 @@ impl Task {
         for told in told {
             match told {
                 Told::Command(reply, _) => drop(reply.send(Err(store_error(problem)))),
+                Told::Group(reply, _) => drop(reply.send(Err(store_error(problem)))),
                 Told::Update(reply, id) => {
                     let message = format!("what became of {id} could not be stored: say it again");
                     drop(reply.send(Err(error(ErrorCode::Internal, message))));
@@ -422,7 +466,7 @@ impl Task {
 
     fn serve(&mut self, request: Request) {
         match request {
-            Request::Issue(command, actor, reply) => match self.issue(*command, actor) {
+            Request::Issue(command, actor, reply) => match self.issue(*command, actor, None) {
                 Ok(info) => self.round.told.push(Told::Command(reply, info)),
                 Err(problem) => drop(reply.send(Err(problem))),
             },
@@ -452,39 +496,24 @@ impl Task {
                     }
                 }
             }
+            Request::NewGroup(group, actor, reply) => self.new_group(*group, actor, reply),
+            Request::CancelGroup(id, begun, actor, reply) => self.cancel_group(id, begun, &actor, reply),
         }
     }
 
-    fn issue(&mut self, request: SendCommand, actor: Actor) -> Answer<Arc<CommandInfo>> {
+    fn issue(
+        &mut self,
+        request: SendCommand,
+        actor: Actor,
+        group: Option<GroupId>,
+    ) -> Answer<Arc<CommandInfo>> {
         let device = self
             .directory
             .device(&request.device)
             .ok_or_else(|| error(ErrorCode::NotFound, format!("no device {}", request.device)))?;
         let declared = device.commands.iter().find(|command| command.name == request.name);
-        let (args, forced) = match declared {
-            Some(declared) => {
-                let args = check_args(declared, &request.args)
-                    .map_err(|e| error(ErrorCode::BadCommand, e.to_string()))?;
-                (args, false)
-            }
-            None if request.force => (request.args, true),
-            None => {
-                let known: Vec<&str> = device.commands.iter().map(|c| c.name.as_str()).collect();
-                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-                return Err(error(
-                    ErrorCode::BadCommand,
-                    format!("{} does not take {}: it declared {known}", request.device, request.name),
-                ));
-            }
-        };
-        check_size(&args)?;
-        let lifetime = request.expires_in_ms.unwrap_or(limits::COMMAND_LIFETIME_DEFAULT_MILLIS);
-        if lifetime == 0 || lifetime > limits::COMMAND_LIFETIME_MAX_MILLIS {
-            return Err(error(
-                ErrorCode::BadField,
-                format!("expires_in_ms: {lifetime} is outside 1 to {}", limits::COMMAND_LIFETIME_MAX_MILLIS),
-            ));
-        }
+        let args = check_request(&device, &request.name, &request.args, request.force)?;
+        let lifetime = lifetime(request.expires_in_ms)?;
         if self.desks.get(&request.device).map_or(0, Desk::len) >= limits::COMMANDS_OPEN_PER_DEVICE_MAX {
             return Err(error(
                 ErrorCode::LimitReached,
@@ -495,28 +524,28 @@ impl Task {
                 ),
             ));
         }
-        let now = clock::now().max(self.issued_at.plus_micros(1));
-        self.issued_at = now;
+        let now = self.next_issue();
         let delivery =
             request.delivery.unwrap_or_else(|| declared.map(|command| command.delivery).unwrap_or_default());
         let patience = self.patience(Some(&device), &request.name);
         let Actor { by, address } = actor;
         let info = CommandInfo {
-            id: self.new_id(now)?,
+            id: self.new_id('c', now)?,
             device: request.device,
             name: request.name,
             args,
             state: CommandState::Queued,
             issued_by: by.clone(),
-            expires_at: now.plus_micros(i64::try_from(lifetime).unwrap_or(i64::MAX / 1_000) * 1_000),
+            expires_at: now.plus_micros(lifetime),
             attempt: 0,
             progress: None,
             result: None,
             error: None,
             code: None,
             delivery,
-            forced,
+            forced: declared.is_none(),
             cancel: None,
+            group,
             transitions: vec![Transition { state: CommandState::Queued, at: now, by, address }],
         };
         let device = info.device.clone();
@@ -526,14 +555,19 @@ impl Task {
         Ok(issued)
     }
 
+    /// The time of what is issued now: two never have the same.
+    fn next_issue(&mut self) -> Timestamp {
+        self.issued_at = clock::now().max(self.issued_at.plus_micros(1));
+        self.issued_at
+    }
+
     /// Ids sort by time of issue: microseconds, a counter, and random bits so that no two hubs draw the same.
-    fn new_id(&mut self, now: Timestamp) -> Answer<CommandId> {
-        let internal =
-            |e: &dyn std::fmt::Display| error(ErrorCode::Internal, format!("no new command id: {e}"));
+    fn new_id<T: FromStr<Err = NameError>>(&mut self, letter: char, now: Timestamp) -> Answer<T> {
+        let internal = |e: &dyn std::fmt::Display| error(ErrorCode::Internal, format!("no new id: {e}"));
         let random = getrandom::u32().map_err(|e| internal(&e))?;
         self.order = self.order.wrapping_add(1);
-        CommandId::new(&format!("c{:014x}-{:04x}-{random:08x}", now.micros(), self.order & 0xffff))
-            .map_err(|e| internal(&e))
+        let id = format!("{letter}{:014x}-{:04x}-{random:08x}", now.micros(), self.order & 0xffff);
+        id.parse().map_err(|e| internal(&e))
     }
 
     fn cancel(&mut self, id: &CommandId, actor: &Actor) -> Answer<Arc<CommandInfo>> {
@@ -560,6 +594,39 @@ impl Task {
             }
         }
     }
+}
+
+/// Sees that a device takes a command. Returns its arguments with defaults filled in.
+pub(crate) fn check_request(
+    device: &DeviceInfo,
+    name: &MetricName,
+    args: &Map<String, Json>,
+    force: bool,
+) -> Answer<Map<String, Json>> {
+    let args = match device.commands.iter().find(|command| command.name == *name) {
+        Some(declared) => {
+            check_args(declared, args).map_err(|e| error(ErrorCode::BadCommand, e.to_string()))?
+        }
+        None if force => args.clone(),
+        None => {
+            let known: Vec<&str> = device.commands.iter().map(|c| c.name.as_str()).collect();
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            let problem = format!("{} does not take {name}: it declared {known}", device.id);
+            return Err(error(ErrorCode::BadCommand, problem));
+        }
+    };
+    check_size(&args)?;
+    Ok(args)
+}
+
+/// How long a command may wait for its delivery, in microseconds.
+pub(crate) fn lifetime(expires_in_ms: Option<u64>) -> Answer<i64> {
+    let millis = expires_in_ms.unwrap_or(limits::COMMAND_LIFETIME_DEFAULT_MILLIS);
+    if millis == 0 || millis > limits::COMMAND_LIFETIME_MAX_MILLIS {
+        let most = limits::COMMAND_LIFETIME_MAX_MILLIS;
+        return Err(error(ErrorCode::BadField, format!("expires_in_ms: {millis} is outside 1 to {most}")));
+    }
+    Ok(i64::try_from(millis).unwrap_or(i64::MAX / 1_000) * 1_000)
 }
 
 fn check_size(args: &Map<String, Json>) -> Answer<()> {

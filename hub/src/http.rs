@@ -7,17 +7,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, Path, Request, State};
 use axum::http::header::{self, HeaderMap, HeaderValue};
 use axum::http::{Method, StatusCode, Version};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, post, put};
-use axum::{Extension, Json, Router};
+use axum::routing::{get, put};
+use axum::{Json, Router};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use protocol::{DEVICE_PATH, DeviceId, ErrorCode, SUBPROTOCOL, VIEWER_PATH, limits};
+use protocol::{DEVICE_PATH, DeviceId, SUBPROTOCOL, VIEWER_PATH, limits};
 use serde_json::json;
 use store::CredentialRole;
 use tokio::net::{TcpListener, TcpStream};
@@ -43,8 +42,8 @@ const HEAD_MAX_BYTES: usize = 16 * 1024;
 /// What a request knows of its connection: where it comes from, and its place among `max_connections`, which goes
 /// with the socket when it is upgraded.
 #[derive(Clone)]
-struct Connection {
-    address: SocketAddr,
+pub(crate) struct Connection {
+    pub(crate) address: SocketAddr,
     _place: Arc<OwnedSemaphorePermit>,
 }
 
@@ -61,15 +60,13 @@ pub fn router(hub: Arc<Hub>) -> Router {
         .route(VIEWER_PATH, get(|hub, request| upgrade(hub, request, Door::Viewer)))
         .route("/v1/devices/{id}", put(add_device))
         .route("/v1/devices/{id}/ledger", get(ledger))
-        .route("/v1/commands", get(list_commands).post(issue_command))
-        .route("/v1/commands/{id}", get(show_command))
-        .route("/v1/commands/{id}/cancel", post(cancel_command))
+        .merge(orders::router())
         .layer(DefaultBodyLimit::max(limits::VIEWER_MESSAGE_MAX_BYTES))
         .route("/healthz", get(healthz))
         .fallback(async || {
             refusal(
                 StatusCode::NOT_FOUND,
-                "no such path: the hub has /v1/device, /v1/viewer, /v1/commands and /healthz",
+                "no such path: the hub has /v1/device, /v1/viewer, /v1/commands, /v1/groups and /healthz",
             )
         })
         .with_state(hub)
@@ -212,53 +209,7 @@ async fn ledger(State(hub): State<Arc<Hub>>, Path(id): Path<String>, headers: He
     }
 }
 
-async fn issue_command(
-    State(hub): State<Arc<Hub>>,
-    Extension(connection): Extension<Connection>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
-    match authenticate(&hub, &headers).await {
-        Ok(principal) => orders::issue(&hub, principal, connection.address, &body).await,
-        Err(response) => *response,
-    }
-}
-
-async fn cancel_command(
-    State(hub): State<Arc<Hub>>,
-    Extension(connection): Extension<Connection>,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-) -> Response {
-    match authenticate(&hub, &headers).await {
-        Ok(principal) => orders::cancel(&hub, principal, connection.address, &id).await,
-        Err(response) => *response,
-    }
-}
-
-async fn show_command(State(hub): State<Arc<Hub>>, Path(id): Path<String>, headers: HeaderMap) -> Response {
-    match authenticate(&hub, &headers).await {
-        Ok(principal) => orders::show(&hub, &principal, &id).await,
-        Err(response) => *response,
-    }
-}
-
-async fn list_commands(
-    State(hub): State<Arc<Hub>>,
-    query: Result<Query<orders::ListQuery>, QueryRejection>,
-    headers: HeaderMap,
-) -> Response {
-    let principal = match authenticate(&hub, &headers).await {
-        Ok(principal) => principal,
-        Err(response) => return *response,
-    };
-    match query {
-        Ok(Query(query)) => orders::list(&hub, &principal, query).await,
-        Err(rejection) => orders::refuse(ErrorCode::BadField, rejection.body_text()),
-    }
-}
-
-async fn authenticate(hub: &Hub, headers: &HeaderMap) -> Result<Principal, Box<Response>> {
+pub(crate) async fn authenticate(hub: &Hub, headers: &HeaderMap) -> Result<Principal, Box<Response>> {
     let unauthorized = |message: &str| {
         let mut response = refusal(StatusCode::UNAUTHORIZED, message);
         response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

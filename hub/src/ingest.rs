@@ -24,7 +24,8 @@ use protocol::inbox::Ticket;
 use protocol::viewer::CommandInfo;
 use protocol::{DeviceId, Timestamp};
 use store::{
-    Batch, BatchContent, Checkpointer, DeviceKey, Outcome, Registered, StoreError, StreamKey, Writer,
+    Batch, BatchContent, Checkpointer, DeviceKey, GroupChange, Outcome, Registered, StoreError, StreamKey,
+    Writer,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -122,7 +123,7 @@ enum Request {
     Batch(BatchRequest),
     Register(Box<Hello>, Timestamp, Reply<Registered>),
     Touch(DeviceKey, Timestamp),
-    SaveCommands(Vec<Arc<CommandInfo>>, Reply<()>),
+    SaveCommands(Vec<GroupChange>, Vec<Arc<CommandInfo>>, Reply<()>),
     AddDevice(DeviceId, Timestamp, oneshot::Sender<Result<(DeviceKey, Token), AuthError>>),
 }
 
@@ -207,9 +208,13 @@ impl Ingest {
         drop(self.requests.send(Request::Touch(device, seen)).await);
     }
 
-    /// Stores commands as they are now, all of them or none.
-    pub async fn save_commands(&self, commands: Vec<Arc<CommandInfo>>) -> Result<(), StoreError> {
-        self.ask(|reply| Request::SaveCommands(commands, reply)).await
+    /// Stores commands as they are now and what has changed of groups, all of it or nothing.
+    pub async fn save_commands(
+        &self,
+        groups: Vec<GroupChange>,
+        commands: Vec<Arc<CommandInfo>>,
+    ) -> Result<(), StoreError> {
+        self.ask(|reply| Request::SaveCommands(groups, commands, reply)).await
     }
 
     /// Makes a device and a token for it.
@@ -415,8 +420,8 @@ impl Worker {
                     self.note_failure(&error);
                 }
             }
-            Request::SaveCommands(commands, reply) => {
-                let answer = self.writer.save_commands(&commands);
+            Request::SaveCommands(groups, commands, reply) => {
+                let answer = self.writer.save_commands(&groups, &commands);
                 self.answer(reply, answer);
             }
             Request::AddDevice(id, at, reply) => {

@@ -11,6 +11,7 @@ pub mod commands;
 pub mod config;
 pub mod directory;
 pub mod exchange;
+pub mod groups;
 pub mod http;
 pub mod ingest;
 pub mod ledger;

@@ -2,32 +2,37 @@
 //!
 //! The same rules as for a viewer: an operator may do all of it, a viewer may look.
 
-use std::net::SocketAddr;
+pub(crate) mod caller;
+pub mod groups;
+
 use std::sync::Arc;
 
 use axum::Json;
+use axum::Router;
 use axum::body::Bytes;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
 use protocol::command::CommandState;
-use protocol::desk::Actor;
-use protocol::device::ErrorMessage;
 use protocol::viewer::{CommandInfo, SendCommand};
-use protocol::{CommandId, DeviceId, ErrorCode, MetricName, Timestamp};
+use protocol::{CommandId, DeviceId, ErrorCode, GroupId, MetricName, Timestamp};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
-use store::{CommandFilter, CredentialRole, StoreError};
+use store::CommandFilter;
 
-use crate::auth::Principal;
 use crate::exchange::TimeText;
 use crate::serve::Hub;
+use caller::{Looker, Operator, Refused};
 
 /// Commands in one list unless asked otherwise, and at most.
 const LIST_DEFAULT: u32 = 100;
 /// Most commands in one list.
 pub const LIST_MAX: u32 = 1_000;
 /// The columns of the CSV.
-const COLUMNS: [&str; 18] = [
+const COLUMNS: [&str; 19] = [
     "id",
     "device",
     "name",
@@ -46,101 +51,76 @@ const COLUMNS: [&str; 18] = [
     "result",
     "cancel_asked_at",
     "cancel_asked_by",
+    "group",
 ];
 
-/// The status that goes with an error.
-const fn status(code: ErrorCode) -> StatusCode {
-    match code {
-        ErrorCode::NotFound => StatusCode::NOT_FOUND,
-        ErrorCode::Forbidden => StatusCode::FORBIDDEN,
-        ErrorCode::WrongState => StatusCode::CONFLICT,
-        ErrorCode::LimitReached => StatusCode::TOO_MANY_REQUESTS,
-        ErrorCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-        ErrorCode::Malformed
-        | ErrorCode::UnknownType
-        | ErrorCode::BadField
-        | ErrorCode::Unexpected
-        | ErrorCode::BadCommand => StatusCode::BAD_REQUEST,
-    }
+/// The routes of commands and groups.
+pub(crate) fn router() -> Router<Arc<Hub>> {
+    Router::new()
+        .route("/v1/commands", get(list).post(issue))
+        .route("/v1/commands/{id}", get(show))
+        .route("/v1/commands/{id}/cancel", post(cancel))
+        .merge(groups::router())
 }
 
-pub(crate) fn refuse(code: ErrorCode, message: impl Into<String>) -> Response {
-    (status(code), Json(json!({ "error": message.into(), "code": code }))).into_response()
-}
-
-fn answer(status: StatusCode, result: Result<Arc<CommandInfo>, ErrorMessage>) -> Response {
-    match result {
-        Ok(command) => (status, Json(&*command)).into_response(),
-        Err(error) => refuse(error.code, error.message),
-    }
-}
-
-fn trouble(error: &StoreError) -> Response {
-    tracing::error!(%error, "commands could not be read");
-    refuse(ErrorCode::Internal, error.to_string())
-}
-
-/// Whoever asks, if it may send commands.
-fn operator(principal: Principal, address: SocketAddr) -> Result<Actor, Box<Response>> {
-    if principal.role == CredentialRole::Operator {
-        return Ok(Actor { by: principal.label, address: Some(address.to_string()) });
-    }
-    Err(Box::new(refuse(ErrorCode::Forbidden, "only an operator may send and cancel commands")))
-}
-
-fn may_look(principal: &Principal) -> Result<(), Box<Response>> {
-    match principal.role {
-        CredentialRole::Viewer | CredentialRole::Operator => Ok(()),
-        CredentialRole::Device(_) | CredentialRole::Fleet => {
-            Err(Box::new(refuse(ErrorCode::Forbidden, "only a viewer or an operator may look at commands")))
+/// Reads a body of fields, with these added that stand in the path or are not wanted here.
+fn fields<T: DeserializeOwned>(body: &Bytes, add: &Value) -> Result<T, Refused> {
+    let mut fields: Map<String, Value> = match serde_json::from_slice(body) {
+        Ok(fields) => fields,
+        // Nothing to say is nothing to write.
+        Err(_) if body.is_empty() => Map::new(),
+        Err(error) => {
+            let problem = format!("the body is no JSON object: {error}");
+            return Err(Refused::new(ErrorCode::Malformed, problem));
         }
+    };
+    fields.extend(add.as_object().cloned().unwrap_or_default());
+    serde_json::from_value(Value::Object(fields)).map_err(|error| Refused::bad_field(error.to_string()))
+}
+
+fn name<T: std::str::FromStr<Err = protocol::NameError>>(text: &str) -> Result<T, Refused> {
+    text.parse().map_err(|error: protocol::NameError| Refused::bad_field(error.to_string()))
+}
+
+fn check_limit(limit: Option<u32>) -> Result<usize, Refused> {
+    let limit = limit.unwrap_or(LIST_DEFAULT);
+    if !(1..=LIST_MAX).contains(&limit) {
+        return Err(Refused::bad_field(format!("limit: {limit} is outside 1 to {LIST_MAX}")));
     }
+    Ok(limit as usize)
 }
 
 /// Issues a command. The body is `send_command` without `type` and `id`.
-pub(crate) async fn issue(hub: &Hub, principal: Principal, address: SocketAddr, body: &Bytes) -> Response {
-    let actor = match operator(principal, address) {
-        Ok(actor) => actor,
-        Err(response) => return *response,
-    };
-    let mut fields: Map<String, Value> = match serde_json::from_slice(body) {
-        Ok(fields) => fields,
-        Err(error) => return refuse(ErrorCode::Malformed, format!("the body is no JSON object: {error}")),
-    };
-    fields.insert("id".into(), json!(0));
-    match serde_json::from_value::<SendCommand>(Value::Object(fields)) {
-        Ok(request) => answer(StatusCode::CREATED, hub.commands.issue(request, actor).await),
-        Err(error) => refuse(ErrorCode::BadField, error.to_string()),
-    }
+async fn issue(
+    State(hub): State<Arc<Hub>>,
+    Operator(actor): Operator,
+    body: Bytes,
+) -> Result<Response, Refused> {
+    let request: SendCommand = fields(&body, &json!({ "id": 0 }))?;
+    let command = hub.commands.issue(request, actor).await?;
+    Ok((StatusCode::CREATED, Json(&*command)).into_response())
 }
 
 /// Takes a command back, or asks the device to stop it.
-pub(crate) async fn cancel(hub: &Hub, principal: Principal, address: SocketAddr, id: &str) -> Response {
-    let actor = match operator(principal, address) {
-        Ok(actor) => actor,
-        Err(response) => return *response,
-    };
-    match CommandId::new(id) {
-        Ok(id) => answer(StatusCode::OK, hub.commands.cancel(id, actor).await),
-        Err(error) => refuse(ErrorCode::BadField, error.to_string()),
-    }
+async fn cancel(
+    State(hub): State<Arc<Hub>>,
+    Operator(actor): Operator,
+    Path(id): Path<String>,
+) -> Result<Response, Refused> {
+    let command = hub.commands.cancel(name(&id)?, actor).await?;
+    Ok(Json(&*command).into_response())
 }
 
 /// One command with its life.
-pub(crate) async fn show(hub: &Hub, principal: &Principal, id: &str) -> Response {
-    if let Err(response) = may_look(principal) {
-        return *response;
-    }
-    let id = match CommandId::new(id) {
-        Ok(id) => id,
-        Err(error) => return refuse(ErrorCode::BadField, error.to_string()),
-    };
+async fn show(
+    State(hub): State<Arc<Hub>>,
+    _: Looker,
+    Path(id): Path<String>,
+) -> Result<Json<CommandInfo>, Refused> {
+    let id: CommandId = name(&id)?;
     let asked = id.clone();
-    match hub.readers.read(move |reader| reader.command(&asked)).await {
-        Ok(Some(command)) => Json(command).into_response(),
-        Ok(None) => refuse(ErrorCode::NotFound, format!("no command {id}")),
-        Err(error) => trouble(&error),
-    }
+    let found = hub.readers.read(move |reader| reader.command(&asked)).await?;
+    found.map(Json).ok_or_else(|| Refused::new(ErrorCode::NotFound, format!("no command {id}")))
 }
 
 /// What a list may be asked for.
@@ -151,6 +131,7 @@ pub(crate) struct ListQuery {
     state: Option<String>,
     name: Option<MetricName>,
     by: Option<String>,
+    group: Option<GroupId>,
     since: Option<i64>,
     before: Option<i64>,
     limit: Option<u32>,
@@ -167,45 +148,44 @@ enum Format {
 }
 
 /// The commands that a query asks for.
-pub(crate) async fn list(hub: &Hub, principal: &Principal, query: ListQuery) -> Response {
-    if let Err(response) = may_look(principal) {
-        return *response;
-    }
-    let states = match query.state.as_deref().map(parse_states).transpose() {
-        Ok(states) => states.unwrap_or_default(),
-        Err(problem) => return refuse(ErrorCode::BadField, format!("state: {problem}")),
-    };
-    let limit = query.limit.unwrap_or(LIST_DEFAULT);
-    if !(1..=LIST_MAX).contains(&limit) {
-        return refuse(ErrorCode::BadField, format!("limit: {limit} is outside 1 to {LIST_MAX}"));
-    }
+async fn list(
+    State(hub): State<Arc<Hub>>,
+    _: Looker,
+    query: Result<Query<ListQuery>, QueryRejection>,
+) -> Result<Response, Refused> {
+    let Query(query) = query?;
+    let states = query.state.as_deref().map(parse_states).transpose();
+    let states = states.map_err(|problem| Refused::bad_field(format!("state: {problem}")))?;
+    let limit = check_limit(query.limit)?;
     let filter = CommandFilter {
         device: query.device,
-        states,
+        states: states.unwrap_or_default(),
         name: query.name,
         by: query.by,
         since: query.since.map(Timestamp),
         before: query.before.map(Timestamp),
+        group: query.group,
     };
-    let commands = match hub.readers.read(move |reader| reader.commands(&filter, limit as usize)).await {
-        Ok(commands) => commands,
-        Err(error) => return trouble(&error),
-    };
-    let text = |kind: &'static str, text: String| {
-        ([(header::CONTENT_TYPE, HeaderValue::from_static(kind))], text).into_response()
-    };
-    match query.format.unwrap_or_default() {
+    let commands = hub.readers.read(move |reader| reader.commands(&filter, limit)).await?;
+    Ok(match query.format.unwrap_or_default() {
         Format::Json => Json(json!({ "commands": commands })).into_response(),
-        Format::Jsonl => {
-            let lines: Vec<String> =
-                commands.iter().map(|command| json!(command).to_string() + "\n").collect();
-            text("application/jsonl", lines.concat())
-        }
-        Format::Csv => match to_csv(&commands, true) {
-            Ok(rows) => text("text/csv; charset=utf-8", rows),
-            Err(error) => refuse(ErrorCode::Internal, error.to_string()),
-        },
-    }
+        Format::Jsonl => json_lines(&commands),
+        Format::Csv => csv_text(to_csv(&commands, true))?,
+    })
+}
+
+fn json_lines(items: &[impl serde::Serialize]) -> Response {
+    let lines: Vec<String> = items.iter().map(|item| json!(item).to_string() + "\n").collect();
+    text("application/jsonl", lines.concat())
+}
+
+fn csv_text(rows: Result<String, csv::Error>) -> Result<Response, Refused> {
+    rows.map(|rows| text("text/csv; charset=utf-8", rows))
+        .map_err(|error| Refused::new(ErrorCode::Internal, error.to_string()))
+}
+
+fn text(kind: &'static str, text: String) -> Response {
+    ([(header::CONTENT_TYPE, HeaderValue::from_static(kind))], text).into_response()
 }
 
 /// States with commas between them.
@@ -252,6 +232,7 @@ pub fn to_csv(commands: &[CommandInfo], header: bool) -> Result<String, csv::Err
             &command.result.as_ref().map(Value::to_string).unwrap_or_default(),
             &time(cancel.map(|cancel| cancel.at)),
             cancel.map(|cancel| cancel.by.as_str()).unwrap_or_default(),
+            command.group.as_ref().map(GroupId::as_str).unwrap_or_default(),
         ])?;
     }
     let bytes = out.into_inner().map_err(|error| csv::Error::from(error.into_error()))?;

@@ -126,12 +126,14 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
     let live = Arc::new(Live::new(reader.latest().map_err(database)?));
     let directory = Arc::new(Directory::new(reader.devices().map_err(database)?));
     let open = reader.open_commands().map_err(database)?;
+    let groups = reader.open_groups().map_err(database)?;
     drop(reader);
 
     let failed = CancellationToken::new();
     let (ingest, ingest_thread) =
         Ingest::start(writer, checkpointer, Arc::clone(&live), failed.clone()).map_err(ServeError::Thread)?;
-    let (commands, task) = Commands::start(open, config.commands, Arc::clone(&directory), ingest.clone());
+    let (commands, task) =
+        Commands::start(open, groups, config.commands, Arc::clone(&directory), ingest.clone());
     let commands_task = tokio::spawn(task);
     let stopping = CancellationToken::new();
     let hub = Arc::new(Hub {

@@ -9,7 +9,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::command::Delivery;
 use crate::limits;
-use crate::name::MetricName;
+use crate::name::{MetricName, Tag};
 use crate::value::Kind;
 
 /// A metric that a device sends.
@@ -140,6 +140,19 @@ pub fn check_metrics(metrics: &[MetricDeclaration]) -> Result<(), DeclarationErr
         check_range(|| format!("metrics[{i}].min"), metric.min, metric.max)?;
     }
     Ok(())
+}
+
+/// Checks the tags of a `hello` against the limits.
+pub fn check_tags(tags: &[Tag]) -> Result<(), DeclarationError> {
+    if tags.len() > limits::TAGS_MAX {
+        let problem = format!("{} tags: at most {} are allowed", tags.len(), limits::TAGS_MAX);
+        return Err(wrong("tags", problem));
+    }
+    let mut seen = HashSet::new();
+    match tags.iter().position(|tag| !seen.insert(tag)) {
+        Some(i) => Err(wrong(format!("tags[{i}]"), format!("{:?} is declared twice", tags[i].as_str()))),
+        None => Ok(()),
+    }
 }
 
 /// Checks the commands of a `hello` against the limits.

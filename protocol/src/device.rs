@@ -13,7 +13,7 @@ use crate::command::DeviceCommandState;
 use crate::declare::{self, CommandDeclaration, DeclarationError, MetricDeclaration};
 use crate::error::{ErrorCode, RefuseCode};
 use crate::limits::{self, DeviceLimits};
-use crate::name::{CommandId, DeviceId, Epoch, MetricName, Seq};
+use crate::name::{CommandId, DeviceId, Epoch, MetricName, Seq, Tag};
 use crate::time::Timestamp;
 use crate::value::{Value, ValueRef};
 
@@ -62,6 +62,9 @@ pub struct Hello {
     /// The version of its software.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub firmware: Option<String>,
+    /// With what it can be chosen among others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<Tag>,
     /// What it measures.
     #[serde(default)]
     pub metrics: Vec<MetricDeclaration>,
@@ -87,6 +90,7 @@ impl Hello {
                 });
             }
         }
+        declare::check_tags(&self.tags)?;
         declare::check_metrics(&self.metrics)?;
         declare::check_commands(&self.commands)
     }

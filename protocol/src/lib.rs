@@ -10,6 +10,7 @@ pub mod declare;
 pub mod desk;
 pub mod device;
 pub mod error;
+pub mod group;
 pub mod inbox;
 pub mod ladder;
 pub mod limits;
@@ -23,7 +24,7 @@ pub mod viewer;
 pub use codec::DecodeError;
 pub use error::{CloseCode, ErrorCode, RefuseCode};
 pub use ladder::{Bucket, Step};
-pub use name::{CommandId, DeviceId, Epoch, MetricName, NameError, Position, Seq, SeriesId};
+pub use name::{CommandId, DeviceId, Epoch, GroupId, MetricName, NameError, Position, Seq, SeriesId, Tag};
 pub use time::Timestamp;
 pub use value::{Kind, Value};
 

@@ -8,8 +8,10 @@ pub const DEVICE_ID_MAX_BYTES: usize = 64;
 pub const METRIC_NAME_MAX_BYTES: usize = 64;
 /// Longest epoch, in bytes. Chosen: holds a UUID.
 pub const EPOCH_MAX_BYTES: usize = 40;
-/// Longest command id, in bytes.
+/// Longest command id, and longest group id, in bytes.
 pub const COMMAND_ID_MAX_BYTES: usize = 64;
+/// Longest tag of a device, in bytes.
+pub const TAG_MAX_BYTES: usize = 64;
 /// Longest text value of a reading, in bytes. A state name, not a document.
 pub const TEXT_VALUE_MAX_BYTES: usize = 256;
 /// Longest free text in a declaration (label, model, firmware, unit, choice), in bytes.
@@ -19,6 +21,8 @@ pub const METRICS_MAX: usize = 256;
 /// Most metrics that one device may ever have declared, those that it declares no more among them. Chosen: all of them fit
 /// into one message that tells of the device.
 pub const METRICS_EVER_MAX: usize = 2_048;
+/// Most tags that one device declares.
+pub const TAGS_MAX: usize = 32;
 /// Most commands that one device declares.
 pub const COMMANDS_MAX: usize = 128;
 /// Most parameters of one command.
@@ -75,6 +79,12 @@ pub const COMMAND_SETTLE_SECONDS: u32 = 24 * 3_600;
 pub const COMMANDS_REMEMBERED_MAX: usize = 1_024;
 /// Most commands of one device that are neither finished nor expired.
 pub const COMMANDS_OPEN_PER_DEVICE_MAX: usize = 256;
+/// Most devices in one group of commands. Chosen: the largest fleet that a hub is measured with.
+pub const GROUP_DEVICES_MAX: usize = 10_000;
+/// Most patterns with which the devices of a group are named, each of which is tried on every device.
+pub const GROUP_PATTERNS_MAX: usize = 256;
+/// Most groups that have not ended.
+pub const GROUPS_OPEN_MAX: usize = 64;
 
 /// The limits a hub tells a device in `welcome`. A device that keeps them is never refused for size.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

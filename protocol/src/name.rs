@@ -123,6 +123,14 @@ name!(
     /// Identifies one command for ever; the idempotency key.
     CommandId, "command id", limits::COMMAND_ID_MAX_BYTES
 );
+name!(
+    /// Identifies one request to many devices for ever.
+    GroupId, "group id", limits::COMMAND_ID_MAX_BYTES
+);
+name!(
+    /// What a device calls itself beside its id, so that it can be chosen with others: `site:north`, `canary`.
+    Tag, "tag", limits::TAG_MAX_BYTES
+);
 
 /// The number of a batch inside an epoch: 1, 2, 3, ... 0 means "none yet".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]

@@ -7,9 +7,10 @@ use crate::codec::messages;
 use crate::command::{CommandState, Delivery};
 use crate::declare::{CommandDeclaration, MetricDeclaration};
 pub use crate::device::ErrorMessage;
+use crate::group::{MemberState, Tally, Targets};
 use crate::ladder::{Bucket, Step};
 use crate::limits::ViewerLimits;
-use crate::name::{CommandId, DeviceId, MetricName, Position, SeriesId};
+use crate::name::{CommandId, DeviceId, GroupId, MetricName, Position, SeriesId, Tag};
 use crate::select::Select;
 use crate::time::Timestamp;
 use crate::value::Value;
@@ -31,6 +32,16 @@ messages! {
         CancelCommand(CancelCommand) = "cancel_command",
         /// The commands of the past.
         Commands(CommandsRequest) = "commands",
+        /// Tell many devices to do the same. Operators only.
+        SendGroup(SendGroup) = "send_group",
+        /// Begin no more of a group. Operators only.
+        CancelGroup(CancelGroup) = "cancel_group",
+        /// Send the command of a group again to those that failed. Operators only.
+        RetryGroup(RetryGroup) = "retry_group",
+        /// The groups of the past.
+        Groups(GroupsRequest) = "groups",
+        /// The members of a group.
+        Members(MembersRequest) = "members",
     }
 }
 
@@ -53,8 +64,34 @@ messages! {
         Command(CommandEvent) = "command",
         /// The answer to `commands`.
         Commands(Commands) = "commands",
+        /// A group of commands, when it has changed.
+        Group(GroupEvent) = "group",
+        /// The answer to `groups`.
+        Groups(Groups) = "groups",
+        /// A part of the answer to `members`, and of that to a dry run.
+        Members(Members) = "members",
         /// A request that could not be met.
         Error(ErrorMessage) = "error",
+    }
+}
+
+impl ViewerMessage {
+    /// The number that the viewer chose, and that the answer repeats.
+    pub const fn id(&self) -> u64 {
+        match self {
+            Self::Subscribe(m) => m.id,
+            Self::Unsubscribe(m) => m.id,
+            Self::History(m) => m.id,
+            Self::Latest(m) => m.id,
+            Self::SendCommand(m) => m.id,
+            Self::CancelCommand(m) => m.id,
+            Self::Commands(m) => m.id,
+            Self::SendGroup(m) => m.id,
+            Self::CancelGroup(m) => m.id,
+            Self::RetryGroup(m) => m.id,
+            Self::Groups(m) => m.id,
+            Self::Members(m) => m.id,
+        }
     }
 }
 
@@ -109,6 +146,9 @@ pub struct DeviceInfo {
     /// The version of its software.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub firmware: Option<String>,
+    /// With what it can be chosen among others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<Tag>,
     /// Whether it is connected now.
     pub connected: bool,
     /// Since when it is connected, or not; `None` if it never was.
@@ -382,6 +422,9 @@ pub struct CommandsRequest {
     /// Only those issued at this time or later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
+    /// Only those of this group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<GroupId>,
 }
 
 /// The answer to `commands`.
@@ -444,6 +487,9 @@ pub struct CommandInfo {
     /// Who asked for it to be stopped, once it was out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel: Option<Box<CancelAsked>>,
+    /// The group that it is a part of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<GroupId>,
     /// Its states so far, oldest first; the first is `queued`, the time of issue.
     pub transitions: Vec<Transition>,
 }
@@ -468,6 +514,195 @@ pub struct CancelAsked {
     /// When, by the hub's clock.
     pub at: Timestamp,
     /// Who.
+    pub by: String,
+    /// From which address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+}
+
+/// What a group tells its devices, to whom and how; also how it is stored.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GroupRequest {
+    /// To whom.
+    pub to: Targets,
+    /// Which of their declared commands.
+    pub name: MetricName,
+    /// The arguments.
+    #[serde(default)]
+    pub args: Map<String, Json>,
+    /// How long each command may wait for its delivery, from its own issue on, in milliseconds; 5 minutes if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_in_ms: Option<u64>,
+    /// When each is handed over, seen from those before it; what the device declares for it if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivery: Option<Delivery>,
+    /// Send it even to devices that did not declare it; then their arguments are not checked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub force: bool,
+    /// Rolling: so many devices at a time, the next when one has ended, 1 or more; all of them if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_once: Option<u32>,
+    /// Begin no more once so many are `failed`, `rejected`, `expired` or `unresolved`, 1 or more; never if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_after: Option<u32>,
+}
+
+impl GroupRequest {
+    /// A command without arguments for all of these devices at once.
+    pub fn new(to: Targets, name: MetricName) -> Self {
+        let (args, expires_in_ms, delivery, force) = (Map::new(), None, None, false);
+        Self { to, name, args, expires_in_ms, delivery, force, at_once: None, stop_after: None }
+    }
+}
+
+/// Tells many devices to do the same.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SendGroup {
+    /// Chosen by the viewer; repeated in the answer, a `group` or an `error`; with `dry_run` in parts of `members`.
+    pub id: u64,
+    /// What, to whom and how.
+    #[serde(flatten)]
+    pub request: GroupRequest,
+    /// Only say who would get it, and who would not and why.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
+}
+
+/// Begins no more of a group: what waits or is `queued` is not sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CancelGroup {
+    /// Chosen by the viewer; repeated in the answer.
+    pub id: u64,
+    /// The group.
+    pub group: GroupId,
+    /// Ask also the devices that have begun to stop.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub begun: bool,
+}
+
+/// Sends the command of a group again, as a new group, to those of its devices that did not do it. Once for each group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetryGroup {
+    /// Chosen by the viewer; repeated in the answer.
+    pub id: u64,
+    /// The group.
+    pub group: GroupId,
+    /// Which members: `failed`, `rejected` and `expired` if left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub states: Vec<MemberState>,
+}
+
+/// Asks for groups of the past, newest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct GroupsRequest {
+    /// Chosen by the viewer; repeated in the answer.
+    pub id: u64,
+    /// Only this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<GroupId>,
+    /// Only those issued before this time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Timestamp>,
+    /// At most this many, 1 to 1000; 100 if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+}
+
+/// Asks for the members of a group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MembersRequest {
+    /// Chosen by the viewer; repeated in the answer.
+    pub id: u64,
+    /// The group.
+    pub group: GroupId,
+    /// Only those in one of these states; empty: any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub states: Vec<MemberState>,
+}
+
+/// A group has changed; at most ten times a second for each, however many commands it has.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GroupEvent {
+    /// The request that this answers, if it does and this viewer made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<u64>,
+    /// The group as it is now.
+    pub group: Box<GroupInfo>,
+}
+
+/// The answer to `groups`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Groups {
+    /// The request.
+    pub id: u64,
+    /// Newest first.
+    pub groups: Vec<GroupInfo>,
+}
+
+/// A part of the members of a group, in the order of their turns.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Members {
+    /// The request.
+    pub id: u64,
+    /// The members.
+    pub members: Vec<Member>,
+    /// Whether more parts follow.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub more: bool,
+}
+
+/// A device of a group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// The device.
+    pub device: DeviceId,
+    /// Where it is.
+    pub state: MemberState,
+    /// Its command, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<CommandId>,
+    /// Why it got none, or why the command did not succeed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// The same for a program, where there is a command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<MetricName>,
+}
+
+/// A group as it is now.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GroupInfo {
+    /// The group.
+    pub id: GroupId,
+    /// What was asked for.
+    #[serde(flatten)]
+    pub request: GroupRequest,
+    /// Who issued it.
+    pub issued_by: String,
+    /// When. No two groups of a hub have the same.
+    pub issued_at: Timestamp,
+    /// From which address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// The group whose failed members these are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_of: Option<GroupId>,
+    /// How many members are in which state.
+    pub tally: Tally,
+    /// Why no more are begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<GroupStopped>,
+    /// When the last of its commands ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
+}
+
+/// No more of a group are begun.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupStopped {
+    /// When, by the hub's clock.
+    pub at: Timestamp,
+    /// Who: `hub` after too many failures, or who cancelled it.
     pub by: String,
     /// From which address.
     #[serde(default, skip_serializing_if = "Option::is_none")]

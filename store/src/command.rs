@@ -11,29 +11,36 @@ use serde_json::Value as Json;
 
 use crate::device;
 use crate::error::StoreError;
+use crate::group;
 use crate::reader::Reader;
 use crate::row;
-use crate::types::CommandFilter;
+use crate::types::{CommandFilter, GroupChange};
 use crate::writer::{Commit, Writer};
 
 const SELECT: &str = "SELECT command_key, command.id, device.id, name, args, state, issued_by, expires_at, attempt,
-                             progress, result, error, code, delivery, forced, cancel_at, cancel_by, cancel_address
+                             progress, result, error, code, delivery, forced, cancel_at, cancel_by, cancel_address,
+                             (SELECT g.id FROM command_group g WHERE g.group_key = command.group_key)
                       FROM command JOIN device USING (device_key)";
 /// Repeats the condition of the index `command_open` word for word, which is what makes SQLite use it.
 const OPEN: &str = "state IN ('queued', 'sent', 'unknown', 'received', 'running')";
 
 impl Writer {
-    /// Stores commands as they are now, in one transaction: all of them or none.
+    /// Stores commands as they are now, and what has changed of groups, in one transaction: all of it or nothing.
     ///
     /// A command that is new begins with `queued`; one that is known goes on from where it is, however many steps. What was
     /// issued does not change, and of one that has ended nothing does: saving it again is harmless.
     /// A device that is not known is [`StoreError::NotFound`], a life that does not go on from the stored one
     /// [`StoreError::WrongState`].
-    pub fn save_commands<C: Borrow<CommandInfo>>(&mut self, commands: &[C]) -> Result<(), StoreError> {
-        if commands.is_empty() {
+    pub fn save_commands<C: Borrow<CommandInfo>>(
+        &mut self,
+        groups: &[GroupChange],
+        commands: &[C],
+    ) -> Result<(), StoreError> {
+        if groups.is_empty() && commands.is_empty() {
             return Ok(());
         }
         self.link.transact(Commit::Synced, |connection| {
+            groups.iter().try_for_each(|change| group::save(connection, change))?;
             commands.iter().try_for_each(|command| save(connection, command.borrow()))
         })
     }
@@ -73,6 +80,11 @@ impl Reader {
         }
         if let Some(before) = filter.before {
             add("issued_at <", Value::Integer(before.0));
+        }
+        if let Some(group) = &filter.group {
+            values.push(Value::Text(group.as_str().to_owned()));
+            let group = "SELECT g.group_key FROM command_group g WHERE g.id =";
+            conditions.push(format!("group_key = ({group} ?{})", values.len()));
         }
         if !filter.states.is_empty() {
             // Words of our own: nothing in them to escape.
@@ -133,12 +145,13 @@ fn save(connection: &Connection, command: &CommandInfo) -> Result<(), StoreError
         None => {
             let device =
                 device::find_device(connection, &command.device)?.ok_or(StoreError::NotFound("device"))?;
+            let group = command.group.as_ref().map(|id| group::key(connection, id)).transpose()?;
             connection
                 .prepare_cached(
                     "INSERT INTO command (id, device_key, name, args, state, issued_by, issued_at, expires_at, delivery,
                                           forced, attempt, progress, result, error, code, cancel_at, cancel_by,
-                                          cancel_address)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
+                                          cancel_address, group_key)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)",
                 )?
                 .execute(rusqlite::params![
                     command.id.as_str(),
@@ -159,6 +172,7 @@ fn save(connection: &Connection, command: &CommandInfo) -> Result<(), StoreError
                     cancel_at,
                     cancel_by,
                     cancel_address,
+                    group,
                 ])?;
             (connection.last_insert_rowid(), 0)
         }
@@ -253,6 +267,7 @@ fn read(connection: &Connection, row: &Row<'_>) -> Result<(i64, CommandInfo), St
         delivery: delivery(&row.get::<_, String>(13)?)?,
         forced: row.get(14)?,
         cancel,
+        group: row.get::<_, Option<String>>(18)?.map(|text| row::name(&text)).transpose()?,
         transitions,
     };
     Ok((key, command))
@@ -275,7 +290,7 @@ fn read_transitions(connection: &Connection, key: i64) -> Result<Vec<Transition>
     Ok(transitions)
 }
 
-fn state(text: &str) -> Result<CommandState, StoreError> {
+pub(crate) fn state(text: &str) -> Result<CommandState, StoreError> {
     CommandState::parse(text).ok_or_else(|| StoreError::corrupt(format!("a command in state {text:?}")))
 }
 

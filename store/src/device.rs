@@ -212,13 +212,19 @@ fn make_stream(
 
 /// Whether everything that `hello` says stands in the database already, and where.
 fn find_registered(connection: &Connection, hello: &Hello) -> Result<Option<Registered>, StoreError> {
-    type Known = (i64, Option<String>, Option<String>, String);
+    type Known = (i64, Option<String>, Option<String>, String, String);
     let known: Option<Known> = connection
-        .prepare_cached("SELECT device_key, model, firmware, commands FROM device WHERE id = ?1")?
-        .query_row([hello.device.as_str()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
+        .prepare_cached("SELECT device_key, model, firmware, commands, tags FROM device WHERE id = ?1")?
+        .query_row([hello.device.as_str()], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+        })
         .optional()?;
-    let Some((key, model, firmware, commands)) = known else { return Ok(None) };
-    if model != hello.model || firmware != hello.firmware || commands != row::to_json(&hello.commands)? {
+    let Some((key, model, firmware, commands, tags)) = known else { return Ok(None) };
+    let same = model == hello.model
+        && firmware == hello.firmware
+        && commands == row::to_json(&hello.commands)?
+        && tags == row::to_json(&hello.tags)?;
+    if !same {
         return Ok(None);
     }
     let device = DeviceKey(key);
@@ -244,8 +250,16 @@ fn find_registered(connection: &Connection, hello: &Hello) -> Result<Option<Regi
 fn store_hello(connection: &Connection, hello: &Hello, now: Timestamp) -> Result<Registered, StoreError> {
     let device = make_device(connection, &hello.device, now)?;
     connection
-        .prepare_cached("UPDATE device SET model = ?2, firmware = ?3, commands = ?4 WHERE device_key = ?1")?
-        .execute((device.0, &hello.model, &hello.firmware, row::to_json(&hello.commands)?))?;
+        .prepare_cached(
+            "UPDATE device SET model = ?2, firmware = ?3, commands = ?4, tags = ?5 WHERE device_key = ?1",
+        )?
+        .execute((
+            device.0,
+            &hello.model,
+            &hello.firmware,
+            row::to_json(&hello.commands)?,
+            row::to_json(&hello.tags)?,
+        ))?;
     let series = store_metrics(connection, device, &hello.metrics, now)?;
     let (stream, settled) = make_stream(connection, device, &hello.epoch, now)?;
     Ok(Registered { device, stream, settled, series })
@@ -358,7 +372,7 @@ fn read_devices(connection: &Connection, only: Option<&DeviceId>) -> Result<Vec<
     let mut devices = Vec::new();
     let mut places = HashMap::new();
     let mut statement = connection.prepare_cached(
-        "SELECT device_key, id, model, firmware, commands, last_seen FROM device
+        "SELECT device_key, id, model, firmware, commands, last_seen, tags FROM device
          WHERE ?1 IS NULL OR id = ?1 ORDER BY id",
     )?;
     let mut rows = statement.query([only.map(DeviceId::as_str)])?;
@@ -371,6 +385,7 @@ fn read_devices(connection: &Connection, only: Option<&DeviceId>) -> Result<Vec<
                 id: row::name(&row.get::<_, String>(1)?)?,
                 model: row.get(2)?,
                 firmware: row.get(3)?,
+                tags: row::json(&row.get::<_, String>(6)?)?,
                 connected: false,
                 since: None,
                 last_seen: row.get::<_, Option<i64>>(5)?.map(Timestamp),

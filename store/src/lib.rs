@@ -22,6 +22,7 @@ mod error;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+mod group;
 mod history;
 mod hot;
 mod hot_row;
@@ -50,8 +51,9 @@ pub use schema::SCHEMA;
 pub use sql::{Cell, Sql};
 pub use types::{
     Appended, Batch, BatchContent, BucketHistory, CommandFilter, Credential, CredentialKey, CredentialRole,
-    DeviceAccount, DeviceKey, DeviceRecord, DeviceStats, Latest, Merged, NewCredential, Outcome, RawHistory,
-    Registered, Row, SealPolicy, Sealed, Since, Sizes, Stats, StreamKey, StreamLedger,
+    DeviceAccount, DeviceKey, DeviceRecord, DeviceStats, GroupChange, Latest, Merged, NewCredential,
+    OpenGroup, Outcome, RawHistory, Registered, Row, SealPolicy, Sealed, Since, Sizes, Stats, StreamKey,
+    StreamLedger,
 };
 pub use verify::{Depth, Finding, Notice, Stage, Verified};
 pub use writer::Writer;

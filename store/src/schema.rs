@@ -25,6 +25,7 @@ pub(crate) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0003.sql"),
     include_str!("migrations/0004.sql"),
     include_str!("migrations/0005.sql"),
+    include_str!("migrations/0006.sql"),
 ];
 /// The version that has the readings of one commit in one row.
 const HOT_ROWS: i64 = 3;
@@ -221,7 +222,7 @@ fn migrate(connection: &mut Connection, from: i64) -> Result<(), StoreError> {
 /// Sees that every table is there with every column that the statements of this crate name.
 fn check_tables(connection: &Connection) -> Result<(), StoreError> {
     const TABLES: &[&str] = &[
-        "SELECT device_key, id, model, firmware, commands, created_at, last_seen FROM device",
+        "SELECT device_key, id, model, firmware, commands, created_at, last_seen, tags FROM device",
         "SELECT series_id, device_key, metric, kind, unit, label, min, max, place, conflicts, removed, thinned FROM series",
         "SELECT stream_key, device_key, epoch, last_seq, readings FROM stream",
         "SELECT position, count, received_at, readings, checksum FROM hot",
@@ -232,8 +233,10 @@ fn check_tables(connection: &Connection) -> Result<(), StoreError> {
         "SELECT position, count, received_at, readings, checksum, problem FROM damaged",
         "SELECT ran FROM running",
         "SELECT position, ran FROM mark",
-        "SELECT command_key, id, device_key, state, issued_at, delivery, code, cancel_at FROM command",
+        "SELECT command_key, id, device_key, state, issued_at, delivery, code, cancel_at, group_key FROM command",
         "SELECT command_key, place, state, at, by, address FROM command_transition",
+        "SELECT group_key, id, request, members, issued_at, retry_of, stopped_at, ended_at FROM command_group",
+        "SELECT group_key, place, device_key, refused FROM group_member",
         "SELECT credential_key, hash, role, device_key, revoked_at FROM credential",
     ];
     for table in TABLES {
@@ -259,7 +262,9 @@ mod tests {
             let (kind, name, sql): (String, String, String) = row.unwrap();
             let bare: Vec<&str> = sql.lines().map(|line| line.split("--").next().unwrap()).collect();
             let words: Vec<&str> = bare.iter().flat_map(|line| line.split_whitespace()).collect();
-            (kind, name, words.join(" ").replace("( ", "(").replace(" )", ")"))
+            let text = words.join(" ").replace("( ", "(").replace(" )", ")");
+            // What ALTER TABLE adds stands after a space and a comma.
+            (kind, name, text.replace(" ,", ","))
         })
         .collect()
     }

@@ -3,8 +3,10 @@
 use std::fmt;
 
 use protocol::command::CommandState;
-use protocol::viewer::DeviceInfo;
-use protocol::{Bucket, DeviceId, Epoch, MetricName, Position, Seq, SeriesId, Step, Timestamp, Value};
+use protocol::viewer::{DeviceInfo, GroupInfo, GroupStopped};
+use protocol::{
+    Bucket, CommandId, DeviceId, Epoch, GroupId, MetricName, Position, Seq, SeriesId, Step, Timestamp, Value,
+};
 
 /// The number of a device in this database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -155,6 +157,32 @@ pub struct CommandFilter {
     pub since: Option<Timestamp>,
     /// Only those issued before this time.
     pub before: Option<Timestamp>,
+    /// Only those of this group.
+    pub group: Option<GroupId>,
+}
+
+/// What has changed of a group.
+#[derive(Debug, Clone, PartialEq)]
+pub enum GroupChange {
+    /// It was issued to these devices, in the order of their turns; with each that gets no command stands why.
+    New(Box<GroupInfo>, Vec<(DeviceId, Option<String>)>),
+    /// A member whose turn it was takes no such command.
+    Refused(GroupId, DeviceId, String),
+    /// No more members are begun.
+    Stopped(GroupId, GroupStopped),
+    /// Every member has ended.
+    Ended(GroupId, Timestamp),
+}
+
+/// A group that has not ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OpenGroup {
+    /// The group.
+    pub info: GroupInfo,
+    /// The members whose turn has not come, in order; none once it is stopped.
+    pub waiting: Vec<DeviceId>,
+    /// The commands that have not ended.
+    pub open: Vec<(CommandId, CommandState)>,
 }
 
 /// A device as it stands in the database.

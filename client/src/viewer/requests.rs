@@ -14,6 +14,23 @@ enum Kind {
     SendCommand,
     CancelCommand,
     Commands,
+    /// A group that is issued, cancelled or retried.
+    Group,
+    Groups,
+    Members,
+}
+
+impl Kind {
+    const ALL: [Self; 8] = [
+        Self::History,
+        Self::Latest,
+        Self::SendCommand,
+        Self::CancelCommand,
+        Self::Commands,
+        Self::Group,
+        Self::Groups,
+        Self::Members,
+    ];
 }
 
 /// The requests that wait for an answer.
@@ -48,11 +65,11 @@ impl Requests {
             HubToViewer::Command(event) => {
                 event.id.is_some_and(|id| self.close(id, &[Kind::SendCommand, Kind::CancelCommand]))
             }
-            HubToViewer::Error(error) => error.id.is_some_and(|id| {
-                let kinds =
-                    [Kind::SendCommand, Kind::CancelCommand, Kind::History, Kind::Latest, Kind::Commands];
-                self.close(id, &kinds)
-            }),
+            HubToViewer::Group(event) => event.id.is_some_and(|id| self.close(id, &[Kind::Group])),
+            HubToViewer::Groups(groups) => self.close(groups.id, &[Kind::Groups]),
+            HubToViewer::Members(members) if members.more => true,
+            HubToViewer::Members(members) => self.close(members.id, &[Kind::Members]),
+            HubToViewer::Error(error) => error.id.is_some_and(|id| self.close(id, &Kind::ALL)),
             HubToViewer::Welcome(_)
             | HubToViewer::Devices(_)
             | HubToViewer::Subscribed(_)
@@ -68,10 +85,10 @@ impl Requests {
     /// The connection is gone: the answers to give in the hub's place.
     pub(super) fn on_disconnected(&mut self) -> Vec<ErrorMessage> {
         let lost = |(kind, id)| match kind {
-            Kind::History | Kind::Latest | Kind::Commands => {
+            Kind::History | Kind::Latest | Kind::Commands | Kind::Groups | Kind::Members => {
                 error(id, "the connection was lost before the answer came")
             }
-            Kind::SendCommand | Kind::CancelCommand => error(
+            Kind::SendCommand | Kind::CancelCommand | Kind::Group => error(
                 id,
                 "the connection was lost before the answer came: the hub may or may not have taken it; \
                  the list of commands will tell",
@@ -82,14 +99,21 @@ impl Requests {
 }
 
 const fn request(message: &ViewerMessage) -> Option<(Kind, u64)> {
-    match message {
-        ViewerMessage::History(history) => Some((Kind::History, history.id)),
-        ViewerMessage::Latest(latest) => Some((Kind::Latest, latest.id)),
-        ViewerMessage::SendCommand(send) => Some((Kind::SendCommand, send.id)),
-        ViewerMessage::CancelCommand(cancel) => Some((Kind::CancelCommand, cancel.id)),
-        ViewerMessage::Commands(commands) => Some((Kind::Commands, commands.id)),
-        ViewerMessage::Subscribe(_) | ViewerMessage::Unsubscribe(_) => None,
-    }
+    let kind = match message {
+        ViewerMessage::History(_) => Kind::History,
+        ViewerMessage::Latest(_) => Kind::Latest,
+        ViewerMessage::SendCommand(_) => Kind::SendCommand,
+        ViewerMessage::CancelCommand(_) => Kind::CancelCommand,
+        ViewerMessage::Commands(_) => Kind::Commands,
+        ViewerMessage::SendGroup(send) if send.dry_run => Kind::Members,
+        ViewerMessage::SendGroup(_) | ViewerMessage::CancelGroup(_) | ViewerMessage::RetryGroup(_) => {
+            Kind::Group
+        }
+        ViewerMessage::Groups(_) => Kind::Groups,
+        ViewerMessage::Members(_) => Kind::Members,
+        ViewerMessage::Subscribe(_) | ViewerMessage::Unsubscribe(_) => return None,
+    };
+    Some((kind, message.id()))
 }
 
 fn error(id: u64, message: &str) -> ErrorMessage {

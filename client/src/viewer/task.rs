@@ -237,11 +237,8 @@ impl Task {
         match message {
             ViewerMessage::Subscribe(subscribe) => self.subscriptions.add(subscribe, self.link.is_up()),
             ViewerMessage::Unsubscribe(unsubscribe) => self.subscriptions.remove(unsubscribe.id),
-            ViewerMessage::History(_)
-            | ViewerMessage::Latest(_)
-            | ViewerMessage::SendCommand(_)
-            | ViewerMessage::CancelCommand(_)
-            | ViewerMessage::Commands(_) => {}
+            // An answer to the others is awaited in `requests`.
+            _ => {}
         }
     }
 
@@ -304,17 +301,8 @@ impl Task {
 
 /// The answer to a message that no hub takes.
 fn too_large(message: &ViewerMessage, length: usize) -> ErrorMessage {
-    let id = match message {
-        ViewerMessage::Subscribe(m) => m.id,
-        ViewerMessage::Unsubscribe(m) => m.id,
-        ViewerMessage::History(m) => m.id,
-        ViewerMessage::Latest(m) => m.id,
-        ViewerMessage::SendCommand(m) => m.id,
-        ViewerMessage::CancelCommand(m) => m.id,
-        ViewerMessage::Commands(m) => m.id,
-    };
-    let message = format!("a message of {length} bytes: at most {VIEWER_MESSAGE_MAX_BYTES} are allowed");
-    ErrorMessage { id: Some(id), code: ErrorCode::LimitReached, message }
+    let problem = format!("a message of {length} bytes: at most {VIEWER_MESSAGE_MAX_BYTES} are allowed");
+    ErrorMessage { id: Some(message.id()), code: ErrorCode::LimitReached, message: problem }
 }
 
 /// Sleeps until then; for ever if there is no then.

@@ -160,6 +160,7 @@ pub(crate) fn device_config(hub: &Hub) -> DeviceConfig {
         epoch: Epoch::new("e1").unwrap(),
         model: None,
         firmware: None,
+        tags: Vec::new(),
         metrics: Vec::new(),
         commands: Vec::new(),
     };

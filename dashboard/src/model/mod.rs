@@ -305,7 +305,11 @@ impl Model {
         match message {
             // The link turns the welcome into `Connected`, a second one changes nothing; the latest values come with the
             // snapshot of the subscription and are not asked for.
-            HubToViewer::Welcome(_) | HubToViewer::Latest(_) => {}
+            HubToViewer::Welcome(_)
+            | HubToViewer::Latest(_)
+            | HubToViewer::Group(_)
+            | HubToViewer::Groups(_)
+            | HubToViewer::Members(_) => {}
             HubToViewer::Devices(devices) => {
                 let now = self.now();
                 self.devices.update(devices, now);
@@ -436,20 +440,12 @@ impl Model {
 
     fn on_not_sent(&mut self, message: &ViewerMessage) -> Vec<Effect> {
         let why = "Too many messages wait for the hub, or the connection is gone. Try again.";
-        let id = match message {
-            ViewerMessage::Subscribe(protocol::viewer::Subscribe { id, .. })
-            | ViewerMessage::Unsubscribe(protocol::viewer::Unsubscribe { id }) => {
-                self.subscriptions.on_not_sent(*id);
-                return Vec::new();
-            }
-            ViewerMessage::History(m) => m.id,
-            ViewerMessage::Latest(m) => m.id,
-            ViewerMessage::SendCommand(m) => m.id,
-            ViewerMessage::CancelCommand(m) => m.id,
-            ViewerMessage::Commands(m) => m.id,
-        };
+        if let ViewerMessage::Subscribe(_) | ViewerMessage::Unsubscribe(_) = message {
+            self.subscriptions.on_not_sent(message.id());
+            return Vec::new();
+        }
         self.on_error(&ErrorMessage {
-            id: Some(id),
+            id: Some(message.id()),
             code: protocol::ErrorCode::LimitReached,
             message: why.to_owned(),
         })

@@ -265,6 +265,7 @@ fn hello(name: &str, metrics: &[MetricName]) -> Result<DeviceMessage, LoadError>
         epoch: draw_epoch()?,
         model: Some("load generator".into()),
         firmware: None,
+        tags: Vec::new(),
         metrics: metrics.iter().map(declare).collect(),
         commands: Vec::new(),
     }))

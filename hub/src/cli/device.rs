@@ -8,7 +8,7 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::Method;
 use hyper_util::rt::TokioIo;
 use protocol::viewer::DeviceInfo;
-use protocol::{DeviceId, Timestamp, local};
+use protocol::{DeviceId, Tag, Timestamp, local};
 use serde_json::Value as Json;
 use store::{Reader, Writer};
 
@@ -152,8 +152,8 @@ pub(super) fn list(json: bool, remote: &Remote) -> anyhow::Result<ExitCode> {
     };
     if !json
         && !print::line(&format!(
-            "{:<24} {:<8} {:<27} {:>7} {:>8}",
-            "DEVICE", "STATE", "LAST SEEN", "METRICS", "COMMANDS"
+            "{:<24} {:<8} {:<27} {:>7} {:>8} {:<12} {}",
+            "DEVICE", "STATE", "LAST SEEN", "METRICS", "COMMANDS", "MODEL", "TAGS"
         ))
     {
         return Ok(ExitCode::SUCCESS);
@@ -168,12 +168,16 @@ pub(super) fn list(json: bool, remote: &Remote) -> anyhow::Result<ExitCode> {
 }
 
 fn row(device: &DeviceInfo) -> String {
-    format!(
-        "{:<24} {:<8} {:<27} {:>7} {:>8}",
+    let tags: Vec<&str> = device.tags.iter().map(Tag::as_str).collect();
+    let row = format!(
+        "{:<24} {:<8} {:<27} {:>7} {:>8} {:<12} {}",
         device.id.as_str(),
         if device.connected { "online" } else { "offline" },
         device.last_seen.map_or_else(|| "never".into(), remote::time),
         device.metrics.len(),
-        device.commands.len()
-    )
+        device.commands.len(),
+        device.model.as_deref().unwrap_or_default(),
+        tags.join(" ")
+    );
+    row.trim_end().to_owned()
 }

@@ -1,13 +1,13 @@
-//! The command line: `hub serve`, `hub device`, `hub command`, `hub tail`, files of readings, and care for the database.
+//! The command line: `hub serve`, `hub device`, `hub command`, `hub group`, `hub tail`, files of readings, and care for the database.
 //!
 //! Only here does the hub print: answers go to standard output, logs and errors to standard error.
-//! Exit codes: 0 done, 1 failed, 2 a value that cannot be, on the command line or in the settings, 3 a command that ended in another way than wanted, 5 a
-//! command of which nobody knows how it ended, 4 `verify` could
-//! not check.
+//! Exit codes: 0 done, 1 failed, 2 a value that cannot be, on the command line or in the settings, 3 a command or a group that
+//! ended in another way than wanted, 4 `verify` could not check, 5 a command of which nobody knows how it ended.
 
 mod care;
 mod device;
 mod files;
+mod group;
 mod latest;
 mod order;
 mod print;
@@ -45,6 +45,9 @@ enum Command {
     /// Commands to devices
     #[command(subcommand, name = "command")]
     Order(OrderCommand),
+    /// One command to many devices
+    #[command(subcommand)]
+    Group(group::GroupCommand),
     /// Print readings as they are stored
     Tail(TailArgs),
     /// Print the newest reading of each metric, now or as of a time
@@ -226,6 +229,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Some(Command::Order(OrderCommand::Cancel { id, wait, json, remote })) => {
             order::cancel(id, wait, json, &remote)
         }
+        Some(Command::Group(command)) => group::run(command),
         Some(Command::Tail(args)) => remote::tail(args),
         Some(Command::Latest(args)) => latest::run(args),
         Some(Command::Verify(args)) => Ok(care::verify(&args)),

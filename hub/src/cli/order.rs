@@ -7,7 +7,7 @@ use clap::Args;
 use hyper::Method;
 use protocol::command::{CommandState, Delivery};
 use protocol::viewer::{CancelCommand, CommandInfo, HubToViewer, SendCommand, Transition};
-use protocol::{CommandId, DeviceId, MetricName, Timestamp};
+use protocol::{CommandId, DeviceId, GroupId, MetricName, Timestamp};
 use serde_json::{Map, Value as Json};
 use store::CommandFilter;
 
@@ -17,9 +17,9 @@ use crate::clock;
 use crate::orders::{LIST_MAX, parse_states, to_csv};
 
 /// Exit code where a command ended in another way than wanted.
-const OTHER_END: u8 = 3;
+pub(super) const OTHER_END: u8 = 3;
 /// Exit code where nobody knows how a command ended.
-const UNRESOLVED: u8 = 5;
+pub(super) const UNRESOLVED: u8 = 5;
 
 /// Which commands, and how they are printed.
 #[derive(Debug, Args)]
@@ -33,6 +33,9 @@ pub(super) struct ListArgs {
     /// Only those of this name
     #[arg(long)]
     name: Option<MetricName>,
+    /// Only those of this group
+    #[arg(long, value_name = "ID")]
+    group: Option<GroupId>,
     /// Only those issued by this one: `local operator`
     #[arg(long)]
     by: Option<String>,
@@ -75,7 +78,7 @@ pub(super) struct Order {
     pub(super) force: bool,
 }
 
-fn parse_args(args: &[String]) -> anyhow::Result<Map<String, Json>> {
+pub(super) fn parse_args(args: &[String]) -> anyhow::Result<Map<String, Json>> {
     let mut parsed = Map::new();
     for arg in args {
         let Some((key, value)) = arg.split_once('=') else {
@@ -89,15 +92,18 @@ fn parse_args(args: &[String]) -> anyhow::Result<Map<String, Json>> {
     Ok(parsed)
 }
 
+/// Seconds as they were typed, in milliseconds.
+pub(super) fn lifetime(seconds: Option<f64>) -> anyhow::Result<Option<u64>> {
+    match seconds {
+        Some(seconds) if seconds.is_finite() && seconds > 0.0 => Ok(Some((seconds * 1_000.0) as u64)),
+        Some(seconds) => Err(BadUsage(format!("--lifetime {seconds}: must be above 0 seconds")).into()),
+        None => Ok(None),
+    }
+}
+
 pub(super) fn send(order: Order, remote: &Remote) -> anyhow::Result<ExitCode> {
     let args = parse_args(&order.args)?;
-    let expires_in_ms = match order.lifetime {
-        Some(seconds) if seconds.is_finite() && seconds > 0.0 => Some((seconds * 1_000.0) as u64),
-        Some(seconds) => {
-            return Err(BadUsage(format!("--lifetime {seconds}: must be above 0 seconds")).into());
-        }
-        None => None,
-    };
+    let expires_in_ms = lifetime(order.lifetime)?;
     block_on(async {
         let mut viewer = Viewer::must_connect(remote).await?;
         viewer
@@ -189,6 +195,7 @@ pub(super) fn list(args: ListArgs) -> anyhow::Result<ExitCode> {
         by: args.by,
         since: at("--since", &args.since)?,
         before: at("--until", &args.until)?,
+        group: args.group,
     };
     let (mut left, mut first) = (args.limit, true);
     loop {
@@ -265,6 +272,9 @@ fn query(filter: &CommandFilter, limit: usize) -> String {
     }
     if let Some(by) = &filter.by {
         query.append_pair("by", by);
+    }
+    if let Some(group) = &filter.group {
+        query.append_pair("group", group.as_str());
     }
     for (key, at) in [("since", filter.since), ("before", filter.before)] {
         if let Some(at) = at {

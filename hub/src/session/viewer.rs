@@ -14,9 +14,10 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use protocol::desk::Actor;
 use protocol::limits::{self, ViewerLimits};
 use protocol::viewer::{
-    CommandEvent, CommandInfo, Commands, CommandsRequest, DeviceInfo, Devices, ErrorMessage, History,
-    HistoryRequest, HubToViewer, Latest, LatestRequest, Resolution, Role, Subscribe, Subscribed,
-    ViewerMessage, ViewerWelcome,
+    CancelGroup, CommandEvent, CommandInfo, Commands, CommandsRequest, DeviceInfo, Devices, ErrorMessage,
+    GroupEvent, GroupInfo, Groups, GroupsRequest, History, HistoryRequest, HubToViewer, Latest,
+    LatestRequest, Member, Members, MembersRequest, Resolution, RetryGroup, Role, SendGroup, Subscribe,
+    Subscribed, ViewerMessage, ViewerWelcome,
 };
 use protocol::{CloseCode, ErrorCode, Position, SeriesId, Timestamp, Value};
 use store::{CommandFilter, CredentialRole, Since, StoreError};
@@ -28,7 +29,8 @@ use tokio_tungstenite::tungstenite::protocol::Message;
 use super::subscription::{Subscription, weight};
 use super::{End, Heartbeat, Peer, Socket, close_frame, end_of, linger};
 use crate::clock;
-use crate::commands::Pending;
+use crate::commands::{Event, Pending};
+use crate::groups;
 use crate::live::Commit;
 use crate::serve::Hub;
 
@@ -49,8 +51,12 @@ const CATCH_UP_MAX: i64 = 500_000;
 /// Requests about commands that are not stored yet. Chosen: enough to fill a commit. From the session to the task of commands;
 /// when full, the viewer is not read.
 const ORDERS_QUEUE: usize = 256;
+/// Members of a group in one message.
+const MEMBERS_PER_MESSAGE: usize = 2_000;
 /// Commands told again to a viewer that fell behind.
 const COMMANDS_AGAIN: usize = 200;
+/// Groups told again to such a viewer.
+const GROUPS_AGAIN: usize = limits::GROUPS_OPEN_MAX;
 
 type Sink = SplitSink<Socket, Message>;
 
@@ -206,7 +212,12 @@ impl Session {
                     Err(RecvError::Closed) => return Ok(()),
                 },
                 command = commands.recv() => match command {
-                    Ok(command) => self.say(CommandEvent { id: None, command: (*command).clone() }).await?,
+                    Ok(Event::Command(command)) => {
+                        self.say(CommandEvent { id: None, command: (*command).clone() }).await?;
+                    }
+                    Ok(Event::Group(group)) => {
+                        self.say(GroupEvent { id: None, group: Box::new((*group).clone()) }).await?;
+                    }
                     Err(RecvError::Lagged(_)) => self.say_commands_again().await?,
                     Err(RecvError::Closed) => return Ok(()),
                 },
@@ -297,13 +308,38 @@ impl Session {
                 Ok(Ok(()))
             }
             ViewerMessage::Commands(request) => {
-                // Whoever asks sees what it ordered before.
-                while let Some(order) = self.orders.next().await {
-                    self.ordered(order).await?;
-                }
+                self.finish_orders().await?;
                 self.commands(request).await
             }
+            ViewerMessage::SendGroup(request) => self.send_group(request).await,
+            ViewerMessage::CancelGroup(CancelGroup { id, group, begun }) => {
+                if let Err(error) = self.must_be_operator(id) {
+                    return Ok(Err(error));
+                }
+                let answer = self.hub.commands.cancel_group(group, begun, self.actor()).await;
+                self.say_group(id, answer).await
+            }
+            ViewerMessage::RetryGroup(RetryGroup { id, group, states }) => {
+                if let Err(error) = self.must_be_operator(id) {
+                    return Ok(Err(error));
+                }
+                let answer = groups::retry(&self.hub, group, states, self.actor()).await;
+                self.say_group(id, answer).await
+            }
+            ViewerMessage::Groups(request) => self.groups(request).await,
+            ViewerMessage::Members(MembersRequest { id, group, states }) => {
+                let members = groups::members(&self.hub, group, states).await;
+                self.say_members(id, members).await
+            }
         }
+    }
+
+    /// Whoever asks what is stored sees what it ordered before.
+    async fn finish_orders(&mut self) -> Result<(), End> {
+        while let Some(order) = self.orders.next().await {
+            self.ordered(order).await?;
+        }
+        Ok(())
     }
 
     /// What was asked of a command is stored, or refused.
@@ -369,9 +405,15 @@ impl Session {
     }
 
     async fn say_commands_again(&self) -> Result<(), End> {
-        match self.hub.readers.read(|reader| reader.commands(&CommandFilter::default(), COMMANDS_AGAIN)).await
-        {
-            Ok(commands) => {
+        let again = self.hub.readers.read(|reader| {
+            let commands = reader.commands(&CommandFilter::default(), COMMANDS_AGAIN)?;
+            Ok((commands, reader.groups(None, GROUPS_AGAIN)?))
+        });
+        match again.await {
+            Ok((commands, groups)) => {
+                for group in groups.into_iter().rev() {
+                    self.say(GroupEvent { id: None, group: Box::new(group) }).await?;
+                }
                 for command in commands.into_iter().rev() {
                     self.say(CommandEvent { id: None, command }).await?;
                 }
@@ -513,30 +555,88 @@ impl Session {
         Ok(())
     }
 
+    async fn send_group(&self, asked: SendGroup) -> Result<Answer, End> {
+        let SendGroup { id, request, dry_run } = asked;
+        if let Err(error) = self.must_be_operator(id) {
+            return Ok(Err(error));
+        }
+        if dry_run {
+            return self.say_members(id, groups::dry_run(&self.hub, &request)).await;
+        }
+        let answer = groups::send(&self.hub, request, self.actor()).await;
+        self.say_group(id, answer).await
+    }
+
+    async fn say_group(&self, id: u64, answer: Result<GroupInfo, ErrorMessage>) -> Result<Answer, End> {
+        match answer {
+            Ok(group) => self.say(GroupEvent { id: Some(id), group: Box::new(group) }).await.map(Ok),
+            Err(error) => Ok(Err(ErrorMessage { id: Some(id), ..error })),
+        }
+    }
+
+    async fn say_members(&self, id: u64, members: Result<Vec<Member>, ErrorMessage>) -> Result<Answer, End> {
+        let members = match members {
+            Ok(members) => members,
+            Err(error) => return Ok(Err(ErrorMessage { id: Some(id), ..error })),
+        };
+        let parts = members.chunks(MEMBERS_PER_MESSAGE);
+        let last = parts.len().saturating_sub(1);
+        for (place, part) in parts.enumerate() {
+            self.say(Members { id, members: part.to_vec(), more: place < last }).await?;
+        }
+        if members.is_empty() {
+            self.say(Members { id, members, more: false }).await?;
+        }
+        Ok(Ok(()))
+    }
+
+    async fn groups(&self, request: GroupsRequest) -> Result<Answer, End> {
+        let GroupsRequest { id, group, before, limit } = request;
+        let limit = limit.unwrap_or(100);
+        if !(1..=1_000).contains(&limit) {
+            return Ok(Err(refuse(id, ErrorCode::BadField, format!("limit: {limit} is outside 1 to 1000"))));
+        }
+        let query = self.hub.readers.read(move |reader| match group {
+            Some(group) => Ok(reader.group(&group)?.into_iter().collect()),
+            None => reader.groups(before, limit as usize),
+        });
+        match query.await {
+            Ok(mut groups) => {
+                truncate(&mut groups);
+                self.say(Groups { id, groups }).await.map(Ok)
+            }
+            Err(error) => Ok(Err(store_trouble(id, &error))),
+        }
+    }
+
     async fn commands(&self, request: CommandsRequest) -> Result<Answer, End> {
         let id = request.id;
         let limit = request.limit.unwrap_or(100);
         if !(1..=1_000).contains(&limit) {
             return Ok(Err(refuse(id, ErrorCode::BadField, format!("limit: {limit} is outside 1 to 1000"))));
         }
-        let CommandsRequest { device, before, states, name, by, since, .. } = request;
-        let filter = CommandFilter { device, states, name, by, since, before };
+        let CommandsRequest { device, before, states, name, by, since, group, .. } = request;
+        let filter = CommandFilter { device, states, name, by, since, before, group };
         let query = self.hub.readers.read(move |reader| reader.commands(&filter, limit as usize));
         match query.await {
             Ok(mut commands) => {
-                // At most `limit`: what does not fit in a message is to be had by `before`.
-                let mut bytes = 0;
-                let fits = |command: &&CommandInfo| {
-                    bytes += json_bytes(*command);
-                    bytes <= LIST_BYTES
-                };
-                let fitting = commands.iter().take_while(fits).count();
-                commands.truncate(fitting.max(1));
+                truncate(&mut commands);
                 self.say(Commands { id, commands }).await.map(Ok)
             }
             Err(error) => Ok(Err(store_trouble(id, &error))),
         }
     }
+}
+
+/// Shortens a list to what fits in a message: at most `limit` was asked for, and the rest is to be had by `before`.
+fn truncate(list: &mut Vec<impl serde::Serialize>) {
+    let mut bytes = 0;
+    let fitting = list.iter().take_while(|item| {
+        bytes += json_bytes(*item);
+        bytes <= LIST_BYTES
+    });
+    let fitting = fitting.count();
+    list.truncate(fitting.max(1));
 }
 
 /// Adds the series that appeared since the subscription last chose.

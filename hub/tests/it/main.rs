@@ -21,6 +21,7 @@ mod doors;
 mod exchange;
 mod fates;
 mod fleet;
+mod groups;
 mod harness;
 mod history;
 mod live;

@@ -3,6 +3,8 @@
 //! A file is named `side.type.json` or `side.type.variant.json`. Those marked canonical are byte for byte what this
 //! crate writes. A file is never changed once a version of the protocol is released; new forms are new files.
 
+mod viewers;
+
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::path::PathBuf;
@@ -14,17 +16,19 @@ use protocol::device::{
     Ack, Cancel, CommandRequest, CommandUpdate, DeviceMessage, ErrorMessage, Hello, HubToDevice, Point,
     RawReadings, Readings, Refuse, Skip, Welcome,
 };
+use protocol::group::{MemberState, Tally, Targets};
 use protocol::limits::{DeviceLimits, ViewerLimits};
 use protocol::select::Select;
 use protocol::viewer::{
-    CancelAsked, CancelCommand, CommandEvent, CommandInfo, Commands, CommandsRequest, Detail, DeviceInfo,
-    Devices, History, HistoryRequest, HubToViewer, Latest, LatestRequest, LiveReadings, MetricInfo, Omitted,
-    Resolution, Role, SendCommand, SeriesReadings, Subscribe, Subscribed, Transition, Unsubscribe,
-    ViewerMessage, ViewerWelcome,
+    CancelAsked, CancelCommand, CancelGroup, CommandEvent, CommandInfo, Commands, CommandsRequest, Detail,
+    DeviceInfo, Devices, GroupEvent, GroupInfo, GroupRequest, GroupStopped, Groups, GroupsRequest, History,
+    HistoryRequest, HubToViewer, Latest, LatestRequest, LiveReadings, Member, Members, MembersRequest,
+    MetricInfo, Omitted, Resolution, RetryGroup, Role, SendCommand, SendGroup, SeriesReadings, Subscribe,
+    Subscribed, Transition, Unsubscribe, ViewerMessage, ViewerWelcome,
 };
 use protocol::{
-    Bucket, CommandId, DeviceId, Epoch, ErrorCode, Kind, MetricName, Position, RefuseCode, Seq, SeriesId,
-    Step, Timestamp, Value,
+    Bucket, CommandId, DeviceId, Epoch, ErrorCode, GroupId, Kind, MetricName, Position, RefuseCode, Seq,
+    SeriesId, Step, Tag, Timestamp, Value,
 };
 use serde_json::{Map, Value as Json, json};
 
@@ -122,6 +126,14 @@ fn command(id: &str) -> CommandId {
     CommandId::new(id).unwrap()
 }
 
+fn tag(tag: &str) -> Tag {
+    Tag::new(tag).unwrap()
+}
+
+fn group(id: &str) -> GroupId {
+    GroupId::new(id).unwrap()
+}
+
 fn object(json: Json) -> Map<String, Json> {
     json.as_object().unwrap().clone()
 }
@@ -160,6 +172,7 @@ fn hello(id: &str, epoch: &str) -> Hello {
         epoch: Epoch::new(epoch).unwrap(),
         model: None,
         firmware: None,
+        tags: vec![],
         metrics: vec![],
         commands: vec![],
     }
@@ -224,6 +237,11 @@ fn i_10_golden_messages_of_devices_decode_for_ever() {
     check::<DeviceMessage>(vec![
         ("hello", Canonical, full_hello.into()),
         ("hello.minimal", Accepted, hello("d", "1").into()),
+        (
+            "hello.tags",
+            Canonical,
+            Hello { tags: vec![tag("site:north"), tag("canary")], ..hello("d", "1") }.into(),
+        ),
         (
             "hello.unknown_fields",
             Accepted,
@@ -407,412 +425,6 @@ fn i_10_golden_messages_to_devices_decode_for_ever() {
                 message: "command_update: progress: 1.5 is outside 0 to 1".into(),
             }
             .into(),
-        ),
-    ]);
-}
-
-#[test]
-fn i_10_golden_messages_of_viewers_decode_for_ever() {
-    let subscribe =
-        |id| Subscribe { id, select: Select::all(), detail: Detail::All, max_hz: None, since: None };
-    check::<ViewerMessage>(vec![
-        (
-            "subscribe",
-            Canonical,
-            Subscribe {
-                select: Select {
-                    devices: vec!["pump-*".into()],
-                    metrics: vec!["temperature".into(), "flow?".into()],
-                    series: vec![SeriesId(3), SeriesId(4)],
-                },
-                detail: Detail::Latest,
-                max_hz: Some(30.0),
-                since: Some(Position(81_234)),
-                ..subscribe(1)
-            }
-            .into(),
-        ),
-        ("subscribe.minimal", Accepted, subscribe(2).into()),
-        ("subscribe.unknown_fields", Accepted, Subscribe { max_hz: Some(1.0), ..subscribe(2) }.into()),
-        ("unsubscribe", Canonical, Unsubscribe { id: 1 }.into()),
-        (
-            "history",
-            Canonical,
-            HistoryRequest {
-                id: 7,
-                series: SeriesId(3),
-                from: Timestamp(1_767_225_600_000_000),
-                to: Timestamp(1_767_229_200_000_000),
-                step: Resolution::Buckets(Step::M1),
-            }
-            .into(),
-        ),
-        (
-            "history.raw",
-            Canonical,
-            HistoryRequest {
-                id: 8,
-                series: SeriesId(3),
-                from: Timestamp(-60_000_000),
-                to: Timestamp(0),
-                step: Resolution::Raw,
-            }
-            .into(),
-        ),
-        (
-            "latest",
-            Canonical,
-            LatestRequest {
-                id: 11,
-                select: Select { devices: vec!["pump-*".into()], metrics: vec![], series: vec![] },
-                at: Some(Timestamp(1_767_225_600_000_000)),
-            }
-            .into(),
-        ),
-        ("latest.minimal", Accepted, LatestRequest { id: 11, select: Select::all(), at: None }.into()),
-        (
-            "send_command",
-            Canonical,
-            SendCommand {
-                id: 8,
-                device: device("pump-07"),
-                name: name("set_speed"),
-                args: object(json!({"ramp": "hard", "speed": 42.5})),
-                expires_in_ms: Some(60_000),
-                delivery: None,
-                force: false,
-            }
-            .into(),
-        ),
-        ("send_command.minimal", Accepted, SendCommand::new(0, device("pump-07"), name("reset")).into()),
-        (
-            "send_command.forced",
-            Canonical,
-            SendCommand {
-                delivery: Some(Delivery::AfterFinished),
-                force: true,
-                ..SendCommand::new(8, device("pump-07"), name("self_test"))
-            }
-            .into(),
-        ),
-        ("cancel_command", Canonical, CancelCommand { id: 9, command: command("c-01JD3W") }.into()),
-        (
-            "commands",
-            Canonical,
-            CommandsRequest {
-                id: 10,
-                device: Some(device("pump-07")),
-                before: Some(Timestamp(1_767_225_600_000_000)),
-                limit: Some(50),
-                ..CommandsRequest::default()
-            }
-            .into(),
-        ),
-        (
-            "commands.filtered",
-            Canonical,
-            CommandsRequest {
-                id: 10,
-                states: vec![CommandState::Failed, CommandState::Unresolved],
-                name: Some(name("reset")),
-                by: Some("local operator".into()),
-                since: Some(Timestamp(1_767_225_600_000_000)),
-                ..CommandsRequest::default()
-            }
-            .into(),
-        ),
-        ("commands.minimal", Canonical, CommandsRequest { id: 10, ..CommandsRequest::default() }.into()),
-    ]);
-}
-
-#[test]
-fn i_10_golden_messages_to_viewers_decode_for_ever() {
-    let info = |id: &str, on: &str, state| CommandInfo {
-        id: command(id),
-        device: device(on),
-        name: name("reset"),
-        args: Map::new(),
-        state,
-        issued_by: "operator".into(),
-        expires_at: Timestamp(1),
-        attempt: 0,
-        progress: None,
-        result: None,
-        error: None,
-        code: None,
-        delivery: Delivery::AtOnce,
-        forced: false,
-        cancel: None,
-        transitions: vec![],
-    };
-    let transition =
-        |state, at, by: &str| Transition { state, at: Timestamp(at), by: by.into(), address: None };
-    let start = Timestamp(1_767_225_600_000_000);
-    check::<HubToViewer>(vec![
-        (
-            "welcome",
-            Canonical,
-            ViewerWelcome {
-                session: "v-3".into(),
-                server_time: start,
-                role: Role::Operator,
-                position: Position(81_234),
-                limits: ViewerLimits {
-                    message_bytes: 65_536,
-                    subscriptions: 64,
-                    max_hz: 60.0,
-                    history_points: 1_000_000,
-                    history_pending: 32,
-                },
-                heartbeat_seconds: 10,
-            }
-            .into(),
-        ),
-        (
-            "devices",
-            Canonical,
-            Devices {
-                devices: vec![DeviceInfo {
-                    id: device("pump-07"),
-                    model: Some("PS-2".into()),
-                    firmware: Some("2.4.1".into()),
-                    connected: true,
-                    since: Some(start),
-                    last_seen: Some(start.plus_micros(60_000_000)),
-                    metrics: vec![MetricInfo {
-                        series: SeriesId(3),
-                        declaration: MetricDeclaration {
-                            unit: Some("Cel".into()),
-                            ..metric("temperature", Kind::Number)
-                        },
-                    }],
-                    commands: vec![declared("reset", vec![])],
-                }],
-                snapshot: true,
-                more: true,
-            }
-            .into(),
-        ),
-        (
-            "devices.minimal",
-            Canonical,
-            Devices {
-                devices: vec![DeviceInfo {
-                    id: device("d"),
-                    model: None,
-                    firmware: None,
-                    connected: false,
-                    since: None,
-                    last_seen: None,
-                    metrics: vec![],
-                    commands: vec![],
-                }],
-                snapshot: false,
-                more: false,
-            }
-            .into(),
-        ),
-        (
-            "subscribed",
-            Canonical,
-            Subscribed { id: 1, series: 12, position: Position(81_234), resumed: true }.into(),
-        ),
-        (
-            "readings",
-            Canonical,
-            LiveReadings {
-                id: 1,
-                position: Position(81_240),
-                snapshot: true,
-                series: vec![
-                    SeriesReadings {
-                        series: SeriesId(3),
-                        points: vec![(start, 41.5.into()), (start.plus_micros(1_000_000), (-3.0).into())],
-                    },
-                    SeriesReadings { series: SeriesId(4), points: vec![(start, true.into())] },
-                    SeriesReadings { series: SeriesId(5), points: vec![(start, "ramping".into())] },
-                ],
-                omitted: Some(Omitted {
-                    count: 4,
-                    from: start.plus_micros(-10_000_000),
-                    to: start.plus_micros(-7_000_000),
-                }),
-            }
-            .into(),
-        ),
-        (
-            "readings.minimal",
-            Canonical,
-            LiveReadings { id: 1, position: Position(0), snapshot: false, series: vec![], omitted: None }
-                .into(),
-        ),
-        (
-            "history",
-            Canonical,
-            History {
-                id: 7,
-                series: SeriesId(3),
-                step: Resolution::Buckets(Step::M1),
-                points: vec![],
-                buckets: vec![Bucket {
-                    at: start,
-                    count: 4,
-                    min: 41.0,
-                    max: 43.0,
-                    sum: 168.0,
-                    first: 41.5,
-                    last: 42.5,
-                }],
-                coarser: None,
-                more: true,
-                position: Position(81_240),
-            }
-            .into(),
-        ),
-        (
-            "history.raw",
-            Canonical,
-            History {
-                id: 6,
-                series: SeriesId(5),
-                step: Resolution::Raw,
-                points: vec![(start, "ramping".into())],
-                buckets: vec![],
-                coarser: None,
-                more: false,
-                position: Position(81_240),
-            }
-            .into(),
-        ),
-        (
-            "history.coarser",
-            Canonical,
-            History {
-                id: 8,
-                series: SeriesId(3),
-                step: Resolution::Raw,
-                points: vec![],
-                buckets: vec![],
-                coarser: Some(Step::H1),
-                more: false,
-                position: Position(81_240),
-            }
-            .into(),
-        ),
-        (
-            "history.minimal",
-            Canonical,
-            History {
-                id: 6,
-                series: SeriesId(5),
-                step: Resolution::Buckets(Step::D1),
-                points: vec![],
-                buckets: vec![],
-                coarser: None,
-                more: false,
-                position: Position(0),
-            }
-            .into(),
-        ),
-        (
-            "latest",
-            Canonical,
-            Latest {
-                id: 11,
-                points: vec![
-                    (SeriesId(3), start, 41.5.into()),
-                    (SeriesId(4), start, true.into()),
-                    (SeriesId(5), start, "ramping".into()),
-                ],
-                more: true,
-                position: Position(81_240),
-            }
-            .into(),
-        ),
-        (
-            "latest.minimal",
-            Canonical,
-            Latest { id: 11, points: vec![], more: false, position: Position(0) }.into(),
-        ),
-        (
-            "command",
-            Canonical,
-            CommandEvent {
-                id: Some(8),
-                command: CommandInfo {
-                    name: name("set_speed"),
-                    args: object(json!({"speed": 42.5})),
-                    expires_at: start.plus_micros(300_000_000),
-                    attempt: 2,
-                    progress: Some(1.0),
-                    result: Some(json!({"speed": 42.5})),
-                    error: Some("late".into()),
-                    transitions: vec![
-                        transition(CommandState::Queued, start.micros(), "operator"),
-                        transition(CommandState::Succeeded, start.micros() + 1_000_000, "device"),
-                    ],
-                    ..info("c-01JD3W", "pump-07", CommandState::Succeeded)
-                },
-            }
-            .into(),
-        ),
-        (
-            "command.cancelled",
-            Canonical,
-            CommandEvent {
-                id: None,
-                command: CommandInfo {
-                    code: Some(name("never_received")),
-                    delivery: Delivery::AfterReceived,
-                    forced: true,
-                    cancel: Some(Box::new(CancelAsked {
-                        at: start,
-                        by: "operator".into(),
-                        address: Some("10.0.0.7:51000".into()),
-                    })),
-                    transitions: vec![Transition {
-                        address: Some("10.0.0.7:50000".into()),
-                        ..transition(CommandState::Queued, start.micros(), "operator")
-                    }],
-                    ..info("c-01JD3X", "pump-07", CommandState::Cancelled)
-                },
-            }
-            .into(),
-        ),
-        (
-            "command.minimal",
-            Accepted,
-            CommandEvent { id: None, command: info("c", "d", CommandState::Queued) }.into(),
-        ),
-        (
-            "commands",
-            Canonical,
-            Commands {
-                id: 10,
-                commands: vec![CommandInfo {
-                    transitions: vec![
-                        transition(CommandState::Queued, 0, "operator"),
-                        transition(CommandState::Expired, 1, "hub"),
-                    ],
-                    ..info("c", "d", CommandState::Expired)
-                }],
-            }
-            .into(),
-        ),
-        (
-            "error",
-            Canonical,
-            ErrorMessage {
-                id: Some(8),
-                code: ErrorCode::BadCommand,
-                message: "args.speed: 80 is above the maximum of 60 Hz".into(),
-            }
-            .into(),
-        ),
-        (
-            "error.minimal",
-            Canonical,
-            ErrorMessage { id: None, code: ErrorCode::Malformed, message: "not a message".into() }.into(),
         ),
     ]);
 }

@@ -209,6 +209,7 @@ impl Run {
             delivery,
             forced: false,
             cancel: None,
+            group: None,
             transitions: vec![Transition {
                 state: CommandState::Queued,
                 at: self.at(),

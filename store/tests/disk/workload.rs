@@ -375,6 +375,7 @@ impl Workload {
                 delivery: Delivery::AtOnce,
                 forced: false,
                 cancel: None,
+                group: None,
                 transitions: vec![Transition {
                     state: CommandState::Queued,
                     at,
@@ -382,7 +383,7 @@ impl Workload {
                     address: None,
                 }],
             };
-            run.writer().save_commands(&[&command])?;
+            run.writer().save_commands(&[], &[&command])?;
             run.open_commands.push(command);
             Ok(())
         })
@@ -409,7 +410,7 @@ impl Workload {
             command.state = state;
             let (at, by) = (Timestamp(run.clock), "device".to_owned());
             command.transitions.push(Transition { state, at, by, address: None });
-            run.writer.as_mut().unwrap().save_commands(&[&command])?;
+            run.writer.as_mut().unwrap().save_commands(&[], &[&command])?;
             run.open_commands[place] = command;
             if state == CommandState::Succeeded {
                 run.open_commands.remove(place);

@@ -16,7 +16,7 @@ fn step(state: CommandState, at: i64, by: &str) -> Transition {
     Transition { state, at: NOW.plus_micros(at), by: by.into(), address: None }
 }
 
-fn command(id: &str, device: &str, at: Timestamp) -> CommandInfo {
+pub(crate) fn command(id: &str, device: &str, at: Timestamp) -> CommandInfo {
     let address = Some("10.0.0.7:50000".to_owned());
     CommandInfo {
         id: id.parse().unwrap(),
@@ -34,11 +34,12 @@ fn command(id: &str, device: &str, at: Timestamp) -> CommandInfo {
         delivery: Delivery::AfterReceived,
         forced: true,
         cancel: None,
+        group: None,
         transitions: vec![Transition { state: Queued, at, by: "operator".into(), address }],
     }
 }
 
-fn enter(command: &mut CommandInfo, state: CommandState, at: i64) {
+pub(crate) fn enter(command: &mut CommandInfo, state: CommandState, at: i64) {
     command.state = state;
     command.transitions.push(step(state, at, "device"));
 }
@@ -49,7 +50,7 @@ fn i_14_a_command_lives_forward_and_every_step_is_stored() {
     let mut writer = base.writer();
     register(&mut writer, "pump");
     let mut life = command("c1", "pump", NOW);
-    writer.save_commands(&[&life]).unwrap();
+    writer.save_commands(&[], &[&life]).unwrap();
     let reader = base.reader();
     assert_eq!(reader.command(&life.id).unwrap().unwrap(), life);
 
@@ -58,26 +59,26 @@ fn i_14_a_command_lives_forward_and_every_step_is_stored() {
     // Several steps at once, and news without one.
     enter(&mut life, Received, 2);
     enter(&mut life, Running, 3);
-    writer.save_commands(&[&life]).unwrap();
+    writer.save_commands(&[], &[&life]).unwrap();
     life.progress = Some(0.5);
     let address = Some("10.0.0.8:1".to_owned());
     life.cancel = Some(Box::new(CancelAsked { at: NOW.plus_micros(4), by: "operator".into(), address }));
-    writer.save_commands(&[&life]).unwrap();
+    writer.save_commands(&[], &[&life]).unwrap();
     assert_eq!(reader.command(&life.id).unwrap().unwrap(), life);
     life.result = Some(json!({"took": 2}));
     life.code = Some("slow".parse().unwrap());
     life.error = Some("it took long".into());
     enter(&mut life, Succeeded, 5);
-    writer.save_commands(&[&life, &life]).unwrap();
+    writer.save_commands(&[], &[&life, &life]).unwrap();
     assert_eq!(reader.command(&life.id).unwrap().unwrap(), life);
 
     let mut news = life.clone();
     news.progress = Some(0.1);
-    writer.save_commands(&[&news]).unwrap();
+    writer.save_commands(&[], &[&news]).unwrap();
     for state in [Running, Failed] {
         let mut later = life.clone();
         enter(&mut later, state, 6);
-        let error = writer.save_commands(&[&later]).unwrap_err();
+        let error = writer.save_commands(&[], &[&later]).unwrap_err();
         assert!(matches!(error, StoreError::WrongState { from: Succeeded, .. }), "{error}");
     }
     assert_eq!(reader.command(&life.id).unwrap().unwrap(), life, "what has ended stays as it is");
@@ -103,9 +104,9 @@ fn i_14_no_forbidden_step_is_stored() {
             for state in path_to(from) {
                 enter(&mut life, state, 0);
             }
-            writer.save_commands(&[&life]).unwrap();
+            writer.save_commands(&[], &[&life]).unwrap();
             enter(&mut life, to, 1);
-            let result = writer.save_commands(&[&life]);
+            let result = writer.save_commands(&[], &[&life]);
             assert_eq!(result.is_ok(), from.may_become(to), "{from} to {to}: {result:?}");
         }
     }
@@ -119,9 +120,9 @@ fn commands_are_stored_together_or_not_at_all() {
     let many: Vec<CommandInfo> = (0..100).map(|n| command(&format!("c{n}"), "pump", NOW)).collect();
     let mut bad = many.clone();
     bad.push(command("other", "stranger", NOW));
-    assert!(matches!(writer.save_commands(&bad), Err(StoreError::NotFound("device"))));
+    assert!(matches!(writer.save_commands(&[], &bad), Err(StoreError::NotFound("device"))));
     assert_eq!(base.reader().commands(&CommandFilter::default(), 1_000).unwrap(), []);
-    writer.save_commands(&many).unwrap();
+    writer.save_commands(&[], &many).unwrap();
     assert_eq!(base.reader().open_commands().unwrap(), many);
 }
 
@@ -142,7 +143,7 @@ fn commands_are_listed_newest_first_by_filter_and_open_ones_in_the_order_of_issu
             enter(&mut life, Unresolved, 9);
             life.issued_by = "script".into();
         }
-        writer.save_commands(&[&life]).unwrap();
+        writer.save_commands(&[], &[&life]).unwrap();
     }
     let reader = base.reader();
     let ids = |commands: Vec<CommandInfo>| -> Vec<String> {
@@ -173,17 +174,17 @@ fn a_command_that_cannot_be_is_refused() {
     register(&mut writer, "pump");
     let mut lifeless = command("c3", "pump", NOW);
     lifeless.transitions.clear();
-    assert!(matches!(writer.save_commands(&[&lifeless]), Err(StoreError::Invalid(_))));
+    assert!(matches!(writer.save_commands(&[], &[&lifeless]), Err(StoreError::Invalid(_))));
     let mut news = command("c1", "pump", NOW);
     news.progress = Some(f64::NAN);
-    assert!(matches!(writer.save_commands(&[&news]), Err(StoreError::Invalid(_))));
+    assert!(matches!(writer.save_commands(&[], &[&news]), Err(StoreError::Invalid(_))));
     // Another life under the same id.
     let mut life = command("c1", "pump", NOW);
     enter(&mut life, Sent, 1);
-    writer.save_commands(&[&life]).unwrap();
+    writer.save_commands(&[], &[&life]).unwrap();
     life.transitions.truncate(1);
     enter(&mut life, Cancelled, 1);
-    assert!(matches!(writer.save_commands(&[&life]), Err(StoreError::WrongState { from: Sent, .. })));
+    assert!(matches!(writer.save_commands(&[], &[&life]), Err(StoreError::WrongState { from: Sent, .. })));
 }
 
 #[test]
@@ -193,7 +194,7 @@ fn the_audit_trail_is_not_rewritten_by_anyone_with_sql() {
     register(&mut writer, "pump");
     let mut ended = command("ended", "pump", NOW);
     enter(&mut ended, Cancelled, 1);
-    writer.save_commands(&[&command("open", "pump", NOW), &ended]).unwrap();
+    writer.save_commands(&[], &[&command("open", "pump", NOW), &ended]).unwrap();
     drop(writer);
     let connection = Connection::open(base.path()).unwrap();
     for (sql, why) in [

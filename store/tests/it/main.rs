@@ -17,6 +17,7 @@ mod files;
 mod full;
 #[cfg(feature = "fuzzing")]
 mod fuzz;
+mod groups;
 mod history;
 mod ledger;
 mod migrate;

@@ -1,7 +1,7 @@
 //! Files of past versions: they open, keep all they hold, and a kill on the way costs nothing.
 //!
 //! `fixtures/version-N.db` was written by a hub of schema version N: two devices with a number, a truth value and a text
-//! each, 3602 readings of which 1000 are sealed, one of them left out as a conflict. That of version 4 has commands too.
+//! each, 3602 readings of which 1000 are sealed, one of them left out as a conflict. Those of version 4 and later have commands too.
 
 use std::path::Path;
 
@@ -13,13 +13,14 @@ use store::{CommandFilter, Reader, Stats, Writer};
 use crate::support::{Base, NOW, row, suffixed};
 
 /// The version that this program writes.
-const NEWEST: i64 = 5;
+const NEWEST: i64 = 6;
 /// The step from each version to the next, from version 1 on.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("../../src/migrations/0002.sql"),
     include_str!("../../src/migrations/0003.sql"),
     include_str!("../../src/migrations/0004.sql"),
     include_str!("../../src/migrations/0005.sql"),
+    include_str!("../../src/migrations/0006.sql"),
 ];
 
 /// A file of each past version.
@@ -93,6 +94,17 @@ fn commands_of_a_past_version_are_kept_with_their_lives() {
     assert_eq!((commands[2].delivery, commands[2].attempt), (Delivery::AtOnce, 1));
     assert_eq!(commands[2].result, Some(serde_json::json!({"ok": 1})));
     assert_eq!(base.reader().open_commands().unwrap().len(), 2);
+}
+
+#[test]
+fn a_command_that_ended_in_doubt_is_kept_as_it_was_and_belongs_to_no_group() {
+    let base = fixture(5);
+    drop(base.writer());
+    let command = base.reader().command(&"c4".parse().unwrap()).unwrap().unwrap();
+    assert_eq!((command.state.as_str(), command.attempt, &command.group), ("unresolved", 2, &None));
+    assert_eq!((command.delivery, command.forced), (Delivery::AfterReceived, true));
+    assert_eq!(command.cancel.unwrap().address.as_deref(), Some("10.0.0.7:50000"));
+    assert!(base.reader().groups(None, 10).unwrap().is_empty());
 }
 
 #[test]
