@@ -12,12 +12,12 @@ use crate::wire::counted;
 
 const VARIABLE: &str = "TELEMETRY_TEST_PYTHON";
 
-fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 
 /// A Python that has `websockets`.
-fn python() -> Command {
+pub(crate) fn python() -> Command {
     let path = match std::env::var_os(VARIABLE) {
         Some(path) => PathBuf::from(path),
         None => root().join("target/venv/bin/python"),

@@ -20,6 +20,7 @@ mod fuzz;
 mod groups;
 mod history;
 mod ledger;
+mod lives;
 mod migrate;
 mod model;
 mod retention;
