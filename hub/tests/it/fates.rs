@@ -29,7 +29,7 @@ use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
 use crate::fleet::read_deeds;
-use crate::harness::{Role, TestHub, until};
+use crate::harness::{DEADLINE, Role, TestHub, until};
 use crate::python::{python, root};
 
 /// Commands sent between two kills.
@@ -208,6 +208,22 @@ async fn kill(number: usize, device: &mut Child, folder: &Path) {
     assert!(ended.is_none() && !broken, "{:?} {number} ended by itself: {ended:?}\n{log}", PROCESSES[number]);
 }
 
+/// Waits until every command has ended: as long as one ends after the other.
+async fn all_end(hub: &TestHub) {
+    loop {
+        let open = hub.reader().open_commands().unwrap();
+        if open.is_empty() {
+            return;
+        }
+        let ends = async {
+            while hub.reader().open_commands().unwrap().len() >= open.len() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        assert!(tokio::time::timeout(DEADLINE, ends).await.is_ok(), "these do not end: {open:?}");
+    }
+}
+
 /// What was done, in a word.
 fn word(deeds: &[Deed]) -> &'static str {
     let did: Vec<Did> = deeds.iter().map(|deed| deed.did).collect();
@@ -296,7 +312,7 @@ async fn i_14_what_the_operator_is_told_is_what_the_devices_did_however_often_al
         kill(number, device, folder.path()).await;
         *device = start(&hub, number, sent + number, folder.path());
     }
-    until("every command to end", async || hub.reader().open_commands().unwrap().is_empty()).await;
+    all_end(&hub).await;
     for (number, device) in devices.iter_mut().enumerate() {
         kill(number, device, folder.path()).await;
     }
