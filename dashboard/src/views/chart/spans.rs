@@ -330,7 +330,11 @@ fn measure(scene: &Scene<'_>, command: &CommandInfo, curve: Option<Color32>, now
     // What ends right of the view ends outside of it, not at its edge.
     let bound = scene.area.right() + 4.0;
     let x = |at: Timestamp| times.x(at.0).clamp(scene.area.left() - 4.0, bound);
-    let left = x(issued_at(command));
+    // What has only just begun is seen whole at the right edge.
+    let left = match x(issued_at(command)) {
+        x if x <= scene.area.right() => x.min(scene.area.right() - LEAST_WIDTH),
+        outside => outside,
+    };
     let told = x(told_at(command)).max(left);
     let right = x(end).max(left + LEAST_WIDTH);
     let label = scene.model.command_label(&command.device, command.name.as_str());
