@@ -4,10 +4,13 @@
 //! the layout, so nothing changes while it is being drawn.
 
 use protocol::command::Delivery;
-use protocol::{CommandId, DeviceId, SeriesId, Timestamp};
+use protocol::group::MemberState;
+use protocol::{CommandId, DeviceId, GroupId, SeriesId, Timestamp};
 use serde_json::Value as Json;
 
+use crate::model::Question;
 use crate::model::form::Field;
+use crate::model::groups::Source;
 use crate::model::table::{Format, TableFilter};
 use crate::settings::ThemeChoice;
 
@@ -170,6 +173,52 @@ pub enum Action {
     CancelCommand(CommandId),
     /// Ask the hub for older commands of the selected device.
     LoadOlderCommands,
+
+    // Groups: commands to many devices.
+    /// Show or hide the panel of groups.
+    ToggleGroups,
+    /// Show a group, or the newest.
+    ShowGroup(Option<GroupId>),
+    /// List only members in this state, or all.
+    OnlyMembers(Option<MemberState>),
+    /// Show the life of a member's command.
+    ShowMember {
+        /// The group.
+        group: GroupId,
+        /// The member.
+        device: DeviceId,
+        /// Its command.
+        command: CommandId,
+    },
+    /// Add a device to the chosen ones or take it out; or add all up to it.
+    Choose {
+        /// The device.
+        device: DeviceId,
+        /// All between the last one and it.
+        range: bool,
+    },
+    /// Choose none.
+    ClearChosen,
+    /// Open the form of a group.
+    Compose(Source),
+    /// Say the devices of the open form by patterns.
+    ComposeByPatterns,
+    /// The command of the open form.
+    ChooseCommand(String),
+    /// Whether only some devices get it at a time.
+    SetRolling(bool),
+    /// Close the form of a group.
+    CloseComposer,
+    /// Send the group, asking first.
+    SubmitGroup,
+    /// Yes, send it.
+    ConfirmGroup,
+    /// No, do not.
+    DismissGroup,
+    /// Ask a person.
+    Ask(Question),
+    /// What the person says.
+    Answer(bool),
 
     // The window and the link.
     /// Do not wait for the next try.

@@ -21,7 +21,8 @@ use crate::theme::{self, Tokens, tokens};
 use crate::views::chart::ChartCache;
 use crate::views::commands::TableView;
 use crate::views::{
-    banner, charts, command, commands, device, devices, empty, form, help, status_bar, toasts, top_bar,
+    banner, charts, command, commands, composer, device, devices, empty, form, groups, help, status_bar,
+    toasts, top_bar,
 };
 
 /// Time in which a frame takes in events; the rest waits for the next frame.
@@ -241,7 +242,8 @@ impl App {
     }
 
     fn shortcuts(&mut self, ctx: &egui::Context) {
-        if ctx.text_edit_focused() {
+        // A dialog takes all keys.
+        if ctx.text_edit_focused() || self.model.composer.is_some() || self.model.question.is_some() {
             return;
         }
         let mut pushed = Vec::new();
@@ -255,6 +257,7 @@ impl App {
                 (Key::OpenBracket, Action::Back),
                 (Key::CloseBracket, Action::Forward),
                 (Key::C, Action::ToggleTable),
+                (Key::G, Action::ToggleGroups),
                 (Key::Questionmark, Action::ToggleHelp),
                 (Key::Num1, Action::SetWidth { micros: top_bar::SPANS[0].1 }),
                 (Key::Num2, Action::SetWidth { micros: top_bar::SPANS[1].1 }),
@@ -276,6 +279,8 @@ impl App {
                 // The question takes it.
             } else if self.model.detail.is_some() {
                 pushed.push(Action::ShowCommand(None));
+            } else if !self.model.chosen.is_empty() {
+                pushed.push(Action::ClearChosen);
             } else if self.model.form.is_none() {
                 pushed.push(Action::ClearPins);
                 pushed.push(Action::Select(None));
@@ -395,7 +400,7 @@ impl eframe::App for App {
         Panel::bottom("status").exact_size(tokens::STATUS_BAR).frame(side(12, 12)).show(ui, |ui| {
             status_bar::status_bar(ui, model, held, *frame_time);
         });
-        if model.table.open {
+        if model.table.open || model.groups.open {
             let frame = panel.inner_margin(Margin { left: 12, right: 12, top: 8, bottom: 0 });
             Panel::bottom("commands")
                 .resizable(true)
@@ -403,7 +408,11 @@ impl eframe::App for App {
                 .size_range(150.0..=900.0)
                 .frame(frame)
                 .show(ui, |ui| {
-                    commands::commands(ui, model, table_view, actions);
+                    if model.groups.open {
+                        groups::groups(ui, model, actions);
+                    } else {
+                        commands::commands(ui, model, table_view, actions);
+                    }
                 });
         }
         let canvas = egui::Frame::new().fill(t.canvas).inner_margin(Margin::same(tokens::GAP as i8));
@@ -422,6 +431,8 @@ impl eframe::App for App {
         charts::dragged(ui, model);
         toasts::toasts(ui, model, actions);
         form::confirmation(ui, model, actions);
+        composer::composer(ui, model, actions);
+        groups::question(ui, model, actions);
         if model.help {
             help::help(ui, actions);
         }

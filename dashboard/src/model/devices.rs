@@ -375,6 +375,7 @@ impl Filter {
                 let has = |text: &str| text.to_lowercase().contains(word.as_str());
                 has(device.info.id.as_str())
                     || device.info.model.as_deref().is_some_and(has)
+                    || device.info.tags.iter().any(|tag| has(tag.as_str()))
                     || device.info.metrics.iter().any(|m| has(m.declaration.name.as_str()))
             })
     }

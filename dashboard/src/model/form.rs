@@ -37,6 +37,16 @@ pub enum Field {
     Args,
     /// How long it may wait for its delivery.
     Lifetime,
+    /// Ids of the devices of a group, or patterns of them.
+    Devices,
+    /// Patterns of their models.
+    Models,
+    /// Patterns of their tags.
+    Tags,
+    /// How many of them at a time.
+    AtOnce,
+    /// After how many failures no more are begun.
+    StopAfter,
 }
 
 /// What is wrong with a form.
@@ -53,8 +63,8 @@ pub struct FormProblem {
 /// The form of a command.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Form {
-    /// For which device.
-    pub device: DeviceId,
+    /// For which device; `None`: for a group.
+    pub device: Option<DeviceId>,
     /// Which command, as the device declared it; `None`: one that it did not declare.
     pub declaration: Option<CommandDeclaration>,
     /// The arguments so far; a parameter that is not here is left out.
@@ -74,6 +84,15 @@ pub struct Form {
 impl Form {
     /// The form of a declared command, with the declared defaults filled in.
     pub fn new(device: DeviceId, declaration: CommandDeclaration) -> Self {
+        Self::declared(Some(device), declaration)
+    }
+
+    /// The form of a command for the devices of a group.
+    pub fn for_group(declaration: CommandDeclaration) -> Self {
+        Self::declared(None, declaration)
+    }
+
+    fn declared(device: Option<DeviceId>, declaration: CommandDeclaration) -> Self {
         let mut args = Map::new();
         for param in &declaration.params {
             let start = param.default.clone().or_else(|| {
@@ -93,10 +112,10 @@ impl Form {
 
     /// The form of a command that the device did not declare.
     pub fn undeclared(device: DeviceId) -> Self {
-        Self::empty(device, None)
+        Self::empty(Some(device), None)
     }
 
-    fn empty(device: DeviceId, declaration: Option<CommandDeclaration>) -> Self {
+    fn empty(device: Option<DeviceId>, declaration: Option<CommandDeclaration>) -> Self {
         Self {
             device,
             declaration,
@@ -120,7 +139,7 @@ impl Form {
                 Some(value) => value.to_string(),
                 None => String::new(),
             },
-            Field::Name | Field::Args | Field::Lifetime => String::new(),
+            _ => String::new(),
         }
     }
 
@@ -153,7 +172,7 @@ impl Form {
     /// The same form for what the device declares now, with what was typed as far as it still has a place.
     pub(super) fn redeclared(&self, declaration: CommandDeclaration) -> Self {
         let keeps = |name: &str| declaration.params.iter().any(|p| p.name.as_str() == name);
-        let mut fresh = Self::new(self.device.clone(), declaration.clone());
+        let mut fresh = Self::declared(self.device.clone(), declaration.clone());
         for (name, value) in self.args.iter().filter(|(name, _)| keeps(name)) {
             fresh.args.insert(name.clone(), value.clone());
         }
@@ -276,8 +295,8 @@ impl Form {
         self.problems().into_iter().find(|p| p.field == *field)
     }
 
-    /// What would be sent with this number, or all that is wrong.
-    pub fn request(&self, id: u64) -> Result<SendCommand, Vec<FormProblem>> {
+    /// What would be sent, or all that is wrong.
+    pub fn body(&self) -> Result<Body, Vec<FormProblem>> {
         let problems = self.problems();
         if !problems.is_empty() {
             return Err(problems);
@@ -287,16 +306,34 @@ impl Form {
             Some(declaration) => check_args(declaration, &self.args).map_err(|e| whole(e.to_string()))?,
             None => self.raw_args().map_err(whole)?,
         };
-        let name = MetricName::new(&self.name()).map_err(|e| whole(e.to_string()))?;
         let lifetime = self.lifetime().map_err(whole)?;
-        Ok(SendCommand {
+        Ok(Body {
+            name: MetricName::new(&self.name()).map_err(|e| whole(e.to_string()))?,
             args,
             expires_in_ms: (lifetime != limits::COMMAND_LIFETIME_DEFAULT_MILLIS).then_some(lifetime),
             delivery: self.delivery.filter(|way| *way != self.declared_delivery()),
-            force: self.declaration.is_none(),
-            ..SendCommand::new(id, self.device.clone(), name)
         })
     }
+
+    /// What would be sent to its device with this number; `None` if anything is wrong.
+    pub fn request(&self, id: u64) -> Option<SendCommand> {
+        let Body { name, args, expires_in_ms, delivery } = self.body().ok()?;
+        let force = self.declaration.is_none();
+        Some(SendCommand { id, device: self.device.clone()?, name, args, expires_in_ms, delivery, force })
+    }
+}
+
+/// What a form says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Body {
+    /// The command.
+    pub name: MetricName,
+    /// The arguments, defaults filled in.
+    pub args: Map<String, Json>,
+    /// How long it may wait, if not as usual, in milliseconds.
+    pub expires_in_ms: Option<u64>,
+    /// When it is handed over, if not as declared.
+    pub delivery: Option<Delivery>,
 }
 
 /// A number as a person types it: with a decimal comma, or with the minus sign that this window writes.

@@ -9,6 +9,8 @@ mod counters;
 pub mod devices;
 pub mod event;
 pub mod form;
+mod grouping;
+pub mod groups;
 mod history;
 pub mod outcome;
 mod sending;
@@ -16,7 +18,7 @@ mod subscriptions;
 pub mod table;
 pub mod toasts;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -38,6 +40,8 @@ pub use counters::Counters;
 pub use devices::{Device, Devices, SeriesInfo, Status};
 pub use event::{Effect, Event};
 pub use form::{Form, FormStage};
+pub use grouping::Question;
+pub use groups::{Composer, Groups};
 use history::History;
 use sending::Sent;
 use subscriptions::{Subscriptions, Wanted};
@@ -69,6 +73,16 @@ enum Request {
     Stretch,
     /// A page of the table.
     Page(Box<CommandsRequest>),
+    /// A group.
+    SendGroup,
+    /// Who would get a group.
+    DryRun,
+    /// A group is taken back, or retried.
+    ChangeGroup,
+    /// The groups of the past.
+    Groups,
+    /// The members of a group.
+    Members,
 }
 
 /// All state of the window.
@@ -86,6 +100,15 @@ pub struct Model {
     pub commands: CommandLog,
     /// The table of all commands.
     pub table: Table,
+    /// The groups of commands.
+    pub groups: Groups,
+    /// The form of a group that is open.
+    pub composer: Option<Composer>,
+    /// What a person is asked.
+    pub question: Option<Question>,
+    /// The devices that are chosen in the list, to be told something together.
+    pub chosen: BTreeSet<DeviceId>,
+    chosen_last: Option<DeviceId>,
     /// The device whose panel is open.
     pub selection: Option<DeviceId>,
     /// The command whose life is shown.
@@ -129,6 +152,11 @@ impl Model {
             viewport,
             commands: CommandLog::default(),
             table: Table::default(),
+            groups: Groups::default(),
+            composer: None,
+            question: None,
+            chosen: BTreeSet::new(),
+            chosen_last: None,
             history: History::default(),
             selection: None,
             detail: None,
@@ -198,6 +226,9 @@ impl Model {
             Event::Disconnected { reason, retry_in } => {
                 let hub_now = self.now();
                 self.history.disconnected(hub_now);
+                if let Some(composer) = &mut self.composer {
+                    composer.disconnected();
+                }
                 self.connection.disconnected(format::ellipsis(&reason, TEXT_MAX), retry_in, now);
             }
             Event::Unusable(reason) => self.connection.disconnected(reason, None, now),
@@ -241,6 +272,7 @@ impl Model {
             if let Some(request) = self.table.wanted(&self.commands) {
                 effects.push(self.ask(Request::Page(Box::new(request.clone())), request));
             }
+            effects.extend(self.groups_wanted());
         }
         effects
     }
@@ -256,11 +288,18 @@ impl Model {
         };
         let stale = self.next_stale.map(|at| at.plus_micros(-self.connection.clock_offset));
         let table = self.table.next_change(&self.commands);
-        [countdown, table, self.toasts.next_change(), self.counters.next_change(), stale]
-            .into_iter()
-            .flatten()
-            .map(|at| Duration::from_micros(at.micros_since(self.local).max(1_000) as u64))
-            .min()
+        [
+            countdown,
+            table,
+            self.groups.next_change(),
+            self.toasts.next_change(),
+            self.counters.next_change(),
+            stale,
+        ]
+        .into_iter()
+        .flatten()
+        .map(|at| Duration::from_micros(at.micros_since(self.local).max(1_000) as u64))
+        .min()
     }
 
     fn on_connected(&mut self, welcome: &ViewerWelcome) -> Vec<Effect> {
@@ -281,6 +320,7 @@ impl Model {
         }
         self.history.connected(&self.commands, now);
         effects.push(self.ask(Request::Stretch, newest_page()));
+        effects.push(self.ask_groups());
         self.requests.retain(|_, request| !matches!(request, Request::Lookup(_)));
         effects.extend(self.look_up_doubts());
         effects
@@ -292,6 +332,7 @@ impl Model {
         self.commands = CommandLog::default();
         self.history = History::default();
         self.table.start_again();
+        self.forget_groups();
         self.detail = None;
         self.subscriptions.forget_positions();
         self.toast(
@@ -305,20 +346,25 @@ impl Model {
         match message {
             // The link turns the welcome into `Connected`, a second one changes nothing; the latest values come with the
             // snapshot of the subscription and are not asked for.
-            HubToViewer::Welcome(_)
-            | HubToViewer::Latest(_)
-            | HubToViewer::Group(_)
-            | HubToViewer::Groups(_)
-            | HubToViewer::Members(_) => {}
+            HubToViewer::Welcome(_) | HubToViewer::Latest(_) => {}
             HubToViewer::Devices(devices) => {
                 let now = self.now();
+                let before = self.devices.revision();
                 self.devices.update(devices, now);
                 self.check_form();
+                if let Some(composer) = &mut self.composer
+                    && self.devices.revision() != before
+                {
+                    composer.refresh(&self.devices);
+                }
             }
             HubToViewer::Subscribed(subscribed) => self.on_subscribed(&subscribed),
             HubToViewer::Readings(readings) => self.on_readings(&readings),
             HubToViewer::History(history) => self.series.on_history(&history),
             HubToViewer::Command(event) => self.on_command(event),
+            HubToViewer::Group(event) => self.on_group(event),
+            HubToViewer::Groups(answer) => self.on_groups(answer),
+            HubToViewer::Members(part) => self.on_members(part),
             HubToViewer::Commands(list) => match self.requests.remove(&list.id) {
                 Some(Request::Lookup(of)) => self.on_lookup(of, list),
                 asked => {
@@ -426,6 +472,13 @@ impl Model {
                 self.history.failed(now);
             }
             Some(Request::Page(_)) => self.table.failed(message),
+            Some(
+                request @ (Request::SendGroup
+                | Request::DryRun
+                | Request::ChangeGroup
+                | Request::Groups
+                | Request::Members),
+            ) => return self.on_group_error(id, &request, error),
             Some(Request::Commands) if !self.connection.is_connected() => {}
             Some(Request::Commands) => {
                 self.toast(Level::Warning, "Past commands could not be loaded", Some(message));
@@ -496,18 +549,18 @@ impl Model {
             Action::OpenForm(name) => self.open_form(name.as_deref()),
             Action::OpenUndeclared => self.open_undeclared(),
             Action::SetArg { name, value } => {
-                if let Some(form) = &mut self.form {
+                if let Some(form) = self.active_form() {
                     form.set_arg(&name, value);
                 }
             }
             Action::TypeText { field, text } => self.type_into_form(field, text),
             Action::SetDelivery(delivery) => {
-                if let Some(form) = &mut self.form {
+                if let Some(form) = self.active_form() {
                     form.delivery = Some(delivery);
                 }
             }
             Action::ToggleAdvanced => {
-                if let Some(form) = &mut self.form {
+                if let Some(form) = self.active_form() {
                     form.unfolded = !form.unfolded;
                 }
             }
@@ -520,7 +573,40 @@ impl Model {
             }
             Action::ShowCommand(command) => self.detail = command,
             Action::Repeat(command) => return self.repeat(&command),
-            Action::ToggleTable => self.table.open = !self.table.open,
+            Action::ToggleTable => {
+                self.table.open = !self.table.open;
+                self.groups.open = false;
+            }
+            Action::ToggleGroups => {
+                self.groups.open = !self.groups.open;
+                self.table.open = false;
+            }
+            Action::ShowGroup(group) => {
+                self.table.open = false;
+                self.groups.show(group);
+            }
+            Action::OnlyMembers(state) => self.groups.only = state,
+            Action::ShowMember { group, device, command } => return self.show_member(group, device, command),
+            Action::Choose { device, range } => self.choose_device(device, range),
+            Action::ClearChosen => self.chosen.clear(),
+            Action::Compose(source) => self.compose(source),
+            Action::ComposeByPatterns => self.compose_by_patterns(),
+            Action::ChooseCommand(name) => self.choose_command(&name),
+            Action::SetRolling(on) => {
+                if let Some(composer) = &mut self.composer {
+                    composer.rolling = on;
+                }
+            }
+            Action::CloseComposer => self.composer = None,
+            Action::SubmitGroup => return self.submit_group(false),
+            Action::ConfirmGroup => return self.submit_group(true),
+            Action::DismissGroup => {
+                if let Some(composer) = &mut self.composer {
+                    composer.stage = groups::ComposerStage::Editing;
+                }
+            }
+            Action::Ask(question) => self.question = Some(question),
+            Action::Answer(yes) => return self.answer_question(yes),
             Action::FilterTable(filter) => self.table.set_filter(*filter, &self.devices),
             Action::TableEnd(near) => self.table.set_end_near(near),
             Action::SearchOn => self.table.go_on(),
@@ -639,6 +725,11 @@ impl Model {
         let to = commands::ended_at(info).unwrap_or(now).max(from);
         let around = (to.micros_since(from) * 2).clamp(30_000_000, 24 * 3_600_000_000);
         self.viewport.show(from.plus_micros(-around), to.plus_micros(around), now);
+    }
+
+    /// Whether an answer about commands is on its way.
+    pub fn is_asking_commands(&self) -> bool {
+        self.requests.values().any(|r| matches!(r, Request::Commands))
     }
 
     /// Whether commands of the time that is shown are still on their way.

@@ -1,6 +1,7 @@
 //! What a state of a command means to a person: a short name, and a sentence where the name is not enough.
 
 use protocol::command::{CommandState, code};
+use protocol::group::MemberState;
 use protocol::viewer::CommandInfo;
 
 /// The state in a word or two.
@@ -20,6 +21,16 @@ pub const fn label(state: CommandState) -> &'static str {
         CommandState::Expired => "expired",
         CommandState::Cancelled => "cancelled",
         CommandState::Unresolved => "outcome not known",
+    }
+}
+
+/// Where a member of a group is, in a word or two.
+pub const fn member_label(state: MemberState) -> &'static str {
+    match state {
+        MemberState::Waiting => "not begun",
+        MemberState::Refused => "does not take it",
+        MemberState::Skipped => "not begun any more",
+        MemberState::Issued(state) => label(state),
     }
 }
 

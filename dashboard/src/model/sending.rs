@@ -50,16 +50,14 @@ impl Model {
     /// Closes the form if its device does not take the command any more; keeps what was typed if it only changed.
     pub(super) fn check_form(&mut self) {
         let Some(form) = &mut self.form else { return };
-        let Some(known) = &form.declaration else { return };
-        let declared = self
-            .devices
-            .get(&form.device)
-            .and_then(|d| d.info.commands.iter().find(|c| c.name == known.name));
+        let (Some(known), Some(device)) = (&form.declaration, &form.device) else { return };
+        let declared =
+            self.devices.get(device).and_then(|d| d.info.commands.iter().find(|c| c.name == known.name));
         match declared {
             Some(now) if now == known => {}
             Some(now) => *form = form.redeclared(now.clone()),
             None => {
-                let text = format!("{} does not take {} any more", form.device, known.name);
+                let text = format!("{device} does not take {} any more", known.name);
                 self.form = None;
                 self.toast(Level::Warning, &text, None);
             }
@@ -79,8 +77,18 @@ impl Model {
     }
 
     pub(super) fn type_into_form(&mut self, field: Field, text: String) {
-        if let Some(form) = &mut self.form {
+        if self.composer.is_some() {
+            self.type_into_composer(field, text);
+        } else if let Some(form) = &mut self.form {
             form.set_text(field, text);
+        }
+    }
+
+    /// The form that is being filled in: that of a group covers all else.
+    pub(super) fn active_form(&mut self) -> Option<&mut Form> {
+        match &mut self.composer {
+            Some(composer) => composer.form.as_mut(),
+            None => self.form.as_mut(),
         }
     }
 
@@ -89,9 +97,10 @@ impl Model {
         let Some(form) = &self.form else { return Vec::new() };
         let mut problems = form.problems();
         if form.declaration.is_none()
-            && let Some(declared) = self.declaration(&form.device, &form.name())
+            && let Some(device) = &form.device
+            && let Some(declared) = self.declaration(device, &form.name())
         {
-            let text = format!("{} declares {}: use its form, which checks it", form.device, declared.name);
+            let text = format!("{device} declares {}: use its form, which checks it", declared.name);
             problems.insert(0, super::form::FormProblem { field: Field::Name, text, missing: false });
         }
         problems
@@ -112,12 +121,9 @@ impl Model {
         if matches!(form.stage, FormStage::Sending(_) | FormStage::InDoubt(_)) || !may_send {
             return Vec::new();
         }
-        let request = match form.request(id) {
-            Ok(request) if problems.is_empty() => request,
-            _ => {
-                form.stage = FormStage::Editing;
-                return Vec::new();
-            }
+        let Some(request) = form.request(id).filter(|_| problems.is_empty()) else {
+            form.stage = FormStage::Editing;
+            return Vec::new();
         };
         if form.asks_first() && !(confirmed && form.stage == FormStage::Confirming) {
             form.stage = FormStage::Confirming;
@@ -162,6 +168,7 @@ impl Model {
     pub(super) fn on_command(&mut self, event: CommandEvent) {
         let CommandEvent { id, command } = event;
         let command_id = command.id.clone();
+        self.groups.on_command(&command);
         let mut ended = self.commands.put(command);
         match id.and_then(|id| self.requests.remove(&id).map(|request| (id, request))) {
             Some((id, Request::Send(_))) => ended |= self.sent_is_known(id, &command_id),

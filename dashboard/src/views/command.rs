@@ -23,7 +23,12 @@ pub fn command(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
     let t = Tokens::of(ui);
     let Some(command) = model.detail.as_ref().and_then(|id| model.commands.get(id)) else {
         title(ui, None, "Command", actions);
-        ui.label(RichText::new("This command is not known here any more.").color(t.text_weak));
+        let text = if model.is_asking_commands() {
+            "Loading…"
+        } else {
+            "This command is not known here any more."
+        };
+        ui.label(RichText::new(text).color(t.text_weak));
         return;
     };
     let label = model.command_label(&command.device, command.name.as_str());
@@ -31,6 +36,11 @@ pub fn command(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
     ui.horizontal(|ui| {
         if widgets::link(ui, command.device.as_str()).on_hover_text("Show this device").clicked() {
             actions.push(Action::Select(Some(command.device.clone())));
+        }
+        if let Some(group) = &command.group
+            && widgets::link(ui, "part of a group").on_hover_text("Show the group").clicked()
+        {
+            actions.push(Action::ShowGroup(Some(group.clone())));
         }
     });
     ui.add_space(6.0);

@@ -48,7 +48,7 @@ pub fn commands(ui: &mut Ui, model: &Model, view: &mut TableView, actions: &mut 
 fn heading(ui: &mut Ui, model: &Model, view: &mut TableView, actions: &mut Vec<Action>) {
     let t = Tokens::of(ui);
     ui.horizontal(|ui| {
-        widgets::caption(ui, "Commands");
+        tabs(ui, model, actions);
         let rows = model.table.rows().len();
         let more = if *model.table.older() == Older::Done || model.table.filter().in_view { "" } else { "+" };
         let count = format!("{}{more}", format::count(rows as u64));
@@ -71,6 +71,21 @@ fn heading(ui: &mut Ui, model: &Model, view: &mut TableView, actions: &mut Vec<A
             }
         });
     });
+}
+
+/// What the panel at the bottom shows: all commands, or groups.
+pub fn tabs(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
+    let tab = |ui: &mut Ui, name: &str, hint: &str, on: bool| {
+        widgets::chip(ui, name, on).on_hover_text(hint).clicked() && !on
+    };
+    ui.spacing_mut().item_spacing.x = 4.0;
+    if tab(ui, "All commands", "Every command of the hub", model.table.open) {
+        actions.push(Action::ToggleTable);
+    }
+    if tab(ui, "Groups", "Commands to many devices (G)", model.groups.open) {
+        actions.push(Action::ToggleGroups);
+    }
+    ui.spacing_mut().item_spacing.x = 8.0;
 }
 
 fn filters(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {

@@ -77,6 +77,11 @@ fn header(ui: &mut Ui, model: &Model, device: &Device, actions: &mut Vec<Action>
     if !about.is_empty() {
         ui.label(RichText::new(about.join("  ·  ")).font(fonts::regular(12.0)).color(t.text_secondary));
     }
+    if !info.tags.is_empty() {
+        let tags: Vec<&str> = info.tags.iter().map(protocol::Tag::as_str).collect();
+        let text = RichText::new(tags.join("  ")).font(fonts::mono(11.0)).color(t.text_weak);
+        ui.add(egui::Label::new(text).truncate()).on_hover_text("Tags");
+    }
     ui.label(RichText::new(presence(model, device, status)).font(fonts::regular(12.0)).color(t.text_weak));
 }
 
@@ -164,7 +169,7 @@ fn commands(ui: &mut Ui, model: &Model, device: &Device, actions: &mut Vec<Actio
         let text = "Offline: a command waits until the device is back, or until it expires.";
         ui.label(RichText::new(text).font(fonts::regular(12.0)).color(t.text_weak));
     }
-    let open = model.form.as_ref().filter(|f| f.device == device.info.id);
+    let open = model.form.as_ref().filter(|f| f.device.as_ref() == Some(&device.info.id));
     for declaration in &device.info.commands {
         let name = declaration.name.as_str();
         let is_open = open.is_some_and(|f| f.declaration.as_ref().is_some_and(|d| d.name.as_str() == name));

@@ -10,6 +10,7 @@ use protocol::{SeriesId, Timestamp, Value};
 use crate::action::Action;
 use crate::format;
 use crate::model::devices::metric_label;
+use crate::model::groups::Source;
 use crate::model::{Device, Model, Status};
 use crate::theme::{Tokens, fonts, tokens};
 use crate::views::widgets::{self, Icon};
@@ -41,7 +42,7 @@ pub fn devices(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
     egui::Frame::new().inner_margin(egui::Margin { left: 12, right: 12, top: 12, bottom: 8 }).show(
         ui,
         |ui| {
-            header(ui, model);
+            header(ui, model, actions);
             ui.add_space(6.0);
             filter(ui, model, actions);
         },
@@ -58,6 +59,9 @@ pub fn devices(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
         nothing_fits(ui, actions);
         return;
     }
+    if !model.chosen.is_empty() {
+        chosen_bar(ui, model, actions);
+    }
     egui::ScrollArea::vertical().auto_shrink(false).show_rows(ui, tokens::ROW, rows.len(), |ui, visible| {
         ui.spacing_mut().item_spacing.y = 0.0;
         for row in rows.get(visible).unwrap_or_default() {
@@ -69,7 +73,28 @@ pub fn devices(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
     });
 }
 
-fn header(ui: &mut Ui, model: &Model) {
+/// What can be done with the devices that are chosen.
+fn chosen_bar(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
+    let t = Tokens::of(ui);
+    egui::Frame::new().fill(t.tint(t.accent)).inner_margin(egui::Margin::symmetric(12, 5)).show(ui, |ui| {
+        ui.horizontal(|ui| {
+            let text = format!("{} chosen", format::count(model.chosen.len() as u64));
+            ui.label(egui::RichText::new(text).font(fonts::medium(12.5)).color(t.text));
+            ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
+                if widgets::icon_button(ui, Icon::Cross, "Choose none").clicked() {
+                    actions.push(Action::ClearChosen);
+                }
+                ui.add_enabled_ui(model.connection.may_send(), |ui| {
+                    if widgets::accent_button(ui, "Send a command…").clicked() {
+                        actions.push(Action::Compose(Source::Chosen));
+                    }
+                });
+            });
+        });
+    });
+}
+
+fn header(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
     let t = Tokens::of(ui);
     ui.horizontal(|ui| {
         widgets::caption(ui, "Devices");
@@ -78,6 +103,15 @@ fn header(ui: &mut Ui, model: &Model) {
             ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
                 let text = format!("{} of {}", format::count(shown as u64), format::count(all as u64));
                 ui.label(egui::RichText::new(text).font(fonts::mono(11.0)).color(t.text_weak));
+                if shown > 1
+                    && model.chosen.is_empty()
+                    && model.connection.may_send()
+                    && widgets::link(ui, "Send to these…")
+                        .on_hover_text("Tell all that fit the filter")
+                        .clicked()
+                {
+                    actions.push(Action::Compose(Source::Listed));
+                }
             });
         }
     });
@@ -136,6 +170,7 @@ fn device_row(ui: &mut Ui, model: &Model, device: &Device, actions: &mut Vec<Act
     let id = &device.info.id;
     let status = device.status(model.now());
     let selected = model.selection.as_ref() == Some(id);
+    let chosen = model.chosen.contains(id);
     let main = device.main_series();
     let latest = main.and_then(|s| model.latest(s));
     let unit = main.and_then(|s| model.series_info(s)).and_then(|info| info.unit().map(str::to_owned));
@@ -145,10 +180,11 @@ fn device_row(ui: &mut Ui, model: &Model, device: &Device, actions: &mut Vec<Act
         ui.allocate_exact_size(vec2(ui.available_width(), tokens::ROW), Sense::click_and_drag());
     response.widget_info(|| {
         let value = value.map(|v| format::value_with_unit(v, unit.as_deref())).unwrap_or_default();
-        WidgetInfo::selected(Role::Button, true, selected, format!("{id} {} {value}", status.label()))
+        let chosen = if chosen { " chosen" } else { "" };
+        WidgetInfo::selected(Role::Button, true, selected, format!("{id} {} {value}{chosen}", status.label()))
     });
     let hovered = response.hovered() || ui.rect_contains_pointer(rect);
-    paint_ground(ui, rect, selected, hovered);
+    paint_ground(ui, rect, selected || chosen, hovered);
     widgets::focus_ring(ui, &response, rect);
 
     // The arrow is shown where it is of use, and does not push anything aside.
@@ -156,7 +192,11 @@ fn device_row(ui: &mut Ui, model: &Model, device: &Device, actions: &mut Vec<Act
     let name = if device.expanded { "Hide metrics of" } else { "Show metrics of" };
     let arrow_response = ui.interact(arrow, response.id.with("arrow"), Sense::click());
     arrow_response.widget_info(|| WidgetInfo::labeled(Role::Button, true, format!("{name} {id}")));
-    if hovered || device.expanded || arrow_response.has_focus() {
+    if chosen {
+        let at = arrow.center();
+        let tick = vec![at + vec2(-4.0, 0.5), at + vec2(-1.0, 3.5), at + vec2(4.5, -3.0)];
+        ui.painter().line(tick, egui::Stroke::new(1.75, t.accent));
+    } else if hovered || device.expanded || arrow_response.has_focus() {
         let picture = if device.expanded { Icon::Down } else { Icon::Right };
         let color = if arrow_response.hovered() { t.text } else { t.text_weak };
         widgets::icon(ui, arrow.center(), picture, color);
@@ -183,7 +223,10 @@ fn device_row(ui: &mut Ui, model: &Model, device: &Device, actions: &mut Vec<Act
     }
 
     response.dnd_set_drag_payload(DraggedSeries(main.into_iter().collect()));
-    if arrow_response.clicked() {
+    let (toggles, ranges) = ui.input(|i| (i.modifiers.command, i.modifiers.shift));
+    if (response.clicked() || arrow_response.clicked()) && (toggles || ranges) {
+        actions.push(Action::Choose { device: id.clone(), range: ranges });
+    } else if arrow_response.clicked() {
         actions.push(Action::ToggleExpanded(id.clone()));
     } else if response.double_clicked() {
         if let Some(series) = main {

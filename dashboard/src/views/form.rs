@@ -31,17 +31,7 @@ pub fn form(ui: &mut Ui, model: &Model, form: &Form, actions: &mut Vec<Action>) 
         .inner_margin(egui::Margin::same(10))
         .show(ui, |ui| {
             ui.spacing_mut().item_spacing = vec2(8.0, 4.0);
-            match &form.declaration {
-                Some(declaration) => {
-                    for param in &declaration.params {
-                        parameter(ui, form, param, actions);
-                        problem_at(ui, &problems, &Field::Param(param.name.as_str().to_owned()));
-                        ui.add_space(8.0);
-                    }
-                }
-                None => undeclared(ui, form, &problems, actions),
-            }
-            advanced(ui, form, &problems, actions);
+            fields(ui, form, &problems, actions);
             if let Some(refused) = &form.refused {
                 error_text(ui, refused);
             }
@@ -61,6 +51,21 @@ pub fn form(ui: &mut Ui, model: &Model, form: &Form, actions: &mut Vec<Action>) 
     }
 }
 
+/// Draws its fields: the parameters, or name and raw arguments; and how it is delivered.
+pub fn fields(ui: &mut Ui, form: &Form, problems: &[FormProblem], actions: &mut Vec<Action>) {
+    match &form.declaration {
+        Some(declaration) => {
+            for param in &declaration.params {
+                parameter(ui, form, param, actions);
+                problem_at(ui, problems, &Field::Param(param.name.as_str().to_owned()));
+                ui.add_space(8.0);
+            }
+        }
+        None => undeclared(ui, form, problems, actions),
+    }
+    advanced(ui, form, problems, actions);
+}
+
 /// Says what is wrong at a field; not that nothing was typed yet.
 fn problem_at(ui: &mut Ui, problems: &[FormProblem], field: &Field) {
     if let Some(problem) = problems.iter().find(|p| p.field == *field && !p.missing) {
@@ -68,12 +73,12 @@ fn problem_at(ui: &mut Ui, problems: &[FormProblem], field: &Field) {
     }
 }
 
-fn error_text(ui: &mut Ui, text: &str) {
+pub(super) fn error_text(ui: &mut Ui, text: &str) {
     let t = Tokens::of(ui);
     ui.add(egui::Label::new(RichText::new(text).font(fonts::regular(11.5)).color(t.error)).wrap());
 }
 
-fn weak_text(ui: &mut Ui, text: &str) {
+pub(super) fn weak_text(ui: &mut Ui, text: &str) {
     let t = Tokens::of(ui);
     ui.add(egui::Label::new(RichText::new(text).font(fonts::regular(11.5)).color(t.text_weak)).wrap());
 }
@@ -119,7 +124,7 @@ fn send_row(ui: &mut Ui, model: &Model, form: &Form, problems: &[FormProblem], a
 }
 
 /// The label of a parameter, what it takes, and at the right end the way back.
-fn heading(ui: &mut Ui, label: &str, hint: &str, reset: Option<&str>) -> bool {
+pub(super) fn heading(ui: &mut Ui, label: &str, hint: &str, reset: Option<&str>) -> bool {
     let t = Tokens::of(ui);
     let mut clicked = false;
     ui.horizontal(|ui| {
@@ -196,7 +201,7 @@ fn parameter(ui: &mut Ui, form: &Form, param: &ParamDeclaration, actions: &mut V
 }
 
 /// A value as it is said in words, with its unit.
-fn shown(param: &ParamDeclaration, value: &Json) -> String {
+pub(super) fn shown(param: &ParamDeclaration, value: &Json) -> String {
     let text = match value {
         Json::Number(n) => n.as_f64().map_or_else(|| n.to_string(), plain),
         Json::Bool(on) => if *on { "on" } else { "off" }.to_owned(),
@@ -463,19 +468,17 @@ pub fn undeclared_row(ui: &mut Ui, open: bool, actions: &mut Vec<Action>) {
 /// The keyboard begins on the way out, so that Enter sends nothing by accident.
 pub fn confirmation(ui: &Ui, model: &Model, actions: &mut Vec<Action>) {
     let Some(form) = model.form.as_ref().filter(|f| f.stage == FormStage::Confirming) else { return };
-    let Ok(request) = form.request(0) else { return };
+    let (Some(request), Some(device)) = (form.request(0), &form.device) else { return };
     let t = Tokens::of(ui);
     let name = form.name();
-    let label =
-        if form.declaration.is_some() { model.command_label(&form.device, &name) } else { name.clone() };
+    let label = if form.declaration.is_some() { model.command_label(device, &name) } else { name.clone() };
     let frame = egui::Frame::popup(ui.style()).inner_margin(egui::Margin::same(20));
     let modal = egui::Modal::new(egui::Id::unique("confirmation")).frame(frame).show(ui.ctx(), |ui| {
         ui.set_width(380.0);
         ui.spacing_mut().item_spacing.y = 8.0;
-        let title = format!("{label} {}?", form.device);
+        let title = format!("{label} {device}?");
         ui.label(RichText::new(title).font(fonts::semibold(15.0)).color(t.text));
-        let mut rows =
-            vec![("Device".to_owned(), form.device.to_string()), ("Command".to_owned(), name.clone())];
+        let mut rows = vec![("Device".to_owned(), device.to_string()), ("Command".to_owned(), name.clone())];
         for (argument, value) in &request.args {
             let param =
                 form.declaration.as_ref().and_then(|d| d.params.iter().find(|p| p.name.as_str() == argument));
@@ -500,7 +503,7 @@ pub fn confirmation(ui: &Ui, model: &Model, actions: &mut Vec<Action>) {
                 RichText::new("The device asks that a person confirms this command.").color(t.text_secondary),
             );
         }
-        if model.devices.get(&form.device).is_some_and(|d| !d.info.connected) {
+        if model.devices.get(device).is_some_and(|d| !d.info.connected) {
             let text =
                 "The device is offline now: it gets the command when it is back, unless that expires before.";
             ui.add(egui::Label::new(RichText::new(text).color(t.warn)).wrap());

@@ -12,6 +12,8 @@ const SHORTCUTS: &[(&str, &str)] = &[
     ("[ and ]", "The view before, the view after"),
     ("/", "Filter the devices"),
     ("C", "All commands, or not"),
+    ("G", "Groups: commands to many devices"),
+    ("Ctrl+click, Shift+click", "Choose devices in the list, to tell them something together"),
     ("Up, Down", "In the table: the command before, the command after"),
     ("Esc", "Close what is open"),
     ("Ctrl+Enter", "Send the open command"),

@@ -5,6 +5,7 @@ use egui::{
     vec2,
 };
 use protocol::command::CommandState;
+use protocol::group::MemberState;
 
 use crate::model::Status;
 use crate::theme::{Tokens, fonts, tokens};
@@ -58,6 +59,58 @@ pub const fn command_color(t: &Tokens, state: CommandState) -> Color32 {
             t.accent
         }
     }
+}
+
+/// The colour of where a member of a group is.
+pub fn member_color(t: &Tokens, state: MemberState) -> Color32 {
+    match state {
+        MemberState::Waiting => t.text_weak,
+        MemberState::Refused => t.error,
+        MemberState::Skipped => t.line,
+        MemberState::Issued(state) => command_color(t, state),
+    }
+}
+
+/// Draws where a member of a group is: like the state of its command, three dots before it has one.
+pub fn member_shape(ui: &Ui, center: Pos2, state: MemberState, t: &Tokens) {
+    match state {
+        MemberState::Waiting => {
+            for x in [-3.5, 0.0, 3.5] {
+                ui.painter().circle_filled(center + vec2(x, 0.0), 1.2, t.text_weak);
+            }
+        }
+        MemberState::Refused => command_shape(ui, center, CommandState::Rejected, t),
+        MemberState::Skipped => command_shape(ui, center, CommandState::Cancelled, t),
+        MemberState::Issued(state) => command_shape(ui, center, state, t),
+    }
+}
+
+/// Asks a person, with the keyboard on the way out so that Enter does nothing by accident. `Some` is the answer.
+pub fn question(ui: &Ui, id: &str, title: &str, yes: &str, body: impl FnOnce(&mut Ui)) -> Option<bool> {
+    let t = Tokens::of(ui);
+    let frame = egui::Frame::popup(ui.style()).inner_margin(egui::Margin::same(20));
+    let mut answer = None;
+    let modal = egui::Modal::new(egui::Id::unique(id)).frame(frame).show(ui.ctx(), |ui| {
+        ui.set_width(400.0);
+        ui.spacing_mut().item_spacing.y = 8.0;
+        ui.label(egui::RichText::new(title).font(fonts::semibold(15.0)).color(t.text));
+        body(ui);
+        ui.add_space(6.0);
+        ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
+            let go = danger_button(ui, yes);
+            let leave = plain_button(ui, "Leave it");
+            if go.clicked() {
+                answer = Some(true);
+            }
+            if leave.clicked() {
+                answer = Some(false);
+            }
+            if !go.has_focus() && !leave.has_focus() {
+                leave.request_focus();
+            }
+        });
+    });
+    answer.or_else(|| modal.should_close().then_some(false))
 }
 
 /// Draws a command's state: a ring waits, a ring with a dot runs, a tick is done, a cross went wrong, a barred ring was

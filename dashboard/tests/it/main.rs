@@ -8,6 +8,7 @@ mod testkit;
 mod charts;
 mod commands;
 mod fixtures;
+mod groups;
 mod layout;
 mod model;
 mod snapshots;
