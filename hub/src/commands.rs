@@ -243,13 +243,11 @@ impl Task {
         drop(open);
         let mut requests = Vec::with_capacity(TOGETHER);
         loop {
-            let count =
-                match tokio::time::timeout(self.wait(), queue.recv_many(&mut requests, TOGETHER)).await {
-                    Ok(0) => return,
-                    Ok(count) => count,
-                    Err(_) => 0,
-                };
-            if count == 0 && self.retry_at.is_some_and(|at| at <= Instant::now()) {
+            let received = tokio::time::timeout(self.wait(), queue.recv_many(&mut requests, TOGETHER)).await;
+            if received == Ok(0) {
+                return;
+            }
+            if self.retry_at.is_some_and(|at| at <= Instant::now()) {
                 self.retry_at = None;
                 for device in std::mem::take(&mut self.unsettled) {
                     self.unsettled.insert(device.clone());

@@ -22,6 +22,8 @@ use device_sim::fleet::{Fleet, FleetConfig};
 use device_sim::kinds::DeviceKind;
 use protocol::command::{CommandState, DeviceCommandState};
 use protocol::device::CommandUpdate;
+use protocol::group::{MemberState, Tally};
+use protocol::viewer::CommandInfo;
 use protocol::{CommandId, DeviceId, Timestamp};
 use serde_json::{Value as Json, json};
 use store::CommandFilter;
@@ -32,8 +34,11 @@ use crate::fleet::read_deeds;
 use crate::harness::{DEADLINE, Role, TestHub, until};
 use crate::python::{python, root};
 
-/// Commands sent between two kills.
+/// Commands sent between two kills, groups aside.
 const BURST: usize = 40;
+/// The numbers of requests that are not for a command.
+const CANCEL: u64 = 1_000_000;
+const GROUP: u64 = 1_000_001;
 /// Less than devices are late, and more than they are away.
 const PATIENCE: &str = "[commands]\nanswer_seconds = 2\nend_seconds = 2\nsettle_seconds = 8\n";
 
@@ -208,20 +213,50 @@ async fn kill(number: usize, device: &mut Child, folder: &Path) {
     assert!(ended.is_none() && !broken, "{:?} {number} ended by itself: {ended:?}\n{log}", PROCESSES[number]);
 }
 
-/// Waits until every command has ended: as long as one ends after the other.
+/// Waits until every command and every group has ended: as long as one ends after the other.
 async fn all_end(hub: &TestHub) {
-    loop {
-        let open = hub.reader().open_commands().unwrap();
-        if open.is_empty() {
-            return;
-        }
+    let groups = || hub.reader().groups(None, usize::MAX).unwrap();
+    let left = || {
+        let waiting: u32 = groups().iter().map(|group| group.tally.of(MemberState::Waiting)).sum();
+        hub.reader().open_commands().unwrap().len() + waiting as usize
+    };
+    let mut before = left();
+    while before > 0 {
         let ends = async {
-            while hub.reader().open_commands().unwrap().len() >= open.len() {
+            while left() >= before {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        assert!(tokio::time::timeout(DEADLINE, ends).await.is_ok(), "these do not end: {open:?}");
+        let ended = tokio::time::timeout(DEADLINE, ends).await.is_ok();
+        assert!(ended, "these do not end: {:?}, {:?}", hub.reader().open_commands(), groups());
+        before = left();
     }
+    until("every group to end", async || groups().iter().all(|group| group.ended_at.is_some())).await;
+}
+
+/// What is wrong with what the operator was told of groups.
+fn wrong_groups(hub: &TestHub, commands: &[CommandInfo]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for group in hub.reader().groups(None, usize::MAX).unwrap() {
+        let members = hub.reader().members(&group.id, &[]).unwrap().unwrap();
+        let mut tally = Tally::default();
+        for member in members {
+            tally.add(member.state, 1);
+            let mut of = commands.iter().filter(|command| {
+                command.group.as_ref() == Some(&group.id) && command.device == member.device
+            });
+            let (command, another) = (of.next(), of.next());
+            let is = command.map_or(member.state, |command| MemberState::Issued(command.state));
+            let issued = matches!(member.state, MemberState::Issued(_));
+            if another.is_some() || is != member.state || issued != command.is_some() {
+                wrong.push(format!("{member:?} of {group:?} has {command:?} and {another:?}"));
+            }
+        }
+        if tally != group.tally {
+            wrong.push(format!("{group:?} has {tally:?}"));
+        }
+    }
+    wrong
 }
 
 /// What was done, in a word.
@@ -264,7 +299,18 @@ async fn i_14_what_the_operator_is_told_is_what_the_devices_did_however_often_al
     let mut told: HashMap<String, Json> = HashMap::new();
     let mut sent = 0;
     while sent < wanted {
+        let round = sent / BURST;
         let (mut operator, _) = hub.viewer(Role::Operator).await;
+        // A group beside them, rolling or all at once; the hub is killed in the middle of it.
+        operator
+            .say(match round % 3 {
+                0 => json!({"type": "send_group", "id": GROUP, "to": {"devices": ["d*"]}, "name": "work",
+                            "at_once": 2}),
+                1 => json!({"type": "send_group", "id": GROUP, "to": {"devices": ["f*"]}, "name": "stop"}),
+                _ => json!({"type": "send_group", "id": GROUP, "to": {"devices": ["*"]}, "name": "work",
+                            "at_once": 3, "stop_after": 2}),
+            })
+            .await;
         for n in sent..sent + BURST {
             let (device, name) = &targets[n % targets.len()];
             // Some have little time, some wait for those before them.
@@ -278,19 +324,18 @@ async fn i_14_what_the_operator_is_told_is_what_the_devices_did_however_often_al
             operator.say(request).await;
         }
         // Up to here, or a little less: it is killed in the middle of the rest.
-        let mut answers = BURST - sent % 7;
+        let mut answers = BURST + 1 - sent % 7;
         while answers > 0 {
             let message = operator.next().await;
             if let Some(id) = message["command"]["id"].as_str() {
                 told.insert(id.to_owned(), message["command"].clone());
                 if message["id"].as_u64().is_some_and(|n| n % 6 == 3) {
-                    let cancel = json!({"type": "cancel_command", "id": 1_000_000, "command": id});
+                    let cancel = json!({"type": "cancel_command", "id": CANCEL, "command": id});
                     operator.say(cancel).await;
                 }
             }
-            answers -= usize::from(message["id"].as_u64().is_some_and(|id| id < 1_000_000));
+            answers -= usize::from(message["id"].as_u64().is_some_and(|id| id != CANCEL));
         }
-        let round = sent / BURST;
         let (device_dies, hub_dies) = [(false, true), (true, false), (true, true)][round % 3];
         let victim = round % PROCESSES.len();
         if device_dies {
@@ -320,7 +365,7 @@ async fn i_14_what_the_operator_is_told_is_what_the_devices_did_however_often_al
     let deeds = read_deeds(&folder.path().join("deeds"));
     let commands = hub.reader().commands(&CommandFilter::default(), usize::MAX).unwrap();
     let mut table: BTreeMap<(&str, &str), u32> = BTreeMap::new();
-    let mut wrong = Vec::new();
+    let mut wrong = wrong_groups(&hub, &commands);
     for command in &commands {
         let id = command.id.as_str();
         let done = deeds.get(id).map_or(&[][..], Vec::as_slice);
@@ -348,7 +393,8 @@ async fn i_14_what_the_operator_is_told_is_what_the_devices_did_however_often_al
             wrong.push(format!("{id} was done or told, and is not known"));
         }
     }
-    println!("{} commands of {sent}; told, and what the devices did:", commands.len());
+    let groups = hub.reader().groups(None, usize::MAX).unwrap().len();
+    println!("{} commands, some in {groups} groups; told, and what the devices did:", commands.len());
     println!("| | {} |\n|---|{}", WORDS.join(" | "), "---|".repeat(WORDS.len()));
     for (state, _) in TRUE {
         let counts = WORDS.map(|did| table.get(&(state.as_str(), did)).unwrap_or(&0).to_string());
@@ -365,9 +411,7 @@ async fn i_14_what_the_operator_is_told_is_what_the_devices_did_however_often_al
         assert!(table.contains_key(&cell), "nothing {what}: {table:?}");
     }
     for device in ["d6", "d7"] {
-        let succeeded = |c: &&protocol::viewer::CommandInfo| {
-            c.device.as_str() == device && c.state == CommandState::Succeeded
-        };
-        assert!(commands.iter().any(|command| succeeded(&command)), "Python's {device} did nothing");
+        let succeeded = |c: &CommandInfo| c.device.as_str() == device && c.state == CommandState::Succeeded;
+        assert!(commands.iter().any(succeeded), "Python's {device} did nothing");
     }
 }
