@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release -p dashboard --example frame_cost`. Prints the thread's processor time for `ui` and tessellation
 //! together, 1920x1080 at one pixel a point: while readings arrive at 10 Hz, while the view is dragged, and while only
-//! the cursor moves. Painting (the GPU's part) is not in it.
+//! the cursor moves; then the same with 300 commands under each chart. Painting (the GPU's part) is not in it.
 
 #[path = "../testkit/fixtures.rs"]
 #[expect(dead_code, reason = "pictures and tests use the rest")]
@@ -48,10 +48,9 @@ struct Bench {
 
 fn main() {
     let mut bench = Bench::new();
-    #[expect(clippy::print_stdout, reason = "the result of a measurement")]
     let mut say = |name: &str, span: i64, scene: Scene| {
         let (p50, p99) = bench.measure(span, scene);
-        println!("{name:<42} p50 {p50:6.2} ms   p99 {p99:6.2} ms");
+        print(name, p50, p99);
     };
     const MINUTE: i64 = 60_000_000;
     for (name, span) in [("5 min", 5 * MINUTE), ("1 h", 60 * MINUTE), ("all of 27.7 h", 1_664 * MINUTE)] {
@@ -59,6 +58,19 @@ fn main() {
         say(&format!("{name}, dragged"), span, Scene::Dragged);
         say(&format!("{name}, only the cursor moves"), span, Scene::Hover);
     }
+    bench.add_commands();
+    let mut say = |name: &str, scene: Scene| {
+        let (p50, p99) = bench.measure(5 * MINUTE, scene);
+        print(name, p50, p99);
+    };
+    say("5 min and 1 800 commands, 24 readings arrive", Scene::Arriving);
+    say("5 min and 1 800 commands, dragged", Scene::Dragged);
+    say("5 min and 1 800 commands, only the cursor moves", Scene::Hover);
+}
+
+#[expect(clippy::print_stdout, reason = "the result of a measurement")]
+fn print(name: &str, p50: f64, p99: f64) {
+    println!("{name:<48} p50 {p50:6.2} ms   p99 {p99:6.2} ms");
 }
 
 impl Bench {
@@ -90,6 +102,19 @@ impl Bench {
             })
             .collect();
         Self { ctx, model, cache: ChartCache::default(), specs, now: fixtures::NOW, frame: 0 }
+    }
+
+    /// Three hundred commands for each device in the last five minutes, each of 40 ms to 4 s.
+    fn add_commands(&mut self) {
+        use protocol::command::CommandState::{Queued, Sent, Succeeded};
+        for i in 0..300 * CHARTS {
+            let begun = self.now.micros_since(fixtures::NOW) as f64 / -1e6 + (i / CHARTS) as f64;
+            let took = 0.04 * 1.016f64.powi((i / CHARTS) as i32);
+            let life = [(Queued, begun + took + 0.005), (Sent, begun + took), (Succeeded, begun)];
+            let (id, device) = (format!("c-{i}"), format!("device-{}", i % CHARTS));
+            let args = serde_json::json!({"celsius": 21.5});
+            fixtures::command(&mut self.model, &id, &device, "set_target", args, &life);
+        }
     }
 
     fn measure(&mut self, span: i64, scene: Scene) -> (f64, f64) {

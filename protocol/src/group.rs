@@ -180,7 +180,8 @@ impl Tally {
 
     /// Counts members that are in this state.
     pub fn add(&mut self, state: MemberState, count: u32) {
-        self.0[state.place()] += count;
+        let here = &mut self.0[state.place()];
+        *here = here.saturating_add(count);
     }
 
     /// Counts a member that went from one state to another.
@@ -197,7 +198,7 @@ impl Tally {
 
     /// How many members there are.
     pub fn total(&self) -> u32 {
-        self.0.iter().sum()
+        sum(self.0)
     }
 
     /// How many wait for their turn or have a command that has not ended.
@@ -207,13 +208,18 @@ impl Tally {
             MemberState::Issued(state) => !state.is_final(),
             MemberState::Refused | MemberState::Skipped => false,
         };
-        self.counts().filter(|(state, _)| open(state)).map(|(_, count)| count).sum()
+        sum(self.counts().filter(|(state, _)| open(state)).map(|(_, count)| count))
     }
 
     /// How many did not do what they were asked to, or nobody knows.
     pub fn failures(&self) -> u32 {
-        self.counts().filter(|(state, _)| state.is_failure()).map(|(_, count)| count).sum()
+        sum(self.counts().filter(|(state, _)| state.is_failure()).map(|(_, count)| count))
     }
+}
+
+/// Counts that a peer made up must not overflow (I-7).
+fn sum(counts: impl IntoIterator<Item = u32>) -> u32 {
+    counts.into_iter().fold(0, u32::saturating_add)
 }
 
 impl Serialize for Tally {

@@ -136,6 +136,8 @@ impl Form {
         match field {
             Field::Param(name) => match self.args.get(name) {
                 Some(Json::String(text)) => text.clone(),
+                // -18.0 is written -18, as its bounds are.
+                Some(Json::Number(n)) => n.as_f64().map_or_else(|| n.to_string(), |n| n.to_string()),
                 Some(value) => value.to_string(),
                 None => String::new(),
             },

@@ -28,8 +28,8 @@ pub const fn label(state: CommandState) -> &'static str {
 pub const fn member_label(state: MemberState) -> &'static str {
     match state {
         MemberState::Waiting => "not begun",
-        MemberState::Refused => "does not take it",
-        MemberState::Skipped => "not begun any more",
+        MemberState::Refused => "left out",
+        MemberState::Skipped => "stopped before its turn",
         MemberState::Issued(state) => label(state),
     }
 }

@@ -51,7 +51,9 @@ fn heading(ui: &mut Ui, model: &Model, view: &mut TableView, actions: &mut Vec<A
         tabs(ui, model, actions);
         let rows = model.table.rows().len();
         let more = if *model.table.older() == Older::Done || model.table.filter().in_view { "" } else { "+" };
-        let count = format!("{}{more}", format::count(rows as u64));
+        let noun = if rows == 1 && more.is_empty() { "command" } else { "commands" };
+        let count = format!("{}{more} {noun}", format::count(rows as u64));
+        ui.add_space(6.0);
         ui.label(RichText::new(count).font(fonts::mono(11.5)).color(t.text_weak))
             .on_hover_text("Commands that fit the filter. A plus: there may be older ones");
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {

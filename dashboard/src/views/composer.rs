@@ -55,6 +55,8 @@ pub fn composer(ui: &Ui, model: &Model, actions: &mut Vec<Action>) {
         });
         ui.painter().vline(middle, room.y_range(), egui::Stroke::new(1.0, t.line));
         ui.scope_builder(column(right), |ui| preview(ui, model, composer));
+        // However little is in the columns, what follows stands below them.
+        ui.advance_cursor_after_rect(room);
         ui.add_space(8.0);
         foot(ui, model, composer, actions);
     });
@@ -241,7 +243,7 @@ fn preview(ui: &mut Ui, model: &Model, composer: &Composer) {
     }
     if !refused.is_empty() {
         let not = verb(refused.len(), "does not", "do not");
-        line(ui, format!("{} {not}", devices(refused.len() as u32)), t.error);
+        line(ui, format!("{} {not}", devices(refused.len() as u32)), t.warn);
     }
     ui.add_space(4.0);
     // Those that do not get it first: they want to be looked at.
@@ -269,7 +271,11 @@ fn preview_row(ui: &mut Ui, model: &Model, member: &Member) {
     let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), ROW), Sense::hover());
     let gets = member.state == protocol::group::MemberState::Waiting;
     let why = match (&member.error, gets) {
-        (Some(why), _) => why.clone(),
+        // The name stands before it already.
+        (Some(why), _) => match why.strip_prefix(member.device.as_str()) {
+            Some(rest) if rest.starts_with(' ') => rest.trim_start().to_owned(),
+            _ => why.clone(),
+        },
         (None, true) if !is_connected(model, member) => "offline: it waits".to_owned(),
         (None, true) => String::new(),
         (None, false) => outcome::member_label(member.state).to_owned(),

@@ -22,6 +22,9 @@ const VALUE_WIDTH: f32 = 70.0;
 /// Width of the sparkline.
 const SPARKLINE_WIDTH: f32 = 64.0;
 
+/// Height of the bar that says how many devices are chosen.
+const CHOSEN_BAR: f32 = 34.0;
+
 /// A row that is being dragged: the series it stands for.
 #[derive(Debug, Clone)]
 pub struct DraggedSeries(pub Vec<SeriesId>);
@@ -59,10 +62,10 @@ pub fn devices(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
         nothing_fits(ui, actions);
         return;
     }
-    if !model.chosen.is_empty() {
-        chosen_bar(ui, model, actions);
-    }
-    egui::ScrollArea::vertical().auto_shrink(false).show_rows(ui, tokens::ROW, rows.len(), |ui, visible| {
+    // Below the list, so that no row moves away from under the pointer.
+    let bar = if model.chosen.is_empty() { 0.0 } else { CHOSEN_BAR };
+    let area = egui::ScrollArea::vertical().auto_shrink(false).max_height(ui.available_height() - bar);
+    area.show_rows(ui, tokens::ROW, rows.len(), |ui, visible| {
         ui.spacing_mut().item_spacing.y = 0.0;
         for row in rows.get(visible).unwrap_or_default() {
             match row {
@@ -71,6 +74,9 @@ pub fn devices(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
             }
         }
     });
+    if !model.chosen.is_empty() {
+        chosen_bar(ui, model, actions);
+    }
 }
 
 /// What can be done with the devices that are chosen.

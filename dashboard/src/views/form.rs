@@ -86,7 +86,8 @@ pub(super) fn weak_text(ui: &mut Ui, text: &str) {
 fn send_row(ui: &mut Ui, model: &Model, form: &Form, problems: &[FormProblem], actions: &mut Vec<Action>) {
     let busy = matches!(form.stage, FormStage::Sending(_) | FormStage::InDoubt(_));
     let text = match (&form.stage, form.declaration.is_none(), form.asks_first()) {
-        (FormStage::Sending(_) | FormStage::InDoubt(_), ..) => "Sending…",
+        (FormStage::Sending(_), ..) => "Sending…",
+        (FormStage::InDoubt(_), ..) => "Looking it up…",
         (_, true, _) => "Send unchecked…",
         (_, false, true) => "Send…",
         (_, false, false) => "Send",

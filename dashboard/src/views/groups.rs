@@ -264,19 +264,24 @@ fn legend(ui: &mut Ui, model: &Model, group: &GroupInfo, actions: &mut Vec<Actio
 /// How many a retry would go to.
 fn failed(tally: &Tally) -> u32 {
     use protocol::command::CommandState::{Expired, Failed, Rejected};
-    [Failed, Rejected, Expired].into_iter().map(|state| tally.of(MemberState::Issued(state))).sum()
+    let counts = [Failed, Rejected, Expired].map(|state| tally.of(MemberState::Issued(state)));
+    counts.into_iter().fold(0, u32::saturating_add)
 }
 
 /// How many have not been handed over yet.
 fn not_begun(tally: &Tally) -> u32 {
-    tally.of(MemberState::Waiting) + tally.of(MemberState::Issued(protocol::command::CommandState::Queued))
+    let queued = tally.of(MemberState::Issued(protocol::command::CommandState::Queued));
+    tally.of(MemberState::Waiting).saturating_add(queued)
 }
 
 fn buttons(ui: &mut Ui, model: &Model, group: &GroupInfo, actions: &mut Vec<Action>) {
     let may_send = model.connection.may_send();
+    let (waiting, open, failed) = (not_begun(&group.tally), group.tally.open(), failed(&group.tally));
+    if group.ended_at.is_some() && failed == 0 {
+        return;
+    }
     ui.horizontal_wrapped(|ui| {
         ui.spacing_mut().item_spacing = vec2(6.0, 4.0);
-        let (waiting, open, failed) = (not_begun(&group.tally), group.tally.open(), failed(&group.tally));
         if waiting > 0 && group.ended_at.is_none() {
             ui.add_enabled_ui(may_send, |ui| {
                 let text = format!("Cancel the {} not begun…", format::count(u64::from(waiting)));
@@ -351,8 +356,8 @@ fn member_row(ui: &mut Ui, model: &Model, group: &GroupInfo, member: &Member, ac
     widgets::text_in(ui, pos2(rect.left() + 6.0, y), 150.0, member.device.as_str(), regular.clone(), t.text);
     widgets::member_shape(ui, pos2(rect.left() + 168.0, y), member.state, t);
     let color = match member.state {
-        MemberState::Waiting | MemberState::Skipped => t.text_secondary,
-        state => widgets::member_color(t, state),
+        MemberState::Waiting | MemberState::Skipped | MemberState::Refused => t.text_secondary,
+        state @ MemberState::Issued(_) => widgets::member_color(t, state),
     };
     let progress = member
         .command

@@ -64,8 +64,8 @@ pub const fn command_color(t: &Tokens, state: CommandState) -> Color32 {
 /// The colour of where a member of a group is.
 pub fn member_color(t: &Tokens, state: MemberState) -> Color32 {
     match state {
-        MemberState::Waiting => t.text_weak,
-        MemberState::Refused => t.error,
+        // None of these is a failure: the person was told before, or said so.
+        MemberState::Waiting | MemberState::Refused => t.text_weak,
         MemberState::Skipped => t.line,
         MemberState::Issued(state) => command_color(t, state),
     }
@@ -79,7 +79,11 @@ pub fn member_shape(ui: &Ui, center: Pos2, state: MemberState, t: &Tokens) {
                 ui.painter().circle_filled(center + vec2(x, 0.0), 1.2, t.text_weak);
             }
         }
-        MemberState::Refused => command_shape(ui, center, CommandState::Rejected, t),
+        MemberState::Refused => {
+            let line = Stroke::new(1.5, t.text_weak);
+            ui.painter().circle_stroke(center, 4.0, line);
+            ui.painter().line_segment([center + vec2(-2.8, 2.8), center + vec2(2.8, -2.8)], line);
+        }
         MemberState::Skipped => command_shape(ui, center, CommandState::Cancelled, t),
         MemberState::Issued(state) => command_shape(ui, center, state, t),
     }

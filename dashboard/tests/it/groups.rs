@@ -291,6 +291,9 @@ fn patterns_are_typed_and_say_how_many_fit() {
     window.harness.get_by_label("No groups yet");
     window.harness.get_by_label("Send to many…").click();
     window.run();
+    let field = window.harness.query_all_by_label("Tags").next().unwrap().rect();
+    let close = window.harness.get_by_label("Close").rect();
+    assert!(close.top() > field.bottom() + 200.0, "{close:?} stands at the foot, below {field:?}");
     type_into(&mut window, "Devices", "greenhouse-0?");
     window.harness.get_by_label("5 devices fit");
     window.harness.get_by_role_and_label(egui::accesskit::Role::ComboBox, "Command").click();

@@ -537,6 +537,18 @@ fn i_7_no_message_that_decodes_can_panic_the_model() {
         let command = json!({"type": "command", "id": u64::MAX, "command": {"id": "x", "device": "nobody", "name": "n",
             "state": "running", "issued_by": "", "expires_at": at, "attempt": u32::MAX, "progress": -7.5, "transitions": []}});
         model.handle_event(Event::Message(message(command)), NOW);
+        model.apply(Action::ShowGroup(None), NOW);
+        let tally = json!({"waiting": u32::MAX, "queued": u32::MAX, "failed": u32::MAX, "no such state": 1});
+        let group = json!({"id": "g", "to": {"devices": [""]}, "name": "n", "issued_by": "", "issued_at": at,
+            "tally": tally, "ended_at": -at.saturating_add(1), "at_once": 0});
+        model.handle_event(Event::Message(message(json!({"type": "group", "id": 0, "group": group}))), NOW);
+        model.tick(&[SeriesId(11)], 800.0, NOW);
+        model.handle_event(
+            Event::Message(message(json!({"type": "members", "id": u64::MAX, "members": []}))),
+            NOW,
+        );
+        let shown = model.groups.shown().unwrap();
+        assert_eq!((shown.tally.total(), shown.tally.open()), (u32::MAX, u32::MAX));
         model.handle_event(
             Event::Message(message(json!({"type": "subscribed", "id": 10, "series": u64::MAX,
             "position": at, "resumed": false}))),

@@ -333,6 +333,32 @@ fn an_idle_window_asks_for_no_frame() {
 }
 
 #[test]
+fn an_idle_window_full_of_commands_asks_for_no_frame() {
+    let mut window = Window::open();
+    window.connect(2);
+    window.tell(command(None, &[("queued", -40), ("sent", -39), ("running", -39)], json!({"progress": 0.5})));
+    window.tell(command(None, &[("queued", -30), ("failed", -20)], json!({"id": "c-2"})));
+    window.harness.get_by_label_contains("greenhouse-01 live").click();
+    window.run();
+    window.harness.get_by_label("Set target").click();
+    window.run();
+    for key in [Key::C, Key::G] {
+        window.harness.key_press(key);
+        window.run();
+        window.harness.remove_cursor();
+        window.advance(3_000);
+        window.advance(10);
+        window.harness.run_steps(3);
+        let delay = window.harness.output().viewport_output[&egui::ViewportId::ROOT].repaint_delay;
+        assert!(
+            delay >= Duration::from_secs(1),
+            "{key:?} {delay:?}: {:?}",
+            window.harness.ctx.repaint_causes()
+        );
+    }
+}
+
+#[test]
 fn a_click_on_a_span_shows_it_and_dragging_into_the_past_pauses() {
     let mut window = Window::open();
     window.connect(1);

@@ -18,7 +18,7 @@ use crate::format;
 use crate::model::commands::{ended_at, issued_at, took};
 use crate::model::outcome;
 use crate::theme::{fonts, tokens::mix};
-use crate::views::widgets;
+use crate::views::{device, widgets};
 
 /// Most commands laid out in one chart; beyond it the newest. Chosen: more than there are pixels to point at.
 const SPANS_MAX: usize = 2_000;
@@ -49,6 +49,8 @@ struct Span {
     left: f32,
     told: f32,
     right: f32,
+    /// Where it ended, or now: its right end, unless it is drawn wider than it was.
+    end: f32,
     progress: Option<f32>,
     /// Its name, where it fits.
     name: Option<(Arc<Galley>, NameAt)>,
@@ -336,7 +338,8 @@ fn measure(scene: &Scene<'_>, command: &CommandInfo, curve: Option<Color32>, now
         outside => outside,
     };
     let told = x(told_at(command)).max(left);
-    let right = x(end).max(left + LEAST_WIDTH);
+    let end = x(end);
+    let right = end.max(left + LEAST_WIDTH);
     let label = scene.model.command_label(&command.device, command.name.as_str());
     let how_long = took(command).map(|took| format!(" after {}", format::duration(took))).unwrap_or_default();
     Span {
@@ -346,6 +349,7 @@ fn measure(scene: &Scene<'_>, command: &CommandInfo, curve: Option<Color32>, now
         left,
         told,
         right,
+        end,
         progress: command.progress.filter(|p| p.is_finite() && !command.state.is_final()).map(|p| p as f32),
         name: None,
         curve,
@@ -377,7 +381,7 @@ fn through_the_curves(painter: &egui::Painter, scene: &Scene<'_>, span: &Span, b
     let color = widgets::command_color(scene.tokens, span.state);
     let y = scene.area.top()..=bottom - STRIP_GAP;
     if is_lit {
-        let all = Rect::from_min_max(pos2(span.told, *y.start()), pos2(span.right.max(span.told), *y.end()));
+        let all = Rect::from_min_max(pos2(span.told, *y.start()), pos2(span.end.max(span.told), *y.end()));
         painter.rect_filled(all, 0.0, color.gamma_multiply(0.10));
     }
     let strength = if is_lit { 0.9 } else { 0.45 };
@@ -453,10 +457,8 @@ fn told_at(command: &CommandInfo) -> Timestamp {
 /// What the tooltip says of a command: its name and state, and how long it took.
 fn describe(scene: &Scene<'_>, command: &CommandInfo) -> Pointed {
     let label = scene.model.command_label(&command.device, command.name.as_str());
-    let mut details = Vec::new();
-    for (name, value) in command.args.iter().take(4) {
-        details.push(format::ellipsis(&format!("{name} {value}"), 48));
-    }
+    let mut details = vec![device::arguments(command, scene.model)];
+    details.retain(|line| !line.is_empty());
     let state = outcome::label(command.state);
     details.push(match (took(command), command.progress.filter(|p| p.is_finite())) {
         (Some(took), _) => format!("{state} after {}", format::duration(took)),
