@@ -189,7 +189,8 @@ CREATE TABLE mark (
 
 -- An instruction to one device, as it is now. command_key counts in the order of issue.
 -- With its transitions it is the audit trail: who told which device what, when, from where, and what became of it. What was
--- issued, what has ended and what has happened is never rewritten and never deleted.
+-- issued, what has ended and what has happened is never rewritten and never deleted. What is `unresolved` may become known,
+-- when its device says late how it ended.
 CREATE TABLE command (
     command_key  INTEGER PRIMARY KEY,
     id           TEXT NOT NULL UNIQUE,   -- the idempotency key: a device that gets it twice runs it once
@@ -228,7 +229,8 @@ BEGIN
     SELECT RAISE(ABORT, 'what was issued is not rewritten');
 END;
 CREATE TRIGGER command_has_ended BEFORE UPDATE ON command
-WHEN OLD.state IN ('succeeded', 'failed', 'rejected', 'expired', 'cancelled', 'unresolved')
+WHEN OLD.state IN ('succeeded', 'failed', 'rejected', 'expired', 'cancelled')
+  OR (OLD.state = 'unresolved' AND NEW.state NOT IN ('succeeded', 'failed', 'rejected', 'cancelled'))
 BEGIN
     SELECT RAISE(ABORT, 'a command that has ended is not rewritten');
 END;

@@ -35,6 +35,9 @@ pub(crate) use groups::{Chosen, NewGroup, already_retried};
 const QUEUE: usize = 1_024;
 /// Requests that are decided and stored together. Chosen: a few milliseconds of work.
 const TOGETHER: usize = 512;
+/// Words about commands that have ended, which wait to be looked up. From the task; when full, the device is told to say it
+/// again.
+const LATE_QUEUE: usize = 1_024;
 /// Events that a viewer may lag behind before it is told to ask for the commands anew.
 const EVENTS_QUEUE: usize = 4_096;
 /// How long after changes that could not be stored they are tried again.
@@ -49,6 +52,8 @@ enum Request {
     Update(DeviceId, Box<CommandUpdate>, Actor, Reply<()>),
     Connected(DeviceId, SessionId, SessionSender),
     Disconnected(DeviceId, SessionId),
+    /// What a device said late of a command is stored.
+    Resolved(Box<CommandInfo>),
     NewGroup(Box<NewGroup>, Actor, Reply<GroupInfo>),
     CancelGroup(GroupId, bool, Actor, Reply<GroupInfo>),
 }
@@ -108,6 +113,8 @@ impl Commands {
     ) -> (Self, impl Future<Output = ()>) {
         let (requests, queue) = mpsc::channel(QUEUE);
         let events = broadcast::channel(EVENTS_QUEUE).0;
+        let (late, late_queue) = mpsc::channel(LATE_QUEUE);
+        let listener = hear_all_late(late_queue, ingest.clone(), requests.downgrade());
         let task = Task {
             waits,
             desks: HashMap::new(),
@@ -124,8 +131,13 @@ impl Commands {
             ingest,
             events: events.clone(),
             groups: Groups::restore(groups),
+            late,
         };
-        (Self { requests, events }, task.run(open, queue))
+        let work = async {
+            // The listener ends with the task.
+            tokio::join!(task.run(open, queue), listener);
+        };
+        (Self { requests, events }, work)
     }
 
     /// Every change of a command or a group from now on.
@@ -194,6 +206,44 @@ enum Told {
     Group(Reply<GroupInfo>, GroupId),
 }
 
+/// What came of a device's word about a command.
+enum Updated {
+    /// It is a part of this round.
+    Decided,
+    /// The command is not open.
+    Ended(CommandUpdate),
+}
+
+/// A device's word about a command that has ended.
+struct Late {
+    device: DeviceId,
+    update: CommandUpdate,
+    actor: Actor,
+    reply: Reply<()>,
+}
+
+/// Stores what is news among such words, one after another, as they came.
+async fn hear_all_late(mut queue: mpsc::Receiver<Late>, ingest: Ingest, requests: mpsc::WeakSender<Request>) {
+    while let Some(Late { device, update, actor, reply }) = queue.recv().await {
+        let id = update.id.clone();
+        let answer = match ingest.answered_late(device, update, actor).await {
+            Ok(None) => Ok(()),
+            Ok(Some(info)) => {
+                // The hub is stopping: viewers will see it when they ask.
+                if let Some(requests) = requests.upgrade() {
+                    drop(requests.send(Request::Resolved(Box::new(info))).await);
+                }
+                Ok(())
+            }
+            Err(problem) => {
+                tracing::warn!(command = %id, error = %problem, "a late answer is not stored");
+                Err(not_stored(&id))
+            }
+        };
+        drop(reply.send(answer));
+    }
+}
+
 /// What is decided together: nothing of it is told before it is stored.
 #[derive(Default)]
 struct Round {
@@ -228,6 +278,7 @@ struct Task {
     ingest: Ingest,
     events: broadcast::Sender<Event>,
     groups: Groups,
+    late: mpsc::Sender<Late>,
 }
 
 impl Task {
@@ -455,8 +506,7 @@ impl Task {
                 Told::Command(reply, _) => drop(reply.send(Err(store_error(problem)))),
                 Told::Group(reply, _) => drop(reply.send(Err(store_error(problem)))),
                 Told::Update(reply, id) => {
-                    let message = format!("what became of {id} could not be stored: say it again");
-                    drop(reply.send(Err(error(ErrorCode::Internal, message))));
+                    drop(reply.send(Err(not_stored(&id))));
                 }
             }
         }
@@ -475,7 +525,8 @@ impl Task {
             Request::Update(device, update, actor, reply) => {
                 let id = update.id.clone();
                 match self.update(&device, *update, &actor) {
-                    Ok(()) => self.round.told.push(Told::Update(reply, id)),
+                    Ok(Updated::Decided) => self.round.told.push(Told::Update(reply, id)),
+                    Ok(Updated::Ended(update)) => self.hear_late(device, update, actor, reply),
                     Err(problem) => drop(reply.send(Err(problem))),
                 }
             }
@@ -493,6 +544,11 @@ impl Task {
                         self.touch(&device, Desk::disconnected);
                     }
                 }
+            }
+            Request::Resolved(info) => {
+                self.groups.resolved(&info);
+                // No viewer is connected: nobody to tell.
+                drop(self.events.send(Event::Command(info.into())));
             }
             Request::NewGroup(group, actor, reply) => self.new_group(*group, actor, reply),
             Request::CancelGroup(id, begun, actor, reply) => self.cancel_group(id, begun, &actor, reply),
@@ -577,21 +633,33 @@ impl Task {
         })
     }
 
-    fn update(&mut self, device: &DeviceId, update: CommandUpdate, actor: &Actor) -> Answer<()> {
+    /// A device speaks of a command that has ended. It is right to repeat its answer; and should nobody know yet how it ended,
+    /// this is how.
+    fn hear_late(&self, device: DeviceId, update: CommandUpdate, actor: Actor, reply: Reply<()>) {
+        if let Err(full) = self.late.try_send(Late { device, update, actor, reply }) {
+            let Late { update, reply, .. } = full.into_inner();
+            drop(reply.send(Err(not_stored(&update.id))));
+        }
+    }
+
+    fn update(&mut self, device: &DeviceId, update: CommandUpdate, actor: &Actor) -> Answer<Updated> {
         let id = update.id.clone();
         match self.owners.get(&id) {
             Some(owner) if owner == device => {}
             Some(_) => return Err(error(ErrorCode::NotFound, format!("no command {id} for this device"))),
-            // It has ended: a device that repeats its answer is right to do so.
-            None => return Ok(()),
+            None => return Ok(Updated::Ended(update)),
         }
         match self.touch(device, |desk, now, steps| desk.update(update, actor, now, steps)) {
-            Ok(()) | Err(Refused::NotOpen) => Ok(()),
+            Ok(()) | Err(Refused::NotOpen) => Ok(Updated::Decided),
             Err(Refused::WrongState { from, to }) => {
                 Err(error(ErrorCode::WrongState, format!("{id} is {from} and cannot become {to}")))
             }
         }
     }
+}
+
+fn not_stored(id: &CommandId) -> ErrorMessage {
+    error(ErrorCode::Internal, format!("what became of {id} could not be stored: say it again"))
 }
 
 /// Sees that a device takes a command. Returns its arguments with defaults filled in.

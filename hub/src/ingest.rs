@@ -19,7 +19,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use futures_util::task::AtomicWaker;
-use protocol::device::Hello;
+use protocol::desk::{self, Actor};
+use protocol::device::{CommandUpdate, Hello};
 use protocol::inbox::Ticket;
 use protocol::viewer::CommandInfo;
 use protocol::{DeviceId, Timestamp};
@@ -124,6 +125,7 @@ enum Request {
     Register(Box<Hello>, Timestamp, Reply<Registered>),
     Touch(DeviceKey, Timestamp),
     SaveCommands(Vec<GroupChange>, Vec<Arc<CommandInfo>>, Reply<()>),
+    AnsweredLate(DeviceId, Box<CommandUpdate>, Actor, Reply<Option<CommandInfo>>),
     AddDevice(DeviceId, Timestamp, oneshot::Sender<Result<(DeviceKey, Token), AuthError>>),
 }
 
@@ -217,6 +219,17 @@ impl Ingest {
         self.ask(|reply| Request::SaveCommands(groups, commands, reply)).await
     }
 
+    /// Stores what a device says of a command for which nobody waits any more, if its end was not known. Returns the command
+    /// as it has become.
+    pub async fn answered_late(
+        &self,
+        device: DeviceId,
+        update: CommandUpdate,
+        actor: Actor,
+    ) -> Result<Option<CommandInfo>, StoreError> {
+        self.ask(|reply| Request::AnsweredLate(device, Box::new(update), actor, reply)).await
+    }
+
     /// Makes a device and a token for it.
     pub async fn add_device(&self, id: DeviceId, now: Timestamp) -> Result<(DeviceKey, Token), AuthError> {
         let (reply, answer) = oneshot::channel();
@@ -285,6 +298,21 @@ impl Worker {
         if let Err(error) = self.writer.checkpoint() {
             tracing::warn!(%error, "the write-ahead log stays: it is read at the next start");
         }
+    }
+
+    fn answered_late(
+        &mut self,
+        device: &DeviceId,
+        update: CommandUpdate,
+        actor: &Actor,
+        now: Timestamp,
+    ) -> Result<Option<CommandInfo>, StoreError> {
+        let known = self.writer.command(&update.id)?.filter(|command| command.device == *device);
+        let resolved = known.and_then(|command| desk::answered_late(&command, update, actor, now));
+        if let Some(command) = &resolved {
+            self.writer.save_commands(&[], &[command])?;
+        }
+        Ok(resolved)
     }
 
     /// Stores the commands that wait, before anything else: somebody looks at the screen, and no batch depends on them.
@@ -422,6 +450,10 @@ impl Worker {
             }
             Request::SaveCommands(groups, commands, reply) => {
                 let answer = self.writer.save_commands(&groups, &commands);
+                self.answer(reply, answer);
+            }
+            Request::AnsweredLate(device, update, actor, reply) => {
+                let answer = self.answered_late(&device, *update, &actor, now);
                 self.answer(reply, answer);
             }
             Request::AddDevice(id, at, reply) => {

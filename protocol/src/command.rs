@@ -8,7 +8,8 @@
 //!    |-> expired                   '-> cancelled | unresolved
 //! ```
 //!
-//! `unknown` is open: the answer may still come. `unresolved` is an end: nobody will ever know.
+//! `unknown` is open: the answer is awaited. `unresolved` is an end: nobody waits any more. Should its device say after all what
+//! became of it, then that is what became of it.
 
 use std::fmt;
 
@@ -38,7 +39,7 @@ pub enum CommandState {
     Expired,
     /// An operator took it back.
     Cancelled,
-    /// It was handed over, and how it ended will not be known: no word came in its time, or the device lost it.
+    /// It was handed over, and how it ended is not known: no word came in its time, or the device lost it.
     Unresolved,
 }
 
@@ -80,7 +81,7 @@ impl CommandState {
         Self::ALL.into_iter().find(|s| s.as_str() == text)
     }
 
-    /// Whether nothing can follow.
+    /// Whether nothing more is awaited. Nothing can follow, but for the late word of a device about what is `unresolved`.
     pub const fn is_final(self) -> bool {
         matches!(
             self,
@@ -115,7 +116,8 @@ impl CommandState {
             }
             Received => matches!(next, Running | Succeeded | Failed | Rejected | Cancelled | Unresolved),
             Running => matches!(next, Succeeded | Failed | Cancelled | Unresolved),
-            Succeeded | Failed | Rejected | Expired | Cancelled | Unresolved => false,
+            Unresolved => matches!(next, Succeeded | Failed | Rejected | Cancelled),
+            Succeeded | Failed | Rejected | Expired | Cancelled => false,
         }
     }
 }
@@ -251,7 +253,7 @@ mod tests {
     fn every_life_can_end_and_final_states_stay() {
         for state in CommandState::ALL {
             let follows = CommandState::ALL.into_iter().filter(|next| state.may_become(*next)).count();
-            assert_eq!(state.is_final(), follows == 0, "{state}");
+            assert_eq!(state.is_final() && state != CommandState::Unresolved, follows == 0, "{state}");
             assert_eq!(CommandState::parse(state.as_str()), Some(state));
         }
     }

@@ -370,6 +370,27 @@ impl Desk {
     }
 }
 
+/// What a command has become whose device says it when nobody waits any more: `None`, if its end was known.
+pub fn answered_late(
+    info: &CommandInfo,
+    update: CommandUpdate,
+    actor: &Actor,
+    now: Timestamp,
+) -> Option<CommandInfo> {
+    let to = CommandState::from(update.state);
+    if !(info.state.is_final() && info.state.may_become(to)) {
+        return None;
+    }
+    let (by, address) = (actor.by.clone(), actor.address.clone());
+    let mut info = info.clone();
+    info.state = to;
+    info.transitions.push(Transition { state: to, at: now, by, address });
+    info.progress = update.progress.or(info.progress);
+    info.result = update.result.or(info.result);
+    (info.error, info.code) = (update.error, update.code);
+    Some(info)
+}
+
 /// What was sent and not answered is unknown from now on.
 fn lose(open: &mut Open, now: Timestamp, steps: &mut Vec<Step>) {
     if open.info.state == CommandState::Sent {

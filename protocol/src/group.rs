@@ -324,6 +324,11 @@ impl Roll {
         true
     }
 
+    /// It is stored what became of a member's command that was `unresolved`.
+    pub fn resolved(&mut self, state: CommandState) {
+        self.info.tally.go(MemberState::Issued(CommandState::Unresolved), MemberState::Issued(state));
+    }
+
     /// It is stored that a member whose turn it was takes no such command.
     pub fn refused(&mut self, device: &DeviceId) {
         if self.take(device) {

@@ -28,7 +28,7 @@ impl Writer {
     /// Stores commands as they are now, and what has changed of groups, in one transaction: all of it or nothing.
     ///
     /// A command that is new begins with `queued`; one that is known goes on from where it is, however many steps. What was
-    /// issued does not change, and of one that has ended nothing does: saving it again is harmless.
+    /// issued does not change, and of one that has ended nothing does, unless it goes on: saving it again is harmless.
     /// A device that is not known is [`StoreError::NotFound`], a life that does not go on from the stored one
     /// [`StoreError::WrongState`].
     pub fn save_commands<C: Borrow<CommandInfo>>(
@@ -43,6 +43,12 @@ impl Writer {
             groups.iter().try_for_each(|change| group::save(connection, change))?;
             commands.iter().try_for_each(|command| save(connection, command.borrow()))
         })
+    }
+
+    /// One command.
+    pub fn command(&mut self, id: &CommandId) -> Result<Option<CommandInfo>, StoreError> {
+        self.link.check()?;
+        Ok(find(&self.link.connection, id)?.map(|(_, command)| command))
     }
 
     /// Every command whose life has not ended, in the order of issue.
@@ -179,13 +185,13 @@ fn save(connection: &Connection, command: &CommandInfo) -> Result<(), StoreError
         Some((key, before, stored)) => {
             let before = state(&before)?;
             let stored = usize::try_from(stored).unwrap_or_default();
-            let goes_on = stored > 0
-                && command.transitions.get(stored - 1).is_some_and(|last| last.state == before)
-                && !(before.is_final() && command.transitions.len() > stored);
+            // That each state may follow the one before it was seen above.
+            let goes_on =
+                stored > 0 && command.transitions.get(stored - 1).is_some_and(|last| last.state == before);
             if !goes_on {
                 return Err(StoreError::WrongState { from: before, to: command.state });
             }
-            if before.is_final() {
+            if before.is_final() && command.transitions.len() == stored {
                 return Ok(());
             }
             connection

@@ -134,7 +134,9 @@ impl CommandLog {
     pub(super) fn put(&mut self, info: CommandInfo) -> bool {
         if let Some(known) = self.by_id.get(&info.id) {
             let older = known.transitions.len() > info.transitions.len()
-                || (known.state.is_final() && known.state != info.state)
+                || (known.state.is_final()
+                    && known.state != info.state
+                    && !known.state.may_become(info.state))
                 || (known.transitions.len() == info.transitions.len()
                     && known.state == info.state
                     && known.progress > info.progress);

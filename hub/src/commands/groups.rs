@@ -82,6 +82,13 @@ impl Groups {
         }
     }
 
+    /// It is stored what became of a command that was `unresolved`.
+    pub(super) fn resolved(&mut self, command: &CommandInfo) {
+        if let Some(id) = &command.group {
+            self.apply(id, |roll| roll.resolved(command.state));
+        }
+    }
+
     /// A change of a group is stored. Returns the group if it has ended.
     pub(super) fn changed(&mut self, change: GroupChange) -> Option<GroupInfo> {
         match change {

@@ -274,7 +274,9 @@ async fn a_device_that_says_nothing_leaves_its_commands_unknown_and_then_unresol
     hub.launch().await;
     let mut device = join(&hub, "pump").await;
     let (mut operator, _) = hub.viewer(Role::Operator).await;
+    // One for each: which of them is told of first is nobody's promise.
     let (mut viewer, _) = hub.viewer(Role::Viewer).await;
+    let (mut other, _) = hub.viewer(Role::Viewer).await;
     let silent = issue(&mut operator, json!({})).await;
     let stuck = issue(&mut operator, json!({})).await;
     for _ in 0..2 {
@@ -283,17 +285,28 @@ async fn a_device_that_says_nothing_leaves_its_commands_unknown_and_then_unresol
     update(&mut device, &stuck, json!({"state": "running"})).await;
     let command = told(&hub, &mut viewer, &silent, "unknown").await;
     assert_eq!(command["code"], "no_answer", "{command}");
-    let command = told(&hub, &mut viewer, &stuck, "unresolved").await;
+    let command = told(&hub, &mut other, &stuck, "unresolved").await;
     assert_eq!(command["code"], "timeout", "{command}");
     let command = told(&hub, &mut viewer, &silent, "unresolved").await;
     assert_eq!(command["code"], "never_answered", "{command}");
-    // What comes after the end changes nothing.
-    update(&mut device, &stuck, json!({"state": "succeeded"})).await;
+    assert!(hub.reader().open_commands().unwrap().is_empty());
+    // Nobody waits any more, but what the device says after all is how it ended; and that is the last word.
+    for state in ["running", "succeeded", "failed"] {
+        update(&mut device, &stuck, json!({"state": state, "result": {"state": state}})).await;
+    }
+    let command = told(&hub, &mut other, &stuck, "succeeded").await;
+    let states: Vec<&str> = life(&command).into_iter().map(|(state, _)| state).collect();
+    assert_eq!(states, ["queued", "sent", "running", "unresolved", "succeeded"]);
+    assert_eq!(command["result"], json!({"state": "succeeded"}));
+    assert_eq!((&command["code"], &command["error"]), (&Json::Null, &Json::Null));
     device.say(json!({"type": "readings", "seq": 1, "points": []})).await;
     assert_eq!(device.next_of("ack").await["seq"], 1);
-    let stored = hub.reader().command(&CommandId::new(&stuck).unwrap()).unwrap().unwrap();
-    assert_eq!(stored.state.as_str(), "unresolved");
-    assert!(hub.reader().open_commands().unwrap().is_empty());
+    let mut stranger = join(&hub, "press").await;
+    update(&mut stranger, &silent, json!({"state": "succeeded"})).await;
+    stranger.say(json!({"type": "readings", "seq": 1, "points": []})).await;
+    assert_eq!(stranger.next_of("ack").await["seq"], 1);
+    let state = |id| hub.reader().command(&CommandId::new(id).unwrap()).unwrap().unwrap().state.as_str();
+    assert_eq!((state(&stuck), state(&silent)), ("succeeded", "unresolved"));
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
--- Version 6: groups of commands, and tags of devices. Never changed again; schema.sql explains the tables.
+-- Version 6: groups of commands, tags of devices, and late word about what is unresolved. Never changed again; schema.sql explains the tables.
 ALTER TABLE device ADD COLUMN tags TEXT NOT NULL DEFAULT '[]';
 CREATE TABLE command_group (
     group_key    INTEGER PRIMARY KEY,
@@ -34,3 +34,5 @@ ALTER TABLE command ADD COLUMN group_key INTEGER REFERENCES command_group (group
 CREATE INDEX command_of_group ON command (group_key, state) WHERE group_key IS NOT NULL;
 DROP TRIGGER command_is_what_was_issued;
 CREATE TRIGGER command_is_what_was_issued BEFORE UPDATE OF id, device_key, name, args, issued_by, issued_at, expires_at, delivery, forced, group_key ON command BEGIN SELECT RAISE(ABORT, 'what was issued is not rewritten'); END;
+DROP TRIGGER command_has_ended;
+CREATE TRIGGER command_has_ended BEFORE UPDATE ON command WHEN OLD.state IN ('succeeded', 'failed', 'rejected', 'expired', 'cancelled') OR (OLD.state = 'unresolved' AND NEW.state NOT IN ('succeeded', 'failed', 'rejected', 'cancelled')) BEGIN SELECT RAISE(ABORT, 'a command that has ended is not rewritten'); END;
