@@ -33,6 +33,8 @@ const LEAST_WIDTH: f32 = 15.0;
 const GAP: f32 = 2.0;
 /// Where the name begins, from the left end of its span.
 const NAME_AT: f32 = 16.0;
+/// Less room than this is not looked at for a name.
+const NAME_LEAST: f32 = 30.0;
 /// Distance at which counted commands are counted apart.
 const CLUSTER_PX: f32 = 36.0;
 /// Most commands in view whose beginning is drawn through the curves. Chosen: more are a fence.
@@ -56,7 +58,6 @@ struct Span {
     name: Option<(Arc<Galley>, NameAt)>,
     /// The colour of the curve it belongs to, where there are several devices.
     curve: Option<Color32>,
-    spoken: String,
 }
 
 /// Where the name of a span is.
@@ -166,21 +167,34 @@ impl Spans {
         self.clusters.clear();
         for (command, device) in found {
             let curve = (devices.len() > 1).then(|| devices[device].1);
-            let mut span = measure(scene, command, curve, now);
-            let free = |row: usize| ends[row] + GAP <= span.left;
+            let place = measure(scene, command, now);
+            let free = |row: usize| ends[row] + GAP <= place.left;
             let row = before
                 .get(&command.id)
                 .copied()
                 .filter(|&row| row < rows && free(row))
                 .or_else(|| (0..rows).find(|&row| free(row)));
             let Some(row) = row else {
-                count(&mut self.clusters, scene, command, &span);
+                count(&mut self.clusters, scene, command, place.left);
                 continue;
             };
-            span.row = row;
-            ends[row] = span.right;
+            ends[row] = place.right;
             self.rows.insert(command.id.clone(), row);
-            self.placed.push(span);
+            self.placed.push(Span {
+                id: command.id.clone(),
+                state: command.state,
+                row,
+                left: place.left,
+                told: place.told,
+                right: place.right,
+                end: place.end,
+                progress: command
+                    .progress
+                    .filter(|p| p.is_finite() && !command.state.is_final())
+                    .map(|p| p as f32),
+                name: None,
+                curve,
+            });
         }
         self.name(ui, scene, devices.len() > 1);
         let used = self.placed.iter().map(|s| s.row + 1).max().unwrap_or(0);
@@ -200,6 +214,13 @@ impl Spans {
         }
         let mut next = [scene.area.right(); ROWS_MAX];
         for (span, end_before) in self.placed.iter_mut().zip(room_left).rev() {
+            let inside = span.right.min(scene.area.right()) - span.left.max(scene.area.left());
+            let right = (next[span.row] - GAP).min(scene.area.right()) - span.right;
+            let left = span.left.min(scene.area.right()) - end_before.max(scene.area.left());
+            next[span.row] = span.left;
+            if inside.max(right).max(left) < NAME_LEAST {
+                continue;
+            }
             let Some(command) = scene.model.commands.get(&span.id) else { continue };
             let label = scene.model.command_label(&command.device, command.name.as_str());
             let state = match command.state {
@@ -207,9 +228,6 @@ impl Spans {
                 state => format!(" · {}", outcome::label(state)),
             };
             let device = if is_device_named { format!("{} · ", command.device) } else { String::new() };
-            let inside = span.right.min(scene.area.right()) - span.left.max(scene.area.left());
-            let right = (next[span.row] - GAP).min(scene.area.right()) - span.right;
-            let left = span.left.min(scene.area.right()) - end_before.max(scene.area.left());
             span.name = [format!("{device}{label}{state}"), format!("{label}{state}"), label.clone()]
                 .into_iter()
                 .find_map(|text| {
@@ -255,7 +273,7 @@ impl Spans {
             let (left, right) = span.ends();
             let hit = Rect::from_min_max(pos2(left, bar.top()), pos2(right, bar.bottom())).intersect(lane);
             let response = ui.interact(hit, id.with(("span", span.id.as_str())), Sense::CLICK);
-            response.widget_info(|| WidgetInfo::labeled(egui::Role::Button, true, &span.spoken));
+            response.widget_info(|| WidgetInfo::labeled(egui::Role::Button, true, spoken(scene, &span.id)));
             let is_shown = scene.model.detail.as_ref() == Some(&span.id);
             let is_lit = response.hovered() || is_shown;
             if is_lit || self.placed.len() <= LINES_MAX {
@@ -326,7 +344,14 @@ const fn severity(state: CommandState) -> u8 {
 }
 
 /// Where a command is on the screen.
-fn measure(scene: &Scene<'_>, command: &CommandInfo, curve: Option<Color32>, now: Timestamp) -> Span {
+struct Place {
+    left: f32,
+    told: f32,
+    right: f32,
+    end: f32,
+}
+
+fn measure(scene: &Scene<'_>, command: &CommandInfo, now: Timestamp) -> Place {
     let times = scene.times();
     let end = ended_at(command).unwrap_or(now).max(issued_at(command));
     // What ends right of the view ends outside of it, not at its edge.
@@ -337,35 +362,29 @@ fn measure(scene: &Scene<'_>, command: &CommandInfo, curve: Option<Color32>, now
         x if x <= scene.area.right() => x.min(scene.area.right() - LEAST_WIDTH),
         outside => outside,
     };
-    let told = x(told_at(command)).max(left);
     let end = x(end);
-    let right = end.max(left + LEAST_WIDTH);
-    let label = scene.model.command_label(&command.device, command.name.as_str());
-    let how_long = took(command).map(|took| format!(" after {}", format::duration(took))).unwrap_or_default();
-    Span {
-        id: command.id.clone(),
-        state: command.state,
-        row: 0,
-        left,
-        told,
-        right,
-        end,
-        progress: command.progress.filter(|p| p.is_finite() && !command.state.is_final()).map(|p| p as f32),
-        name: None,
-        curve,
-        spoken: format!("{label} on {}, {}{how_long}", command.device, outcome::label(command.state)),
-    }
+    Place { left, told: x(told_at(command)).max(left), right: end.max(left + LEAST_WIDTH), end }
 }
 
-fn count(clusters: &mut Vec<Cluster>, scene: &Scene<'_>, command: &CommandInfo, span: &Span) {
+/// What a span says to those who do not see it.
+fn spoken(scene: &Scene<'_>, id: &CommandId) -> String {
+    let Some(command) = scene.model.commands.get(id) else { return String::new() };
+    let label = scene.model.command_label(&command.device, command.name.as_str());
+    let how_long = took(command).map(|took| format!(" after {}", format::duration(took))).unwrap_or_default();
+    format!("{label} on {}, {}{how_long}", command.device, outcome::label(command.state))
+}
+
+fn count(clusters: &mut Vec<Cluster>, scene: &Scene<'_>, command: &CommandInfo, left: f32) {
     let (from, to) = (issued_at(command), ended_at(command).unwrap_or(scene.to).max(issued_at(command)));
-    let bump =
-        |states: &mut Vec<(CommandState, usize)>| match states.iter_mut().find(|(s, _)| *s == span.state) {
-            Some((_, n)) => *n += 1,
-            None => states.push((span.state, 1)),
-        };
-    if let Some(last) = clusters.last_mut().filter(|last| span.left - last.left < CLUSTER_PX) {
-        last.right = last.right.max(span.left + LEAST_WIDTH).min(last.left + CLUSTER_PX - GAP);
+    let bump = |states: &mut Vec<(CommandState, usize)>| match states
+        .iter_mut()
+        .find(|(s, _)| *s == command.state)
+    {
+        Some((_, n)) => *n += 1,
+        None => states.push((command.state, 1)),
+    };
+    if let Some(last) = clusters.last_mut().filter(|last| left - last.left < CLUSTER_PX) {
+        last.right = last.right.max(left + LEAST_WIDTH).min(last.left + CLUSTER_PX - GAP);
         last.to = last.to.max(to);
         last.count += 1;
         bump(&mut last.states);
@@ -373,7 +392,7 @@ fn count(clusters: &mut Vec<Cluster>, scene: &Scene<'_>, command: &CommandInfo, 
     }
     let mut states = Vec::new();
     bump(&mut states);
-    clusters.push(Cluster { left: span.left, right: span.left + LEAST_WIDTH, from, to, count: 1, states });
+    clusters.push(Cluster { left, right: left + LEAST_WIDTH, from, to, count: 1, states });
 }
 
 /// The beginning of a command through the curves; all of it while it is pointed at.
