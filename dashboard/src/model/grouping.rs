@@ -1,5 +1,7 @@
 //! Groups in the model: choosing devices, composing, sending, taking back and retrying.
 
+use protocol::command::CommandState;
+use protocol::group::MemberState;
 use protocol::viewer::{
     CancelGroup, CommandsRequest, ErrorMessage, GroupEvent, GroupsRequest, Members, RetryGroup, SendGroup,
 };
@@ -7,7 +9,7 @@ use protocol::{CommandId, DeviceId, ErrorCode, GroupId};
 
 use super::form::Field;
 use super::groups::{Composer, ComposerStage, GROUPS_AT_START, Source};
-use super::{Effect, Level, Model, Request, TEXT_MAX};
+use super::{Effect, Level, Model, Request, TEXT_MAX, outcome};
 use crate::format;
 
 /// What a person is asked before it is done to many devices.
@@ -156,7 +158,12 @@ impl Model {
             || self.composer.as_ref().is_some_and(|c| c.is_answered_by(&group));
         let group_id = group.id.clone();
         let is_retry = matches!(asked, Some(Request::ChangeGroup)) && self.groups.get(&group_id).is_none();
-        self.groups.put(*group);
+        if is_ours || is_retry {
+            self.groups.mark_ours(&group_id);
+        }
+        if self.groups.put(*group) {
+            self.tell_group_end(&group_id);
+        }
         if is_ours {
             self.composer = None;
             self.chosen.clear();
@@ -165,6 +172,23 @@ impl Model {
             self.table.open = false;
             self.groups.show(Some(group_id));
         }
+    }
+
+    fn tell_group_end(&mut self, id: &GroupId) {
+        let Some(group) = self.groups.get(id) else { return };
+        let total = group.tally.total();
+        let done = group.tally.of(MemberState::Issued(CommandState::Succeeded));
+        let noun = if total == 1 { "device" } else { "devices" };
+        let text = format!("{} on {total} {noun} has ended", format::humanize(group.request.name.as_str()));
+        let counts =
+            group.tally.counts().map(|(state, count)| format!("{count} {}", outcome::member_label(state)));
+        let detail = counts.collect::<Vec<_>>().join(", ");
+        let level = match group.tally.failures() {
+            0 if done == total => Level::Success,
+            0 => Level::Info,
+            _ => Level::Error,
+        };
+        self.toast(level, &text, Some(detail));
     }
 
     pub(super) fn on_groups(&mut self, answer: protocol::viewer::Groups) {

@@ -40,6 +40,8 @@ struct Shown {
 pub struct Groups {
     /// Whether their panel is shown.
     pub open: bool,
+    /// Groups that were sent from this window and have not ended yet.
+    ours: HashSet<GroupId>,
     /// By the time of their issue, which no two have the same.
     by_time: BTreeMap<Timestamp, GroupInfo>,
     shown: Option<GroupId>,
@@ -106,15 +108,22 @@ impl Groups {
         }
     }
 
-    pub(super) fn put(&mut self, info: GroupInfo) {
+    pub(super) fn mark_ours(&mut self, group: &GroupId) {
+        self.ours.insert(group.clone());
+    }
+
+    /// Takes in what the hub says of a group. Returns whether it has just ended and was sent from here.
+    pub(super) fn put(&mut self, info: GroupInfo) -> bool {
         let known = self.by_time.get(&info.issued_at).filter(|g| g.id == info.id);
         if known.is_some_and(|known| known.ended_at.is_some() && info.ended_at.is_none()) {
-            return;
+            return false;
         }
+        let ended = info.ended_at.is_some() && self.ours.remove(&info.id);
         self.by_time.insert(info.issued_at, info);
         if self.by_time.len() > GROUPS_MAX {
             self.by_time.pop_first();
         }
+        ended
     }
 
     /// A command has changed: its member has.

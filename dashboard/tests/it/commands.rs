@@ -194,6 +194,60 @@ fn what_is_shown_is_copied_as_csv_and_as_json_lines() {
     assert_eq!((&first["id"], &first["state"]), (&json!("p1"), &json!("succeeded")));
 }
 
+#[test]
+fn what_was_under_way_is_found_as_by_looking_at_every_command() {
+    let mut model = connected_model(2);
+    let mut seed = 7_u64;
+    let mut next = |below: i64| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        i64::try_from(seed >> 33).unwrap() % below
+    };
+    let mut lives = Vec::new();
+    for n in 0..400 {
+        let (begin, takes) = (-next(4_000), next(600));
+        let ends = next(5) > 0;
+        let states = if ends {
+            vec![("queued", begin), ("succeeded", begin + takes)]
+        } else {
+            vec![("queued", begin)]
+        };
+        let id = format!("r{n}");
+        model.handle_event(command(None, &states, json!({"id": id})), NOW);
+        lives.push((id, begin, ends.then_some(begin + takes)));
+    }
+    let device = protocol::DeviceId::new("greenhouse-01").unwrap();
+    for (from, to) in [(-4_500, 0), (-1_000, -900), (-50, -50), (-9_000, -8_000), (0, 100)] {
+        let mut found: Vec<&str> =
+            model.commands.under_way(&device, later(from), later(to)).map(|c| c.id.as_str()).collect();
+        let in_view =
+            |(_, begin, end): &&(String, i64, Option<i64>)| *begin <= to && end.is_none_or(|e| e >= from);
+        let mut expected: Vec<&str> = lives.iter().filter(in_view).map(|(id, ..)| id.as_str()).collect();
+        found.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(found, expected, "{from} to {to}");
+    }
+}
+
+#[test]
+fn the_oldest_are_forgotten_first_and_nothing_is_shown_beyond_them() {
+    let mut model = with_page(10);
+    let max = i64::try_from(dashboard::model::commands::COMMANDS_MAX).unwrap();
+    for n in 0..max {
+        let at = later(n + 1);
+        let new = json!({"type": "command", "command": {"id": format!("n{n}"), "device": "greenhouse-01", "name": "x",
+            "state": "queued", "issued_by": "", "expires_at": 0, "attempt": 0,
+            "transitions": [{"state": "queued", "at": at.0, "by": "x"}]}});
+        model.handle_event(Event::Message(message(new)), NOW);
+    }
+    assert_eq!(model.commands.len(), dashboard::model::commands::COMMANDS_MAX);
+    assert_eq!(model.commands.forgotten_to(), Some(later(-1)));
+    tick(&mut model, 1);
+    assert_eq!(model.table.rows().len(), dashboard::model::commands::COMMANDS_MAX);
+    model.apply(Action::TableEnd(true), NOW);
+    assert!(tick(&mut model, 2).is_empty(), "older ones would be forgotten at once");
+    assert_eq!(*model.table.older(), Older::Full);
+}
+
 /// A window with a table of this many commands, one a second.
 fn window_with(count: i64) -> Window {
     let mut window = Window::open_with(dashboard::settings::ThemeChoice::Dark, [1200.0, 800.0]);

@@ -111,6 +111,20 @@ fn who_gets_it_is_asked_of_the_hub_for_every_form_and_only_that_can_be_sent() {
     tell(&mut model, json!({"type": "group", "id": sent[0].id, "group": new}));
     assert!(model.composer.is_none() && model.groups.open);
     assert_eq!(model.groups.shown().unwrap().id.as_str(), "g-1");
+    let end = json!({"ended_at": later(9).0});
+    for group in [
+        group("g-2", 1, &json!({"succeeded": 3}), &end),
+        group("g-1", 0, &json!({"succeeded": 1, "failed": 1}), &end),
+    ] {
+        tell(&mut model, json!({"type": "group", "group": group}));
+    }
+    let told: Vec<_> = model.toasts.iter().map(|t| (t.text.clone(), t.detail.clone())).collect();
+    let text = "Set target on 2 devices has ended".to_owned();
+    assert_eq!(
+        told,
+        [(text, Some("1 succeeded, 1 failed".to_owned()))],
+        "the end of what others sent is not told"
+    );
 }
 
 #[test]
