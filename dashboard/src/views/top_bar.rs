@@ -43,8 +43,9 @@ pub fn top_bar(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
                 "Commands".to_owned()
             };
             let hint = "All commands of the hub (C). The number: those that have not ended";
-            if widgets::chip(ui, &text, model.table.open).on_hover_text(hint).clicked() {
-                actions.push(Action::ToggleTable);
+            let shown = model.table.open || model.groups.open;
+            if widgets::chip(ui, &text, shown).on_hover_text(hint).clicked() {
+                actions.push(if model.groups.open { Action::ToggleGroups } else { Action::ToggleTable });
             }
             ui.add_space(6.0);
             let width = model.viewport.width();

@@ -292,16 +292,24 @@ impl Spans {
         for (i, cluster) in self.clusters.iter().enumerate() {
             let y = top + self.height_rows as f32 * ROW_HEIGHT;
             let text = format!("+{}", cluster.count);
-            let galley = painter.layout_no_wrap(text, fonts::mono(10.0), tokens.text_secondary);
-            let width = (cluster.right - cluster.left).max(galley.size().x + 8.0);
+            // What went wrong among them is seen without pointing at it.
+            let worst = cluster.worst().filter(|state| severity(*state) >= 3);
+            let color = worst.map_or(tokens.text_secondary, |state| widgets::command_color(tokens, state));
+            let galley = painter.layout_no_wrap(text, fonts::mono(10.0), color);
+            let shape = if worst.is_some() { 12.0 } else { 0.0 };
+            let width = (cluster.right - cluster.left).max(galley.size().x + 8.0 + shape);
             let left = cluster.left.min(lane.right() - width);
             let rect = Rect::from_min_size(pos2(left, y), vec2(width, BAR_HEIGHT));
             let response = ui.interact(rect.intersect(lane), id.with(("cluster", i)), Sense::CLICK);
-            let spoken = format!("{} more commands", cluster.count);
-            response.widget_info(|| WidgetInfo::labeled(egui::Role::Button, true, &spoken));
+            let spoken = || format!("{} more commands: {}", cluster.count, cluster.states());
+            response.widget_info(|| WidgetInfo::labeled(egui::Role::Button, true, spoken()));
             let fill = if response.hovered() { tokens.control_hover() } else { tokens.control };
             painter.rect_filled(rect, 2.0, fill);
-            painter.galley(rect.center() - galley.size() / 2.0, galley, tokens.text_secondary);
+            if let Some(state) = worst {
+                let at = pos2(rect.left() + 8.0, rect.center().y);
+                widgets::command_shape_on(&painter, at, 0.7, state, tokens);
+            }
+            painter.galley(rect.center() + vec2(shape / 2.0, 0.0) - galley.size() / 2.0, galley, color);
             if response.hovered() {
                 ui.ctx().set_cursor_icon(egui::CursorIcon::PointingHand);
                 pointed = Some(cluster.describe());
@@ -317,17 +325,25 @@ impl Spans {
 }
 
 impl Cluster {
-    fn describe(&self) -> Pointed {
-        let details = self
-            .states
+    fn worst(&self) -> Option<CommandState> {
+        self.states.iter().map(|(state, _)| *state).max_by_key(|s| severity(*s))
+    }
+
+    fn states(&self) -> String {
+        let mut states = self.states.clone();
+        states.sort_by_key(|(state, _)| std::cmp::Reverse(severity(*state)));
+        states
             .iter()
             .map(|(state, n)| format!("{n} {}", outcome::label(*state)))
-            .collect::<Vec<_>>();
-        let worst = self.states.iter().map(|(state, _)| *state).max_by_key(|s| severity(*s));
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
+
+    fn describe(&self) -> Pointed {
         Pointed {
-            state: worst.unwrap_or(CommandState::Queued),
+            state: self.worst().unwrap_or(CommandState::Queued),
             title: format!("{} more commands: click to zoom in", self.count),
-            details: vec![details.join(", ")],
+            details: vec![self.states()],
         }
     }
 }
