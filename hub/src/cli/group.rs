@@ -198,7 +198,13 @@ fn ask(message: impl Into<ViewerMessage>, follow: Follow, remote: &Remote) -> an
         viewer.say(message).await?;
         let mut told: Option<GroupInfo> = None;
         loop {
-            let group = match viewer.next().await? {
+            let heard = viewer.next().await.with_context(|| match &told {
+                Some(group) => {
+                    format!("nobody waits any more, and {0} goes on: see `hub group show {0}`", group.id)
+                }
+                None => "the hub did not say whether it has the group: see `hub group list`".to_owned(),
+            });
+            let group = match heard? {
                 HubToViewer::Error(error) if error.id == Some(1) => {
                     bail!("{}: {}", error.code, error.message)
                 }

@@ -137,7 +137,11 @@ async fn follow(
     let mut told = Told::default();
     let mut command_id = None;
     loop {
-        let command = match viewer.next().await? {
+        let heard = viewer.next().await.with_context(|| match &command_id {
+            Some(id) => format!("nobody waits any more, and {id} goes on: see `hub command show {id}`"),
+            None => "the hub did not say whether it has the command: see `hub command list`".to_owned(),
+        });
+        let command = match heard? {
             HubToViewer::Error(error) if error.id == Some(1) => {
                 bail!("{}: {}", error.code, error.message)
             }

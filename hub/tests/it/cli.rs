@@ -306,3 +306,31 @@ async fn commands_go_over_http_as_well() {
     assert_eq!(http(hub.address, request).await.status, 401);
     device.abort();
 }
+
+#[tokio::test]
+async fn whoever_waits_when_the_hub_dies_is_told_where_to_look() {
+    let mut hub = TestHub::process(&[]).await;
+    let mut device = hub.device().await;
+    let mut declares = hello("pump");
+    declares["commands"] = json!([{"name": "work"}]);
+    device.say(declares).await;
+    device.next_of("welcome").await;
+    let wait = |what: &[&str]| {
+        let mut command = program(hub.data());
+        command.args(what).args(["--hub", &hub.url(), "--wait"]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let waiting = [
+        (wait(&["command", "send", "pump", "work"]), "see `hub command "),
+        (wait(&["group", "send", "work", "--device", "*"]), "see `hub group "),
+    ];
+    for _ in &waiting {
+        device.next_of("command").await;
+    }
+    hub.kill().await;
+    for (waiting, words) in waiting {
+        let output = within("the end of waiting", waiting.wait_with_output()).await.unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert!(stderr(&output).contains(words), "{}", stderr(&output));
+    }
+}
