@@ -288,6 +288,28 @@ fn many_commands_at_once_stand_in_a_few_rows_and_the_rest_is_counted() {
 }
 
 #[test]
+fn what_waits_for_its_device_takes_no_room_from_what_comes_after_it() {
+    use protocol::command::CommandState::{Queued, Sent, Succeeded};
+    let mut model = fixtures::model(&[fixtures::device("heater-1", &[(1, "temperature", "Cel", "number")])]);
+    for i in 0..6 {
+        let before = 250.0 - f64::from(i);
+        fixtures::command(
+            &mut model,
+            &format!("w-{i}"),
+            "heater-1",
+            "calibrate",
+            serde_json::json!({}),
+            &[(Queued, before)],
+        );
+    }
+    let life = [(Queued, 60.0), (Sent, 59.0), (Succeeded, 20.0)];
+    fixtures::command(&mut model, "d-1", "heater-1", "calibrate", serde_json::json!({}), &life);
+    let mut harness = open(model, &[spec(&[1])], SIZE, ThemeChoice::Dark);
+    harness.run();
+    assert_eq!(harness.query_all_by_label("Calibrate on heater-1, succeeded after 40.0 s").count(), 1);
+}
+
+#[test]
 fn a_chart_shows_no_commands_of_other_devices() {
     let mut model = fixtures::greenhouses();
     let life = [(protocol::command::CommandState::Queued, 100.0)];

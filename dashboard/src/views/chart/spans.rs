@@ -1,6 +1,7 @@
 //! Commands under the curves that they moved: each a span from its issue to its end, on the same time axis.
 //!
-//! Spans stand in a few rows; what finds no free place is counted. They are laid out anew only when the view, the
+//! Spans stand in a few rows; what finds no free place is counted. One that waits for its device is a thin line that others
+//! may stand on. They are laid out anew only when the view, the
 //! commands or a pixel of time has changed, and keep their row while they are seen. The state is told by a shape and a
 //! word too, never by colour alone.
 
@@ -379,7 +380,9 @@ fn measure(scene: &Scene<'_>, command: &CommandInfo, now: Timestamp) -> Place {
         outside => outside,
     };
     let end = x(end);
-    Place { left, told: x(told_at(command)).max(left), right: end.max(left + LEAST_WIDTH), end }
+    // What only waits is its shape and a thin line, and takes no room from what comes after it.
+    let right = if command.state == CommandState::Queued { left } else { end };
+    Place { left, told: x(told_at(command)).max(left), right: right.max(left + LEAST_WIDTH), end }
 }
 
 /// What a span says to those who do not see it.
@@ -432,6 +435,10 @@ fn paint(painter: &egui::Painter, scene: &Scene<'_>, span: &Span, bar: Rect, is_
         let line = Stroke::new(2.0, color.gamma_multiply(0.7));
         painter.hline(span.left..=span.told, bar.center().y, line);
     }
+    if span.state == CommandState::Queued && span.end > span.right {
+        let line = Stroke::new(2.0, color.gamma_multiply(0.45));
+        painter.hline(span.right..=span.end, bar.bottom() - 1.0, line);
+    }
     let body = Rect::from_min_max(pos2(span.told.min(bar.right() - LEAST_WIDTH), bar.top()), bar.max);
     painter.rect_filled(body, 3.0, fill);
     if let Some(progress) = span.progress {
@@ -441,7 +448,7 @@ fn paint(painter: &egui::Painter, scene: &Scene<'_>, span: &Span, bar: Rect, is_
         );
         painter.rect_filled(done, 1.0, color);
     }
-    if span.is_open() {
+    if span.is_open() && span.state != CommandState::Queued {
         // Nothing closes it at the right.
         let edge = Stroke::new(1.0, color);
         painter.hline(body.left()..=body.right(), body.top() + 0.5, edge);
