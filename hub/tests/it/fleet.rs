@@ -9,6 +9,7 @@ use device_sim::deeds::{Deed, Did};
 use device_sim::faults::{CommandFault, FaultPlan};
 use device_sim::fleet::{Fleet, FleetConfig};
 use device_sim::kinds::DeviceKind;
+use protocol::command::CommandState;
 use protocol::viewer::CommandInfo;
 use protocol::{CommandId, DeviceId};
 use serde_json::json;
@@ -68,7 +69,7 @@ async fn whatever_a_fleet_plays_with_a_command_the_operator_is_told_what_became_
         (F::PowerCut, false, "unresolved", "forgotten", &[Begun, Cut]),
         (F::PowerCut, true, "unresolved", "interrupted", &[Begun, Cut]),
         (F::Late, false, "succeeded", "", &[Begun, Done]),
-        (F::Overdue, false, "unresolved", "timeout", &[Begun, Done]),
+        (F::Overdue, false, "succeeded", "", &[Begun, Done]),
         (F::Twice, false, "succeeded", "", &[Begun, Done]),
         (F::Mute, false, "unresolved", "timeout", &[Begun, Done]),
     ];
@@ -91,6 +92,11 @@ async fn whatever_a_fleet_plays_with_a_command_the_operator_is_told_what_became_
         ids.push(answer["command"]["id"].as_str().unwrap().to_owned());
     }
     until("every command to end", async || hub.reader().open_commands().unwrap().is_empty()).await;
+    // What is said after the hub's patience counts all the same.
+    until("what is said late", async || {
+        ids.iter().zip(&cases).all(|(id, (_, _, state, ..))| find(&hub, id).state.as_str() == *state)
+    })
+    .await;
     for (n, (fault, memory, state, code, did)) in cases.into_iter().enumerate() {
         let deeds = read_deeds(&hub.data().join("deeds"));
         let told = find(&hub, &ids[n]);
@@ -100,6 +106,8 @@ async fn whatever_a_fleet_plays_with_a_command_the_operator_is_told_what_became_
         assert_eq!(told.error.is_some(), !code.is_empty(), "{what}");
         let done: Vec<Did> = deeds[&ids[n]].iter().map(|deed| deed.did).collect();
         assert_eq!(done, did, "{what}");
+        let given_up = told.transitions.iter().any(|t| t.state == CommandState::Unresolved && t.by == "hub");
+        assert!(given_up || !matches!(fault, F::Overdue | F::Mute), "{what}");
         let asked_again = matches!(fault, F::Disconnect | F::PowerCut | F::Late);
         assert_eq!(told.attempt > 1, asked_again, "{what}");
     }
