@@ -186,6 +186,37 @@ fn the_cursor_is_set_by_the_pointer_and_taken_back_when_it_leaves() {
 }
 
 #[test]
+fn pointing_into_one_chart_says_the_value_of_every_series_at_that_time_in_all() {
+    let specs = [spec(&[1, 5]), spec(&[2, 6, 9])];
+    let mut harness = open(fixtures::greenhouses(), &specs, vec2(860.0, 620.0), ThemeChoice::Dark);
+    harness.run();
+    let labels = |harness: &Harness<'_, State>| -> Vec<String> {
+        let entries = harness.get_all_by_role(egui::Role::CheckBox);
+        entries.filter_map(|node| node.accesskit_node().label()).collect()
+    };
+    let latest = labels(&harness);
+    assert!(latest.len() == 5 && latest.iter().all(|l| !l.contains("mean")), "{latest:?}");
+    let made = harness.state().cache.meshes_made();
+    for x in [300.0, 340.0, 380.0] {
+        harness.hover_at(pos2(x, 120.0));
+        harness.run();
+        let at_cursor = labels(&harness);
+        assert!(at_cursor.iter().all(|l| l.contains("the mean of ")), "{at_cursor:?}");
+    }
+    assert_eq!(harness.state().cache.meshes_made(), made, "a cursor that moves makes no triangles");
+    // The third series of the second chart was silent there.
+    let silent = fixtures::NOW.plus_micros(-123_000_000);
+    harness.remove_cursor();
+    harness.run();
+    harness.state_mut().actions.clear();
+    harness.state_mut().model.cursor = Some(silent);
+    harness.run();
+    let in_gap = labels(&harness);
+    let values = |text: &str| in_gap.iter().filter(|l| l.contains(text)).count();
+    assert_eq!((values("the mean of"), values("–")), (4, 1), "{in_gap:?}");
+}
+
+#[test]
 fn a_double_click_goes_back_to_what_is_live() {
     let mut harness = heater();
     let press = |pressed| {

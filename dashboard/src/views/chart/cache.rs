@@ -23,6 +23,11 @@ pub struct ChartCache {
 }
 
 impl ChartCache {
+    /// How often curves were turned into triangles, in the charts that are remembered. For tests of what a frame costs.
+    pub fn meshes_made(&self) -> u64 {
+        self.charts.values().map(|chart| chart.meshes_made).sum()
+    }
+
     pub(super) fn of(&mut self, id: Id) -> &mut PerChart {
         self.round += 1;
         if self.round.is_multiple_of(FORGET_AFTER) {
@@ -39,6 +44,7 @@ impl ChartCache {
 #[derive(Default)]
 pub(super) struct PerChart {
     used: u64,
+    meshes_made: u64,
     curves: HashMap<SeriesId, Cached>,
     /// The marks of the time axis, and the view that they belong to.
     ticks: Vec<TimeTick>,
@@ -116,6 +122,7 @@ impl PerChart {
         if cached.shapes_key != key {
             cached.shapes = super::mesh::shapes(&cached.trace, &map, &look);
             cached.shapes_key = key;
+            self.meshes_made += 1;
         }
         &cached.shapes
     }

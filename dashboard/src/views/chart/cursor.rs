@@ -119,6 +119,22 @@ fn table(
             range,
         });
     }
+    if let Some(width) = decimated(scene, cached, at) {
+        rows.insert(
+            0,
+            Row {
+                color: None,
+                state: None,
+                name: text(
+                    format!("means of {}", format::duration(width)),
+                    fonts::regular(11.0),
+                    tokens.text_weak,
+                ),
+                value: text("mean".to_owned(), fonts::regular(11.0), tokens.text_weak),
+                range: Some(text("min … max".to_owned(), fonts::regular(11.0), tokens.text_weak)),
+            },
+        );
+    }
     let plain = |line: String, color| Row {
         color: None,
         state: None,
@@ -168,6 +184,16 @@ fn table(
             painter.galley(pos2(value_right + GAP, y - range.size().y / 2.0), range, tokens.text_weak);
         }
     }
+}
+
+/// How much time shares a mean at the cursor; `None` if the values there are single readings.
+fn decimated(scene: &Scene<'_>, cached: &PerChart, at: Timestamp) -> Option<i64> {
+    let numbers = scene.curves.iter().filter(|curve| !curve.is_hidden && !Scene::is_state(curve));
+    numbers
+        .filter_map(|curve| cached.trace(curve.id))
+        .filter(|trace| trace.nearest(at).is_some_and(|column| column.count > 1))
+        .map(|trace| trace.width)
+        .max()
 }
 
 fn response_id(ui: &Ui) -> egui::Id {

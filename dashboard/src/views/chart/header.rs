@@ -1,7 +1,8 @@
 //! The title of a chart and its legend: for each series a swatch, its name if there is room, and its value.
 //!
-//! Values are the latest ones, or those under the cursor while there is one. A click hides a series or shows it again,
-//! with Alt it is the only one shown; pointing at one dims the others.
+//! Values are the latest ones, or those under the cursor while there is one: a reading, or the mean of those that share
+//! a pixel with their range beside it. A click hides a series or shows it again, with Alt it is the only one shown;
+//! pointing at one dims the others.
 
 use std::sync::Arc;
 
@@ -10,10 +11,13 @@ use egui::{Align2, Galley, Id, Rect, Response, Role, Sense, Stroke, Ui, WidgetIn
 use super::cache::PerChart;
 use super::{ChartSpec, Curve, Scene};
 use crate::format;
+use crate::series::Column;
 use crate::theme::fonts;
 
 /// Size of names and values.
 const TEXT_SIZE: f32 = 12.0;
+/// Size of the range beside a mean.
+const RANGE_SIZE: f32 = 10.5;
 /// Width of a swatch with the gap behind it.
 const SWATCH: f32 = 16.0;
 /// Gap between a name and its value.
@@ -44,13 +48,16 @@ pub(super) fn title(scene: &Scene<'_>, spec: &ChartSpec) -> String {
 struct Entry {
     name: Arc<Galley>,
     value: Arc<Galley>,
+    /// Smallest and largest value, where the value is a mean.
+    range: Option<Arc<Galley>>,
     label: String,
 }
 
 impl Entry {
-    fn width(&self, is_named: bool) -> f32 {
+    fn width(&self, is_named: bool, is_ranged: bool) -> f32 {
         let name = if is_named { self.name.size().x + NAME_GAP } else { 0.0 };
-        SWATCH + name + self.value.size().x
+        let range = self.range.as_ref().filter(|_| is_ranged).map_or(0.0, |r| r.size().x + NAME_GAP);
+        SWATCH + name + self.value.size().x + range
     }
 }
 
@@ -115,28 +122,41 @@ fn legend(
             } else {
                 (tokens.text_secondary, tokens.text)
             };
-            let text = value_text(scene, curve, cached);
-            let label = format!("{} {}", curve.name, format::with_unit(text.clone(), curve.unit));
+            let (text, column) = value_text(scene, curve, cached);
+            let mut label = format!("{} {}", curve.name, format::with_unit(text.clone(), curve.unit));
+            let mean = column.filter(|c| c.count > 1 && !Scene::is_state(curve));
+            if let Some(Column { count, min, max, .. }) = mean {
+                let (min, max) = (format::number(min), format::number(max));
+                label.push_str(&format!(", the mean of {count} readings from {min} to {max}"));
+            }
+            let range = mean.filter(|c| c.min < c.max && !faint).map(|c| {
+                let text = format!("{}…{}", format::number(c.min), format::number(c.max));
+                painter.layout_no_wrap(text, fonts::mono(RANGE_SIZE), tokens.text_weak)
+            });
             let text = if is_unit_shown { format::with_unit(text, curve.unit) } else { text };
             Entry {
                 name: painter.layout_no_wrap(curve.name.clone(), fonts::regular(TEXT_SIZE), name),
                 value: painter.layout_no_wrap(text, fonts::mono(TEXT_SIZE), value),
+                range,
                 label,
             }
         })
         .collect();
     let room = rect.width() - title_width.max(TITLE_MIN) - ENTRY_GAP;
-    let needed = |is_named: bool| entries.iter().map(|entry| entry.width(is_named) + ENTRY_GAP).sum::<f32>();
+    let needed = |is_named, is_ranged| {
+        entries.iter().map(|entry| entry.width(is_named, is_ranged) + ENTRY_GAP).sum::<f32>()
+    };
     // A single series is named by the title.
-    let is_named = entries.len() > 1 && needed(true) <= room + ENTRY_GAP;
+    let is_named = entries.len() > 1 && needed(true, false) <= room + ENTRY_GAP;
+    let is_ranged = needed(is_named, true) <= room + ENTRY_GAP;
     let mut x = rect.right();
     let mut shown = entries.len();
-    if needed(is_named) > room + ENTRY_GAP {
+    if needed(is_named, false) > room + ENTRY_GAP {
         let mut width = 34.0;
         shown = entries
             .iter()
             .take_while(|entry| {
-                width += entry.width(is_named) + ENTRY_GAP;
+                width += entry.width(is_named, is_ranged) + ENTRY_GAP;
                 width <= room
             })
             .count();
@@ -147,7 +167,7 @@ fn legend(
     }
     let mut highlighted = None;
     for (curve, entry) in scene.curves.iter().zip(&entries).take(shown).rev() {
-        let width = entry.width(is_named);
+        let width = entry.width(is_named, is_ranged);
         let place = Rect::from_min_max(pos2(x - width, rect.top()), pos2(x, rect.bottom()));
         let response =
             ui.interact(place.expand2(vec2(4.0, -4.0)), id.with(("legend", curve.id)), Sense::click());
@@ -174,6 +194,10 @@ fn legend(
             text_x += entry.name.size().x + NAME_GAP;
         }
         painter.galley(pos2(text_x, y - entry.value.size().y / 2.0), Arc::clone(&entry.value), tokens.text);
+        if let Some(range) = entry.range.as_ref().filter(|_| is_ranged) {
+            let left = text_x + entry.value.size().x + NAME_GAP;
+            painter.galley(pos2(left, y - range.size().y / 2.0), Arc::clone(range), tokens.text_weak);
+        }
         x = place.left() - ENTRY_GAP;
     }
     cached.highlighted = highlighted;
@@ -193,22 +217,23 @@ fn toggle(scene: &Scene<'_>, cached: &mut PerChart, curve: &Curve<'_>, is_alone:
     }
 }
 
-/// The value under the cursor, or the latest one; without its unit.
-fn value_text(scene: &Scene<'_>, curve: &Curve<'_>, cached: &PerChart) -> String {
+/// The value under the cursor with what it is made of, or the latest one; without its unit.
+fn value_text(scene: &Scene<'_>, curve: &Curve<'_>, cached: &PerChart) -> (String, Option<Column>) {
     let none = || "–".to_owned();
     match scene.model.cursor {
         Some(at) if at >= scene.from && at <= scene.to => {
             let column = cached
                 .trace(curve.id)
                 .and_then(|trace| if Scene::is_state(curve) { trace.holding(at) } else { trace.nearest(at) });
-            column.map_or_else(none, |column| {
+            let text = column.map_or_else(none, |column| {
                 if Scene::is_state(curve) {
                     scene.state_text(curve, column)
                 } else {
                     format::number(column.mean)
                 }
-            })
+            });
+            (text, column.copied())
         }
-        _ => scene.model.series.latest(curve.id).map_or_else(none, |(_, value)| format::value(&value)),
+        _ => (scene.model.series.latest(curve.id).map_or_else(none, |(_, v)| format::value(&v)), None),
     }
 }
