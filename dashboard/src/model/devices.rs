@@ -1,6 +1,6 @@
 //! The devices, their series, and how each of them is doing.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use protocol::declare::MetricDeclaration;
 use protocol::viewer::{DeviceInfo, Devices as DevicesMessage};
@@ -10,6 +10,9 @@ use protocol::{DeviceId, Kind, SeriesId, Timestamp};
 const DEVICES_MAX: usize = 100_000;
 /// Silence after which a connected device counts as stale, at least, in microseconds.
 const STALE_MIN_MICROS: i64 = 10_000_000;
+
+/// Most times that a device was away that are remembered of it. Chosen: more cannot be told apart in a chart.
+const OUTAGES_MAX: usize = 256;
 
 /// How a device is doing, worst last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,12 +54,22 @@ pub struct Device {
     interval: f64,
     /// Series whose latest value is outside the declared range.
     outside: HashSet<SeriesId>,
+    /// When it was away, as far as this window has seen it; oldest first.
+    outages: VecDeque<(Timestamp, Timestamp)>,
 }
 
 impl Device {
     fn new(info: DeviceInfo, now: Timestamp) -> Self {
         let outside = HashSet::new();
-        Self { info, expanded: false, heard_at: None, listening_since: now, interval: 0.0, outside }
+        Self {
+            info,
+            expanded: false,
+            heard_at: None,
+            listening_since: now,
+            interval: 0.0,
+            outside,
+            outages: VecDeque::new(),
+        }
     }
 
     /// How it is doing at this time of the hub's clock.
@@ -83,6 +96,18 @@ impl Device {
     /// When something was last heard of it, by the hub's clock.
     pub fn last_heard(&self) -> Option<Timestamp> {
         self.heard_at.max(self.info.last_seen)
+    }
+
+    /// When it was away and came back, as far as this window has seen it, and since when it is away now; oldest first.
+    pub fn outages(&self) -> impl Iterator<Item = (Timestamp, Option<Timestamp>)> + '_ {
+        let now = self.info.since.filter(|_| !self.info.connected);
+        let before = self.outages.iter().map(|(from, to)| (*from, Some(*to)));
+        before.chain(now.map(|since| (since, None)))
+    }
+
+    /// Whether it was away at that time, as far as this window has seen it.
+    pub fn was_away(&self, at: Timestamp) -> bool {
+        self.outages().any(|(from, to)| from <= at && to.is_none_or(|to| at < to))
     }
 
     /// The series that stands for the device in the list: its first number, or its first metric.
@@ -281,6 +306,17 @@ impl Devices {
             Some(device) => {
                 if !info.connected {
                     device.interval = 0.0;
+                }
+                // What happened while this window was not told is not known.
+                if self.snapshot.is_none()
+                    && !device.info.connected
+                    && info.connected
+                    && let (Some(from), Some(to)) = (device.info.since, info.since)
+                {
+                    if device.outages.len() == OUTAGES_MAX {
+                        device.outages.pop_front();
+                    }
+                    device.outages.push_back((from, to));
                 }
                 device.outside.retain(|s| info.metrics.iter().any(|m| m.series == *s));
                 device.info = info;

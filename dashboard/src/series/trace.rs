@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, HashSet};
 use protocol::{SeriesId, Step, Timestamp};
 
 use super::rollup::{Indexed, Rollup, index_of};
-use super::samples::median;
 use super::tiles::{Content, Fineness, TileKey, Tiles};
 use super::{Series, SeriesStore};
 
@@ -16,10 +15,14 @@ use super::{Series, SeriesStore};
 const GAP_MIN_MICROS: i64 = 2_000_000;
 /// How many times the usual distance between readings makes a gap. Chosen: one or two lost readings do not.
 const GAP_CADENCES: i64 = 3;
+/// How many times the longest usual distance makes a gap. Chosen: some send in bursts, and a burst's end is no gap.
+const GAP_LONGEST: i64 = 2;
+/// The least gap of a series whose cadence is known. Chosen: a device that is busy for so long is not silent.
+const GAP_LEARNED_MIN_MICROS: i64 = 50_000;
 /// From this many readings a pixel on, single readings become columns.
 const DENSE: f64 = 2.0;
 
-/// The distance between two readings from which on there is a gap, where `cadence` is usual.
+/// The distance between two readings from which on there is a gap, where `cadence` is all that is known.
 pub(super) fn gap_of(cadence: i64) -> i64 {
     cadence.saturating_mul(GAP_CADENCES).max(GAP_MIN_MICROS)
 }
@@ -58,6 +61,8 @@ pub struct Trace {
     pub width: i64,
     /// A silence longer than this between two columns is a gap.
     pub gap: i64,
+    /// The usual distance between readings, in microseconds: the median of those in view; 0 while it is not known.
+    pub cadence: i64,
     /// Whether history is still missing from it.
     pub is_partial: bool,
 }
@@ -74,11 +79,20 @@ impl Trace {
     }
 
     /// The column nearest to `at`, unless it is further away than data can be there.
+    ///
+    /// Inside a gap that is half the cadence: nothing is said of a time that no reading stands for.
     pub fn nearest(&self, at: Timestamp) -> Option<&Column> {
+        let (before, after) = self.around(at);
+        let nearest = [before, after].into_iter().flatten().min_by_key(|column| (column.at - at.0).abs())?;
+        let is_in_gap = before.zip(after).is_some_and(|(before, after)| self.is_gap(before, after));
+        let reach = if is_in_gap && self.cadence > 0 { self.cadence / 2 } else { self.gap / 2 };
+        ((nearest.at - at.0).abs() - self.width / 2 <= reach).then_some(nearest)
+    }
+
+    /// The columns before and after `at`; one at that time counts as after.
+    pub fn around(&self, at: Timestamp) -> (Option<&Column>, Option<&Column>) {
         let after = self.columns.partition_point(|column| column.at < at.0);
-        let candidates = [after.checked_sub(1).and_then(|i| self.columns.get(i)), self.columns.get(after)];
-        let nearest = candidates.into_iter().flatten().min_by_key(|column| (column.at - at.0).abs())?;
-        ((nearest.at - at.0).abs() - self.width / 2 <= self.gap / 2).then_some(nearest)
+        (after.checked_sub(1).and_then(|i| self.columns.get(i)), self.columns.get(after))
     }
 
     /// The column that holds at `at`: the newest that is not later. What a state means between two readings.
@@ -101,6 +115,7 @@ impl SeriesStore {
         trace.columns.clear();
         trace.width = 0;
         trace.is_partial = false;
+        trace.cadence = 0;
         let Some(series) = self.series.get(&series) else {
             trace.gap = GAP_MIN_MICROS;
             return;
@@ -116,11 +131,23 @@ impl SeriesStore {
             }
         }
         let missing = series.missing(fineness, from.0, to.0);
+        let known = trace.columns.len();
         if !missing.is_empty() {
             trace.is_partial = true;
             series.fill(&missing, from.0, to.0, micros_per_pixel, trace);
         }
-        trace.gap = gap_of(cadence(trace).or(series.cadence).unwrap_or(0));
+        let careful = gap_of(series.cadence.unwrap_or(0));
+        match learn(trace) {
+            Some((cadence, gap)) => {
+                trace.cadence = cadence;
+                // Coarse tiles that stand in for what is on its way say nothing of distances.
+                trace.gap = if trace.columns.len() > known { gap.max(careful) } else { gap };
+            }
+            None => {
+                trace.cadence = series.cadence.unwrap_or(0);
+                trace.gap = careful;
+            }
+        }
     }
 
     /// The newest reading before `at` that is held one by one: the state that a view begins with.
@@ -317,9 +344,12 @@ fn join_by_time(
     }
 }
 
-/// The usual distance between the readings of a trace.
-fn cadence(trace: &Trace) -> Option<i64> {
-    /// Distances looked at; a median needs no more.
+/// The usual distance between the readings of a trace, and the distance from which on there is a gap.
+///
+/// The usual distance is the median, so that outages and bursts do not move it. A gap is [`GAP_CADENCES`] of it, and
+/// longer than nine in ten of all distances by [`GAP_LONGEST`]. `None` with fewer than three distances.
+fn learn(trace: &Trace) -> Option<(i64, i64)> {
+    /// Distances looked at; it needs no more.
     const SAMPLES: usize = 256;
     let stride = trace.columns.len() / SAMPLES + 1;
     let mut distances: Vec<i64> = trace
@@ -331,5 +361,58 @@ fn cadence(trace: &Trace) -> Option<i64> {
             _ => pair[1].at - pair[0].at,
         })
         .collect();
-    (distances.len() >= 3).then(|| median(&mut distances))
+    if distances.len() < 3 {
+        return None;
+    }
+    distances.sort_unstable();
+    let cadence = distances[distances.len() / 2];
+    // Of a few distances the longest may be an outage: it is not usual.
+    let longest = distances[(distances.len() - 2).min(distances.len() * 9 / 10)];
+    let gap = cadence.saturating_mul(GAP_CADENCES).max(longest.saturating_mul(GAP_LONGEST));
+    Some((cadence, gap.max(GAP_LEARNED_MIN_MICROS)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn learned(times: impl IntoIterator<Item = i64>) -> Option<(i64, i64)> {
+        let columns = times.into_iter().map(|at| Column::reading(at, 0.0)).collect();
+        learn(&Trace { columns, ..Trace::default() })
+    }
+
+    #[test]
+    fn the_cadence_is_learned_and_neither_outages_nor_lost_readings_move_it() {
+        let second = 1_000_000;
+        let steady = (0..100).map(|i| i * second);
+        assert_eq!(learned(steady.clone()), Some((second, 3 * second)));
+        let with_outages = steady.filter(|at| !matches!(at / second, 20..30 | 60..75 | 90));
+        assert_eq!(learned(with_outages), Some((second, 3 * second)));
+        // An outage among a handful of readings is one all the same.
+        assert_eq!(learned([0, 1, 2, 60, 61].map(|s| s * second)), Some((second, 3 * second)));
+        assert_eq!(learned([0, second]), None);
+    }
+
+    #[test]
+    fn a_fast_series_has_short_gaps_and_a_slow_one_long_ones() {
+        assert_eq!(learned((0..50).map(|i| i * 100_000)), Some((100_000, 300_000)));
+        assert_eq!(learned((0..50).map(|i| i * 60_000_000)), Some((60_000_000, 180_000_000)));
+    }
+
+    #[test]
+    fn the_pause_between_bursts_is_no_gap() {
+        // Five readings within 4 ms, every second.
+        let (cadence, gap) = learned((0..200).map(|i| i / 5 * 1_000_000 + i % 5 * 1_000)).expect("many");
+        assert_eq!(cadence, 1_000);
+        assert!(gap > 1_000_000, "{gap}");
+    }
+
+    #[test]
+    fn inside_a_gap_only_what_is_near_a_reading_is_said() {
+        let columns: Vec<_> = [0, 10, 20, 30, 130, 140].map(|at| Column::reading(at, 1.0)).into();
+        let trace = Trace { columns, gap: 30, cadence: 10, ..Trace::default() };
+        let said = |at| trace.nearest(Timestamp(at)).map(|column| column.at);
+        assert_eq!([25, 35, 36, 124, 125].map(said), [Some(20), Some(30), None, None, Some(130)]);
+        assert_eq!((said(-15), said(155), said(156)), (Some(0), Some(140), None));
+    }
 }

@@ -213,7 +213,74 @@ fn pointing_into_one_chart_says_the_value_of_every_series_at_that_time_in_all() 
     harness.run();
     let in_gap = labels(&harness);
     let values = |text: &str| in_gap.iter().filter(|l| l.contains(text)).count();
-    assert_eq!((values("the mean of"), values("–")), (4, 1), "{in_gap:?}");
+    assert_eq!((values("the mean of"), values(", gap of 13.")), (4, 1), "{in_gap:?}");
+}
+
+/// One of three greenhouses was away for a minute while its readings were missing, another is away now.
+fn with_outages() -> Model {
+    let names = ["greenhouse-00", "greenhouse-01", "greenhouse-02"];
+    let list: Vec<_> = (1..=3)
+        .map(|i| fixtures::device(names[i - 1], &[(i as i64, "air_temperature", "Cel", "number")]))
+        .collect();
+    let mut model = fixtures::model(&list);
+    for (series, level) in [(1, 20.0), (2, 23.0), (3, 26.0)] {
+        let value = move |before: f64, n: u64| {
+            level + (before / 40.0 + level).sin() + fixtures::noise(series as u64, n) * 0.2
+        };
+        match series {
+            2 => {
+                fixtures::readings(&mut model, series, 320.0, 200.0, 0.5, value);
+                fixtures::readings(&mut model, series, 140.0, 0.0, 0.5, value);
+            }
+            3 => fixtures::readings(&mut model, series, 320.0, 90.0, 0.5, value),
+            _ => fixtures::readings(&mut model, series, 320.0, 0.0, 0.5, value),
+        }
+    }
+    for (device, connected, before) in [(1, false, 200), (1, true, 140), (2, false, 90)] {
+        let mut info = list[device].clone();
+        info["connected"] = connected.into();
+        info["since"] = (fixtures::NOW.0 - before * 1_000_000).into();
+        fixtures::message(&mut model, serde_json::json!({"type": "devices", "devices": [info]}));
+    }
+    model
+}
+
+#[test]
+fn a_device_that_was_offline_is_marked_and_its_last_value_is_stale() {
+    let specs = [spec(&[1, 2, 3]), spec(&[3])];
+    let mut harness = open(with_outages(), &specs, vec2(860.0, 620.0), ThemeChoice::Dark);
+    harness.run_ok();
+    harness.get_by_label("greenhouse-01: offline for 1 m 0 s from 14:06:40");
+    harness.get_by_label("greenhouse-02: offline since 14:08:30");
+    // Where it is alone the ground says it.
+    harness.get_by_label("Offline since 14:08:30");
+    let stale = harness.query_all_by_label_contains(", stale, 1 m ago").count();
+    assert_eq!(stale, 2, "in both charts");
+    assert!(!legend(&harness, "greenhouse-01").accesskit_node().label().unwrap().contains("stale"));
+    harness.state_mut().model.cursor = Some(fixtures::NOW.plus_micros(-170_000_000));
+    harness.run_ok();
+    let said = legend(&harness, "greenhouse-01").accesskit_node().label().unwrap();
+    assert!(said.ends_with(", offline"), "{said}");
+}
+
+#[test]
+fn pointing_at_a_name_explains_its_cadence_and_how_silence_is_drawn() {
+    let mut harness = open(with_outages(), &[spec(&[1, 2, 3])], SIZE, ThemeChoice::Dark);
+    harness.run_ok();
+    let name = legend(&harness, "greenhouse-02").rect().center();
+    harness.hover_at(name);
+    harness.run_steps(12);
+    harness.get_by_label_contains("A reading every 500 ms");
+    harness.get_by_label_contains("A silence of 1.5 s or more is a gap");
+    harness.get_by_label("Its device is offline since 14:08:30");
+}
+
+#[test]
+fn gaps_and_devices_that_were_offline_in_the_light() {
+    let specs = [spec(&[1, 2, 3]), spec(&[3])];
+    let mut harness = open(with_outages(), &specs, vec2(860.0, 620.0), ThemeChoice::Light);
+    harness.run_ok();
+    harness.snapshot("chart_outages_light");
 }
 
 #[test]

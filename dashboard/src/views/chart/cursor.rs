@@ -102,7 +102,8 @@ fn table(
         let column = trace
             .and_then(|trace| if Scene::is_state(curve) { trace.holding(at) } else { trace.nearest(at) });
         let is_nearest = nearest == Some(i);
-        let value = column.map_or_else(|| "no data".to_owned(), |column| scene.value_text(curve, column));
+        let value =
+            column.map_or_else(|| scene.silence(curve, trace, at), |column| scene.value_text(curve, column));
         let value_color = if column.is_some() { tokens.text } else { tokens.text_weak };
         let range =
             column.filter(|c| c.count > 1 && c.min < c.max && !Scene::is_state(curve)).map(|column| {

@@ -6,12 +6,12 @@
 
 use std::sync::Arc;
 
-use egui::{Align2, Galley, Id, Rect, Response, Role, Sense, Stroke, Ui, WidgetInfo, pos2, vec2};
+use egui::{Align2, Galley, Id, Rect, Response, RichText, Role, Sense, Stroke, Ui, WidgetInfo, pos2, vec2};
 
 use super::cache::PerChart;
 use super::{ChartSpec, Curve, Scene};
 use crate::format;
-use crate::series::Column;
+use crate::series::{Column, Trace};
 use crate::theme::fonts;
 
 /// Size of names and values.
@@ -51,6 +51,8 @@ struct Entry {
     /// Smallest and largest value, where the value is a mean.
     range: Option<Arc<Galley>>,
     label: String,
+    /// Age of a value that is too old to stand for what is now, in microseconds.
+    stale: Option<i64>,
 }
 
 impl Entry {
@@ -123,21 +125,39 @@ fn legend(
                 (tokens.text_secondary, tokens.text)
             };
             let (text, column) = value_text(scene, curve, cached);
-            let mut label = format!("{} {}", curve.name, format::with_unit(text.clone(), curve.unit));
+            let trace = cached.trace(curve.id);
+            let cursor = scene.model.cursor.filter(|at| *at >= scene.from && *at <= scene.to);
+            let stale = if cursor.is_none() { scene.stale_for(curve, trace) } else { None };
+            let shown = text;
+            let mut label = format!("{} {}", curve.name, format::with_unit(shown.clone(), curve.unit));
             let mean = column.filter(|c| c.count > 1 && !Scene::is_state(curve));
             if let Some(Column { count, min, max, .. }) = mean {
                 let (min, max) = (format::number(min), format::number(max));
                 label.push_str(&format!(", the mean of {count} readings from {min} to {max}"));
             }
+            if let Some(age) = stale {
+                label.push_str(&format!(", stale, {}", format::age(age)));
+                ui.ctx().request_repaint_after(format::age_changes_in(age));
+            }
+            if let (Some(at), None) = (cursor, column) {
+                label.push_str(&format!(", {}", scene.silence(curve, trace, at)));
+            }
             let range = mean.filter(|c| c.min < c.max && !faint).map(|c| {
                 let text = format!("{}…{}", format::number(c.min), format::number(c.max));
                 painter.layout_no_wrap(text, fonts::mono(RANGE_SIZE), tokens.text_weak)
             });
-            let text = if is_unit_shown { format::with_unit(text, curve.unit) } else { text };
+            // The age of a stale value is worth more than a name: it is always shown.
+            let text = |text: String| match stale {
+                Some(age) => format!("{text} · {}", format::age(age)),
+                None => text,
+            };
+            let value = if stale.is_some() { tokens.text_weak } else { value };
+            let shown = if is_unit_shown { format::with_unit(shown, curve.unit) } else { shown };
             Entry {
                 name: painter.layout_no_wrap(curve.name.clone(), fonts::regular(TEXT_SIZE), name),
-                value: painter.layout_no_wrap(text, fonts::mono(TEXT_SIZE), value),
+                value: painter.layout_no_wrap(text(shown), fonts::mono(TEXT_SIZE), value),
                 range,
+                stale,
                 label,
             }
         })
@@ -176,6 +196,7 @@ fn legend(
             highlighted = Some(curve.id).filter(|_| !curve.is_hidden);
             ui.ctx().set_cursor_icon(egui::CursorIcon::PointingHand);
         }
+        let response = response.on_hover_ui(|ui| explain(ui, scene, curve, cached.trace(curve.id)));
         if response.clicked() {
             let is_alone = ui.input(|i| i.modifiers.alt);
             toggle(scene, cached, curve, is_alone);
@@ -183,7 +204,10 @@ fn legend(
         let y = rect.center().y;
         let color = if curve.is_hidden { tokens.line } else { curve.color };
         let swatch = [pos2(place.left(), y), pos2(place.left() + 10.0, y)];
-        if curve.is_dashed {
+        if entry.stale.is_some() {
+            // A hollow ring says stale everywhere.
+            painter.circle_stroke(pos2(place.left() + 5.0, y), 3.5, Stroke::new(1.5, color));
+        } else if curve.is_dashed {
             painter.extend(egui::Shape::dashed_line(&swatch, Stroke::new(2.5, color), 4.0, 2.0));
         } else {
             painter.line_segment(swatch, Stroke::new(2.5, color));
@@ -202,6 +226,43 @@ fn legend(
     }
     cached.highlighted = highlighted;
     x
+}
+
+/// Says how often a series speaks, and how its silence is drawn.
+fn explain(ui: &mut Ui, scene: &Scene<'_>, curve: &Curve<'_>, trace: Option<&Trace>) {
+    let tokens = scene.tokens;
+    ui.set_max_width(340.0);
+    let mut line = |text: String, color| {
+        ui.label(RichText::new(text).font(fonts::regular(12.0)).color(color));
+    };
+    line(curve.name.clone(), tokens.text);
+    if let Some((at, _)) = scene.model.series.latest(curve.id) {
+        let now = scene.model.now();
+        let clock = format::clock_or_date(at, now, &scene.model.zone);
+        line(
+            format!("Last reading {}, at {clock}", format::age(now.micros_since(at))),
+            tokens.text_secondary,
+        );
+    }
+    if let Some((from, None)) = scene.model.series_info(curve.id).and_then(|i| i.device.outages().last()) {
+        let clock = format::clock_or_date(from, scene.model.now(), &scene.model.zone);
+        line(format!("Its device is offline since {clock}"), tokens.text_secondary);
+    }
+    if Scene::is_state(curve) {
+        line("A state holds until another one comes.".to_owned(), tokens.text_secondary);
+    } else if let Some(trace) = trace.filter(|trace| trace.cadence > 0) {
+        let (cadence, gap) = (format::duration(trace.cadence), format::duration(trace.gap));
+        line(format!("A reading every {cadence}, as learned from what is shown."), tokens.text_secondary);
+        line(
+            format!(
+                "A silence of {gap} or more is a gap: the line ends in two dashes, and nothing is drawn across."
+            ),
+            tokens.text_secondary,
+        );
+    }
+    let text = "Grey ground: its device was offline. A bar at the top: some devices of the chart were. \
+                A ring instead of a line here: the value is stale.";
+    line(text.to_owned(), tokens.text_weak);
 }
 
 fn toggle(scene: &Scene<'_>, cached: &mut PerChart, curve: &Curve<'_>, is_alone: bool) {

@@ -266,7 +266,7 @@ mod tests {
         let columns = seconds
             .map(|s| column(s * 1_000_000, [0.0, 1e300, -1e300, 50.0][s as usize % 4], (s % 5) as f64))
             .collect();
-        let trace = Trace { columns, width: 1_000_000, gap: 3_000_000, is_partial: false };
+        let trace = Trace { columns, width: 1_000_000, gap: 3_000_000, cadence: 0, is_partial: false };
         let shapes = shapes(&trace, &map(), &look());
         let meshes = meshes(&shapes);
         assert_eq!(meshes.len(), 2, "a band and a line");
@@ -284,7 +284,7 @@ mod tests {
     fn few_readings_are_dots_on_a_line_and_one_alone_is_a_dot() {
         let dots = |count: i64| {
             let columns = (0..count).map(|s| column(s * 100_000_000, 5.0, 0.0)).collect();
-            let trace = Trace { columns, width: 0, gap: 300_000_000, is_partial: false };
+            let trace = Trace { columns, width: 0, gap: 300_000_000, cadence: 0, is_partial: false };
             shapes(&trace, &map(), &look()).iter().filter(|shape| matches!(shape, Shape::Circle(_))).count()
         };
         assert_eq!((dots(1), dots(5)), (1, 5));

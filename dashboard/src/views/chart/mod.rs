@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use crate::action::Action;
 use crate::format;
 use crate::model::Model;
-use crate::series::Column;
+use crate::series::{Column, Trace};
 use crate::theme::{Tokens, fonts, tokens};
 
 pub use cache::ChartCache;
@@ -60,6 +60,8 @@ const LANES_MAX: usize = 4;
 const MENU_WIDTH: f32 = 20.0;
 /// Room at the right edge.
 const MARGIN_RIGHT: f32 = 8.0;
+/// The least age of a stale value, in microseconds. Chosen: readings that travel in batches are not stale.
+const STALE_MIN: i64 = 5_000_000;
 /// Size of the labels of both axes.
 const TICK_SIZE: f32 = 10.5;
 
@@ -95,6 +97,36 @@ impl Scene<'_> {
 
     fn is_state(curve: &Curve<'_>) -> bool {
         curve.kind != Kind::Number
+    }
+
+    /// Why a series says nothing at a time: its device was away, it was silent, or nothing is known.
+    fn silence(&self, curve: &Curve<'_>, trace: Option<&Trace>, at: Timestamp) -> String {
+        let info = self.model.series_info(curve.id);
+        if info.is_some_and(|info| info.device.was_away(at)) {
+            return "offline".to_owned();
+        }
+        let Some(trace) = trace else { return "no data".to_owned() };
+        match trace.around(at) {
+            (Some(before), Some(after)) if trace.is_gap(before, after) => {
+                format!("gap of {}", format::duration(after.at - before.at - trace.width))
+            }
+            _ if trace.is_partial && self.model.series.is_loading(curve.id) => "loading…".to_owned(),
+            (Some(before), None) => format!("silent for {}", format::duration(at.0 - before.at)),
+            _ => "no data".to_owned(),
+        }
+    }
+
+    /// How old the latest value of a series is, in microseconds, if it is too old to stand for what is now.
+    ///
+    /// That is when its device is away, or a number is missing for longer than a gap of its series and [`STALE_MIN`].
+    /// A state that holds is not stale: it says nothing until it changes.
+    fn stale_for(&self, curve: &Curve<'_>, trace: Option<&Trace>) -> Option<i64> {
+        let (at, _) = self.model.series.latest(curve.id)?;
+        let age = self.model.now().micros_since(at);
+        let is_away = self.model.series_info(curve.id).is_some_and(|info| !info.device.info.connected);
+        let patience = trace.filter(|trace| trace.cadence > 0).map(|trace| trace.gap.max(STALE_MIN));
+        let is_late = !Self::is_state(curve) && patience.is_some_and(|patience| age > patience);
+        (is_away || is_late).then_some(age.max(0))
     }
 
     /// The text of a column of a series.
@@ -159,8 +191,9 @@ pub fn chart(
     let response = ui.interact(area, id.with("area"), Sense::click_and_drag());
     let mut spans = std::mem::take(&mut cached.spans);
     spans.update(ui, &scene);
-    outages::outages(ui, &scene);
+    outages::ground(ui, &scene, id);
     lanes(ui, &scene, id, spans.height(), cached);
+    outages::bars(ui, &scene, id);
     time_axis(ui, &scene, cached);
     let pointed = spans.draw(ui, &scene, id, actions);
     cached.spans = spans;
