@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 
 use protocol::{DeviceId, Timestamp, local};
 use sha2::{Digest as _, Sha256};
-use store::{CredentialRole, DeviceKey, NewCredential, Reader, StoreError, Writer};
+use store::{
+    Credential, CredentialKey, CredentialRole, DeviceKey, NewCredential, Reader, StoreError, Writer,
+};
 
 /// A secret that opens a connection. Prints as `***`.
 #[derive(Clone, PartialEq, Eq)]
@@ -56,6 +58,8 @@ impl fmt::Debug for Token {
 /// Who is connected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {
+    /// The credential.
+    pub key: CredentialKey,
     /// What the credential opens.
     pub role: CredentialRole,
     /// What a person calls it.
@@ -67,7 +71,7 @@ pub fn find(reader: &Reader, token: &Token) -> Result<Option<Principal>, StoreEr
     let found = reader.credential(&token.hash())?;
     Ok(found
         .filter(|credential| credential.revoked_at.is_none())
-        .map(|credential| Principal { role: credential.role, label: credential.label }))
+        .map(|Credential { key, role, label, .. }| Principal { key, role, label }))
 }
 
 /// Makes a device, if it is not there yet, and a token for it, whose hash is stored.
@@ -77,14 +81,30 @@ pub fn add_device(
     now: Timestamp,
 ) -> Result<(DeviceKey, Token), AuthError> {
     let key = writer.create_device(id, now)?;
-    let token = Token::draw("device")?;
-    writer.add_credential(&NewCredential {
-        hash: token.hash(),
-        role: CredentialRole::Device(id.clone()),
-        label: format!("device {id}"),
-        created_at: now,
-    })?;
+    let (_, token) = add_token(writer, CredentialRole::Device(id.clone()), format!("device {id}"), now)?;
     Ok((key, token))
+}
+
+/// Makes a token, whose hash is stored. One for a device makes the device if it is not known yet.
+pub fn add_token(
+    writer: &mut Writer,
+    role: CredentialRole,
+    label: String,
+    now: Timestamp,
+) -> Result<(CredentialKey, Token), AuthError> {
+    let token = Token::draw(prefix(&role))?;
+    let key = writer.add_credential(&NewCredential { hash: token.hash(), role, label, created_at: now })?;
+    Ok((key, token))
+}
+
+/// What a token of this role begins with.
+const fn prefix(role: &CredentialRole) -> &'static str {
+    match role {
+        CredentialRole::Device(_) => "device",
+        CredentialRole::Fleet => "fleet",
+        CredentialRole::Viewer => "viewer",
+        CredentialRole::Operator => "operator",
+    }
 }
 
 /// Why a credential could not be made.
@@ -114,25 +134,31 @@ pub fn ensure_local_tokens(
     data: &Path,
     now: Timestamp,
 ) -> Result<(), AuthError> {
-    for (file, prefix, role) in [
-        (local::OPERATOR_TOKEN_FILE, "operator", CredentialRole::Operator),
-        (local::VIEWER_TOKEN_FILE, "viewer", CredentialRole::Viewer),
-        (local::FLEET_TOKEN_FILE, "fleet", CredentialRole::Fleet),
+    for (file, role) in [
+        (local::OPERATOR_TOKEN_FILE, CredentialRole::Operator),
+        (local::VIEWER_TOKEN_FILE, CredentialRole::Viewer),
+        (local::FLEET_TOKEN_FILE, CredentialRole::Fleet),
     ] {
         let path = data.join(file);
+        let prefix = prefix(&role);
+        let mut add = |token: &Token| {
+            let label = format!("local {prefix}");
+            let credential = NewCredential { hash: token.hash(), role: role.clone(), label, created_at: now };
+            writer.add_credential(&credential)
+        };
         let token = match std::fs::read_to_string(&path) {
             Ok(text) if !text.trim().is_empty() => Token::from_text(&text),
             Ok(_) => write_new_token(&path, prefix)?,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => write_new_token(&path, prefix)?,
             Err(e) => return Err(file_error(&path, &e)),
         };
-        if reader.credential(&token.hash())?.is_none() {
-            writer.add_credential(&NewCredential {
-                hash: token.hash(),
-                role,
-                label: format!("local {prefix}"),
-                created_at: now,
-            })?;
+        if reader.credential(&token.hash())?.is_some() {
+            continue;
+        }
+        match add(&token) {
+            // It was revoked: a new one takes its place.
+            Err(StoreError::Exists(_)) => drop(add(&write_new_token(&path, prefix)?)?),
+            added => drop(added?),
         }
     }
     Ok(())

@@ -30,6 +30,7 @@ use crate::clock;
 use crate::orders;
 use crate::serve::Hub;
 use crate::session::{self, Peer, socket_config};
+use crate::tokens;
 
 /// Time from accepting a connection to a complete request head.
 const HEAD_DEADLINE: Duration = Duration::from_secs(10);
@@ -61,12 +62,13 @@ pub fn router(hub: Arc<Hub>) -> Router {
         .route("/v1/devices/{id}", put(add_device))
         .route("/v1/devices/{id}/ledger", get(ledger))
         .merge(orders::router())
+        .merge(tokens::router())
         .layer(DefaultBodyLimit::max(limits::VIEWER_MESSAGE_MAX_BYTES))
         .route("/healthz", get(healthz))
         .fallback(async || {
             refusal(
                 StatusCode::NOT_FOUND,
-                "no such path: the hub has /v1/device, /v1/viewer, /v1/commands, /v1/groups and /healthz",
+                "no such path: the hub has /v1/device, /v1/viewer, /v1/commands, /v1/groups, /v1/tokens and /healthz",
             )
         })
         .with_state(hub)
@@ -229,7 +231,9 @@ pub(crate) async fn authenticate(hub: &Hub, headers: &HeaderMap) -> Result<Princ
     };
     match hub.readers.read(move |reader| auth::find(reader, &token)).await {
         Ok(Some(principal)) => Ok(principal),
-        Ok(None) => Err(unauthorized("unknown or revoked token: `hub device add` makes one for a device")),
+        Ok(None) => Err(unauthorized(
+            "unknown or revoked token: `hub device add` makes one for a device, `hub token add` any other",
+        )),
         Err(error) => {
             tracing::error!(%error, "a credential could not be looked up");
             Err(Box::new(refusal(
@@ -311,7 +315,8 @@ async fn upgrade(State(hub): State<Arc<Hub>>, mut request: Request, door: Door) 
         return refusal(StatusCode::INTERNAL_SERVER_ERROR, "a request without a connection");
     };
     let address = connection.address;
-    let peer = Peer { session: hub.next_session(), address, principal };
+    let revoked = hub.revocations.watch(principal.key);
+    let peer = Peer { session: hub.next_session(), address, principal, revoked };
     let on_upgrade = hyper::upgrade::on(&mut request);
     let tasks = hub.tasks.clone();
     tasks.spawn(async move {

@@ -25,8 +25,8 @@ use protocol::inbox::Ticket;
 use protocol::viewer::CommandInfo;
 use protocol::{DeviceId, Timestamp};
 use store::{
-    Batch, BatchContent, Checkpointer, DeviceKey, GroupChange, Outcome, Registered, StoreError, StreamKey,
-    Writer,
+    Batch, BatchContent, Checkpointer, Credential, CredentialKey, CredentialRole, DeviceKey, GroupChange,
+    Outcome, Registered, StoreError, StreamKey, Writer,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -119,6 +119,8 @@ struct BatchRequest {
 }
 
 type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
+/// A token that was made, with the device that it is for.
+type NewToken = (CredentialKey, Option<DeviceKey>, Token);
 
 enum Request {
     Batch(BatchRequest),
@@ -127,6 +129,8 @@ enum Request {
     SaveCommands(Vec<GroupChange>, Vec<Arc<CommandInfo>>, Reply<()>),
     AnsweredLate(DeviceId, Box<CommandUpdate>, Actor, Reply<Option<CommandInfo>>),
     AddDevice(DeviceId, Timestamp, oneshot::Sender<Result<(DeviceKey, Token), AuthError>>),
+    AddToken(CredentialRole, String, Timestamp, oneshot::Sender<Result<NewToken, AuthError>>),
+    RevokeToken(CredentialKey, Timestamp, Reply<Credential>),
 }
 
 /// The way to the writing thread. Cheap to clone.
@@ -219,6 +223,24 @@ impl Ingest {
         self.ask(|reply| Request::SaveCommands(groups, commands, reply)).await
     }
 
+    /// Makes a token, and its device where it is one's.
+    pub async fn add_token(
+        &self,
+        role: CredentialRole,
+        label: String,
+        now: Timestamp,
+    ) -> Result<NewToken, AuthError> {
+        let (reply, answer) = oneshot::channel();
+        let request = Request::AddToken(role, label, now, reply);
+        self.requests.send(request).await.map_err(|_| stopping())?;
+        answer.await.map_err(|_| stopping())?
+    }
+
+    /// Makes a token open nothing any more.
+    pub async fn revoke_token(&self, key: CredentialKey, now: Timestamp) -> Result<Credential, StoreError> {
+        self.ask(|reply| Request::RevokeToken(key, now, reply)).await
+    }
+
     /// Stores what a device says of a command for which nobody waits any more, if its end was not known. Returns the command
     /// as it has become.
     pub async fn answered_late(
@@ -298,6 +320,20 @@ impl Worker {
         if let Err(error) = self.writer.checkpoint() {
             tracing::warn!(%error, "the write-ahead log stays: it is read at the next start");
         }
+    }
+
+    fn add_token(
+        &mut self,
+        role: CredentialRole,
+        label: String,
+        at: Timestamp,
+    ) -> Result<NewToken, AuthError> {
+        let device = match &role {
+            CredentialRole::Device(id) => Some(self.writer.create_device(id, at)?),
+            CredentialRole::Fleet | CredentialRole::Viewer | CredentialRole::Operator => None,
+        };
+        let (key, token) = auth::add_token(&mut self.writer, role, label, at)?;
+        Ok((key, device, token))
     }
 
     fn answered_late(
@@ -450,6 +486,17 @@ impl Worker {
             }
             Request::SaveCommands(groups, commands, reply) => {
                 let answer = self.writer.save_commands(&groups, &commands);
+                self.answer(reply, answer);
+            }
+            Request::AddToken(role, label, at, reply) => {
+                let answer = self.add_token(role, label, at.max(now));
+                if let Err(AuthError::Store(error)) = &answer {
+                    self.note_failure(error);
+                }
+                drop(reply.send(answer));
+            }
+            Request::RevokeToken(key, at, reply) => {
+                let answer = self.writer.revoke_credential(key, at.max(now));
                 self.answer(reply, answer);
             }
             Request::AnsweredLate(device, update, actor, reply) => {

@@ -22,6 +22,7 @@ pub mod readers;
 pub mod retention;
 pub mod serve;
 pub mod session;
+pub mod tokens;
 
 pub use config::Config;
 pub use serve::{Hub, Running, ServeError, start};

@@ -64,7 +64,7 @@ pub(crate) fn router() -> Router<Arc<Hub>> {
 }
 
 /// Reads a body of fields, with these added that stand in the path or are not wanted here.
-fn fields<T: DeserializeOwned>(body: &Bytes, add: &Value) -> Result<T, Refused> {
+pub(crate) fn fields<T: DeserializeOwned>(body: &Bytes, add: &Value) -> Result<T, Refused> {
     let mut fields: Map<String, Value> = match serde_json::from_slice(body) {
         Ok(fields) => fields,
         // Nothing to say is nothing to write.

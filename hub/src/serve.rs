@@ -22,6 +22,7 @@ use crate::http;
 use crate::ingest::Ingest;
 use crate::live::Live;
 use crate::readers::Readers;
+use crate::tokens::Revocations;
 
 /// Connections that wait to be accepted. A storm of reconnects overflows the usual 128, at a second's cost each.
 const BACKLOG: u32 = 4_096;
@@ -40,6 +41,8 @@ pub struct Hub {
     pub commands: Commands,
     /// Queries.
     pub readers: Readers,
+    /// Credentials that are revoked while they are in use.
+    pub revocations: Revocations,
     /// The hub stops: nothing new is begun.
     pub stopping: CancellationToken,
     /// The time for stopping in order has run out.
@@ -142,6 +145,7 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
         live,
         directory,
         commands,
+        revocations: Revocations::default(),
         stopping: stopping.clone(),
         deadline: CancellationToken::new(),
         failed,

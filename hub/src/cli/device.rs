@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use http_body_util::{BodyExt as _, Empty};
+use http_body_util::{BodyExt as _, Full};
 use hyper::Method;
 use hyper_util::rt::TokioIo;
 use protocol::viewer::DeviceInfo;
@@ -39,6 +39,17 @@ fn path_of(id: &DeviceId, rest: &str) -> String {
 
 /// Asks the hub over HTTP. `None`: no hub answers there; a refusal is an error.
 pub(super) async fn request(method: Method, path: &str, remote: &Remote) -> anyhow::Result<Option<Json>> {
+    request_with(method, path, None, remote).await
+}
+
+/// The same, with a body.
+pub(super) async fn request_with(
+    method: Method,
+    path: &str,
+    body: Option<&Json>,
+    remote: &Remote,
+) -> anyhow::Result<Option<Json>> {
+    let body = body.map(Json::to_string).unwrap_or_default();
     let (host, port) = remote::host_and_port(remote)?;
     let Ok(stream) = tokio::net::TcpStream::connect((host.as_str(), port)).await else {
         return Ok(None);
@@ -51,7 +62,7 @@ pub(super) async fn request(method: Method, path: &str, remote: &Remote) -> anyh
         .uri(path)
         .header(hyper::header::HOST, format!("{host}:{port}"))
         .header(hyper::header::AUTHORIZATION, format!("Bearer {token}"))
-        .body(Empty::<bytes::Bytes>::new())?;
+        .body(Full::new(bytes::Bytes::from(body)))?;
     let response = sender.send_request(request).await.context("the hub did not answer")?;
     let status = response.status();
     let body = response.into_body().collect().await?.to_bytes();
@@ -76,7 +87,7 @@ fn add_to_database(id: &DeviceId, remote: &Remote) -> anyhow::Result<String> {
 }
 
 /// The database that is used where no hub answers; says so. Only for a hub on this machine.
-fn database(remote: &Remote) -> anyhow::Result<PathBuf> {
+pub(super) fn database(remote: &Remote) -> anyhow::Result<PathBuf> {
     if !remote::is_here(remote)? {
         bail!("no hub answers at {}", remote.hub);
     }

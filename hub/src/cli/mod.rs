@@ -1,4 +1,4 @@
-//! The command line: `hub serve`, `hub device`, `hub command`, `hub group`, `hub tail`, files of readings, and care for the database.
+//! The command line: `hub serve`, `hub device`, `hub token`, `hub command`, `hub group`, `hub tail`, files of readings, and care for the database.
 //!
 //! Only here does the hub print: answers go to standard output, logs and errors to standard error.
 //! Exit codes: 0 done, 1 failed, 2 a value that cannot be, on the command line or in the settings, 3 a command or a group that
@@ -14,6 +14,7 @@ mod print;
 mod remote;
 mod serve;
 mod sql;
+mod token;
 mod when;
 
 use std::process::ExitCode;
@@ -42,6 +43,9 @@ enum Command {
     /// Devices and their tokens
     #[command(subcommand)]
     Device(DeviceCommand),
+    /// Tokens: who may connect
+    #[command(subcommand)]
+    Token(token::TokenCommand),
     /// Commands to devices
     #[command(subcommand, name = "command")]
     Order(OrderCommand),
@@ -229,6 +233,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Some(Command::Order(OrderCommand::Cancel { id, wait, json, remote })) => {
             order::cancel(id, wait, json, &remote)
         }
+        Some(Command::Token(command)) => token::run(command),
         Some(Command::Group(command)) => group::run(command),
         Some(Command::Tail(args)) => remote::tail(args),
         Some(Command::Latest(args)) => latest::run(args),

@@ -256,10 +256,12 @@ impl<'a> Session<'a> {
         let mut beat = self.heartbeat.timer();
         // A token of its own: the shared one has one lock for all sessions, and every message would take it.
         let mut stopping = pin!(self.hub.stopping.child_token().cancelled_owned());
+        let mut revoked = pin!(self.peer.revoked.clone().cancelled_owned());
         loop {
             tokio::select! {
                 biased;
                 () = &mut stopping => return Ok(()),
+                () = &mut revoked => return Err(End::close(CloseCode::Revoked)),
                 () = self.completions.wait() => self.acknowledge(socket).await?,
                 Some(told) = self.inward.recv() => self.told(socket, told).await?,
                 Some(answer) = self.updates.next(), if !self.updates.is_empty() => {

@@ -15,6 +15,8 @@ use tokio_tungstenite::tungstenite::Error as WsError;
 use tokio_tungstenite::tungstenite::protocol::frame::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::{Message, WebSocketConfig};
 
+use tokio_util::sync::CancellationToken;
+
 use crate::auth::Principal;
 
 /// The socket of a session.
@@ -29,6 +31,8 @@ pub struct Peer {
     pub address: SocketAddr,
     /// What it may do.
     pub principal: Principal,
+    /// Its credential is revoked.
+    pub revoked: CancellationToken,
 }
 
 impl Peer {

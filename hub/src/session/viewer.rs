@@ -165,6 +165,7 @@ impl Session {
     /// Serves until the hub stops.
     async fn serve(&mut self, stream: &mut SplitStream<Socket>) -> Result<(), End> {
         let hub = Arc::clone(&self.hub);
+        let revoked = self.peer.revoked.clone();
         let mut commits = hub.live.commits();
         let mut changes = hub.directory.changes();
         let mut commands = hub.commands.events();
@@ -184,6 +185,7 @@ impl Session {
             let sleep_until = due.unwrap_or_else(|| Instant::now() + Duration::from_secs(3_600));
             tokio::select! {
                 () = hub.stopping.cancelled() => return self.drain().await,
+                () = revoked.cancelled() => return Err(End::close(CloseCode::Revoked)),
                 message = stream.next(), if self.orders.len() < ORDERS_QUEUE => match message {
                     Some(Ok(message)) => self.heard(message).await?,
                     Some(Err(error)) => return Err(end_of(&error)),

@@ -30,5 +30,6 @@ mod python;
 mod requests;
 mod slow;
 mod stop;
+mod tokens;
 mod updates;
 mod wire;

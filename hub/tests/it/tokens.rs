@@ -1,0 +1,116 @@
+//! Tokens: made, listed, revoked; and what a revoked one has open is closed (I-12).
+
+use serde_json::{Value as Json, json};
+
+use crate::harness::{Role, TestHub, stderr, stdout, until};
+use crate::wire::{self, Peer, hello};
+
+async fn http(hub: &TestHub, method: &str, path: &str, token: &str, body: &str) -> (u16, Json) {
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: hub\r\nAuthorization: Bearer {token}\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let answer = wire::http(hub.address, request.as_bytes()).await;
+    (answer.status, serde_json::from_str(&answer.body).unwrap())
+}
+
+/// The number of the token with this label that opens something.
+async fn key(hub: &TestHub, label: &str) -> i64 {
+    let listed = stdout(&hub.cli(&["token", "list", "--json"]).await);
+    let tokens = listed.lines().map(|line| serde_json::from_str::<Json>(line).unwrap());
+    let mut found: Vec<i64> = tokens
+        .filter(|token| token["label"] == label && token["revoked_at"].is_null())
+        .map(|token| token["key"].as_i64().unwrap())
+        .collect();
+    assert!(!found.is_empty(), "{label} is not in\n{listed}");
+    found.remove(0)
+}
+
+#[tokio::test]
+async fn i_12_a_revoked_token_is_closed_and_refused_and_its_successor_goes_on() {
+    let hub = TestHub::start().await;
+    let add = ["token", "add", "--role", "device", "--device", "pump"];
+    let old = stdout(&hub.cli(&add).await).trim().to_owned();
+    let old_key = key(&hub, "device pump").await;
+    let mut device: Peer = hub.dial(protocol::DEVICE_PATH, &old).await;
+    device.say(hello("pump")).await;
+    device.next_of("welcome").await;
+    // Two are valid at a time: the device is given the new one before the old one goes.
+    let new = stdout(&hub.cli(&add).await).trim().to_owned();
+    assert_ne!(old, new);
+    let revoked = hub.cli(&["token", "revoke", &old_key.to_string()]).await;
+    assert!(stdout(&revoked).contains("device pump"), "{}", stderr(&revoked));
+    assert_eq!(device.closed().await.0, 4003);
+    let refused =
+        wire::http(hub.address, wire::upgrade_request(protocol::DEVICE_PATH, &old).as_bytes()).await;
+    assert_eq!(refused.status, 401);
+    let mut device: Peer = hub.dial(protocol::DEVICE_PATH, &new).await;
+    device.say(hello("pump")).await;
+    device.next_of("welcome").await;
+
+    let token = stdout(&hub.cli(&["token", "add", "--role", "viewer", "--label", "wall screen"]).await);
+    let mut viewer: Peer = hub.dial(protocol::VIEWER_PATH, token.trim()).await;
+    viewer.next_of("welcome").await;
+    let (mut other, _) = hub.viewer(Role::Viewer).await;
+    let screen = key(&hub, "wall screen").await;
+    hub.cli(&["token", "revoke", &screen.to_string()]).await;
+    assert_eq!(viewer.closed().await.0, 4003);
+    other.say(json!({"type": "commands", "id": 1})).await;
+    assert_eq!(other.next_of("commands").await["id"], 1, "another token is untouched");
+    let listed = stdout(&hub.cli(&["token", "list"]).await);
+    assert!(!listed.contains(token.trim()) && !listed.contains(&new), "no secret is listed");
+}
+
+#[tokio::test]
+async fn tokens_over_http_are_for_operators_and_say_what_is_wrong() {
+    let hub = TestHub::start().await;
+    let operator = hub.token(Role::Operator);
+    let viewer = hub.token(Role::Viewer);
+    let body = json!({"role": "operator", "label": "anna"}).to_string();
+    assert_eq!(http(&hub, "POST", "/v1/tokens", &viewer, &body).await.0, 403);
+    assert_eq!(http(&hub, "GET", "/v1/tokens", &viewer, "").await.0, 403);
+    assert_eq!(http(&hub, "DELETE", "/v1/tokens/1", &viewer, "").await.0, 403);
+    for (body, words) in [
+        (json!({"role": "king", "label": "x"}), "king"),
+        (json!({"role": "viewer"}), "label"),
+        (json!({"role": "device"}), "device"),
+        (json!({"role": "viewer", "label": "x", "scope": "all"}), "scope"),
+    ] {
+        let (status, answer) = http(&hub, "POST", "/v1/tokens", &operator, &body.to_string()).await;
+        assert_eq!(status, 400, "{answer}");
+        assert!(answer["error"].as_str().unwrap().contains(words), "{answer}");
+    }
+    assert_eq!(http(&hub, "DELETE", "/v1/tokens/999", &operator, "").await.0, 404);
+    assert_eq!(http(&hub, "DELETE", "/v1/tokens/all", &operator, "").await.0, 400);
+    let (status, made) = http(&hub, "POST", "/v1/tokens", &operator, &body).await;
+    assert_eq!(status, 201, "{made}");
+    let anna = made["token"].as_str().unwrap();
+    // Whoever holds it is named by it.
+    let (status, device) = http(&hub, "PUT", "/v1/devices/pump", anna, "").await;
+    assert_eq!((status, &device["device"]), (201, &json!("pump")));
+    let path = format!("/v1/tokens/{}", made["key"]);
+    let (status, revoked) = http(&hub, "DELETE", &path, anna, "").await;
+    assert_eq!(status, 200, "one may take one's own away: {revoked}");
+    assert!(revoked["revoked_at"].is_i64() && revoked["label"] == "anna", "{revoked}");
+    assert_eq!(http(&hub, "GET", "/v1/tokens", anna, "").await.0, 401);
+}
+
+#[tokio::test]
+async fn tokens_are_made_and_revoked_without_a_hub_and_a_revoked_local_one_is_replaced() {
+    let mut hub = TestHub::nowhere(&[]);
+    let made = hub.cli(&["token", "add", "--role", "operator", "--label", "anna"]).await;
+    assert!(stdout(&made).starts_with("operator_"), "{}", stderr(&made));
+    let wrong = hub.cli(&["token", "add", "--role", "king", "--label", "x"]).await;
+    assert_eq!(wrong.status.code(), Some(2), "{}", stderr(&wrong));
+    hub.launch().await;
+    let before = hub.token(Role::Viewer);
+    hub.stop().await;
+    let local = key(&hub, "local viewer").await;
+    let revoked = hub.cli(&["token", "revoke", &local.to_string()]).await;
+    assert!(revoked.status.success(), "{}", stderr(&revoked));
+    hub.launch().await;
+    until("a new token", async || hub.token(Role::Viewer) != before).await;
+    let (mut viewer, _) = hub.viewer(Role::Viewer).await;
+    viewer.say(json!({"type": "commands", "id": 1})).await;
+    viewer.next_of("commands").await;
+}
