@@ -70,6 +70,18 @@ pub enum Action {
     SetCursor(Option<Timestamp>),
     /// Keep a cursor at this time; a second one shows the difference, a third starts again.
     Pin(Timestamp),
+    /// Set both pinned cursors, to measure what is between them.
+    Measure {
+        /// The one.
+        from: Timestamp,
+        /// The other.
+        to: Timestamp,
+    },
+    /// Set the first pinned cursor, or the second, to the time under the pointer.
+    Mark {
+        /// Whether it is the second.
+        second: bool,
+    },
     /// Remove the pinned cursors.
     ClearPins,
 

@@ -256,6 +256,8 @@ impl App {
                 (Key::End, Action::Follow),
                 (Key::OpenBracket, Action::Back),
                 (Key::CloseBracket, Action::Forward),
+                (Key::A, Action::Mark { second: false }),
+                (Key::B, Action::Mark { second: true }),
                 (Key::C, Action::ToggleTable),
                 (Key::G, Action::ToggleGroups),
                 (Key::Questionmark, Action::ToggleHelp),
@@ -277,12 +279,13 @@ impl App {
         if ctx.input(|i| i.key_pressed(Key::Escape)) && !self.model.help {
             if self.model.form.as_ref().is_some_and(|f| f.stage == FormStage::Confirming) {
                 // The question takes it.
+            } else if !self.model.pins.is_empty() {
+                pushed.push(Action::ClearPins);
             } else if self.model.detail.is_some() {
                 pushed.push(Action::ShowCommand(None));
             } else if !self.model.chosen.is_empty() {
                 pushed.push(Action::ClearChosen);
             } else if self.model.form.is_none() {
-                pushed.push(Action::ClearPins);
                 pushed.push(Action::Select(None));
             } else {
                 pushed.push(Action::OpenForm(None));

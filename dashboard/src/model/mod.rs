@@ -542,6 +542,17 @@ impl Model {
                 }
                 self.pins.push(at);
             }
+            Action::Measure { from, to } => self.pins = vec![from, to],
+            Action::Mark { second } => {
+                if let Some(at) = self.cursor {
+                    let place = usize::from(second).min(self.pins.len());
+                    self.pins.truncate(2);
+                    match self.pins.get_mut(place) {
+                        Some(pin) => *pin = at,
+                        None => self.pins.push(at),
+                    }
+                }
+            }
             Action::ClearPins => self.pins.clear(),
             Action::Select(device) => return self.select(device),
             Action::ToggleExpanded(device) => self.devices.toggle_expanded(&device),

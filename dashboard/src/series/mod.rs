@@ -10,6 +10,7 @@
 //! Texts are kept as numbers that stand for them, see [`SeriesStore::text`].
 
 mod fetch;
+mod measure;
 mod rollup;
 mod samples;
 #[cfg(test)]
@@ -22,6 +23,7 @@ use std::sync::Arc;
 
 use protocol::{Kind, SeriesId, Timestamp, Value};
 
+pub use measure::Measure;
 pub use rollup::Rollup;
 pub use tiles::{BUCKETS_PER_TILE, RAW_SPAN_MICROS};
 pub use trace::{Column, Trace};

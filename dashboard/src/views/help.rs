@@ -22,7 +22,8 @@ const SHORTCUTS: &[(&str, &str)] = &[
     ("Drag, Shift+wheel", "Move in time"),
     ("Drag, right button", "Show a stretch"),
     ("Double click", "On a chart: back to live. On a device: add a chart"),
-    ("Click on a chart", "Pin a cursor; a second one shows the difference"),
+    ("Click on a chart", "Pin a cursor; with a second one, what is between is measured"),
+    ("Shift+drag, A and B", "Measure what is between; Esc ends it"),
     ("Drag a title", "Move a chart: beside, below, or into tabs"),
     ("Drag a device", "Onto a chart: show it there"),
 ];

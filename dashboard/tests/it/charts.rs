@@ -49,8 +49,10 @@ fn open<'a>(model: Model, specs: &[ChartSpec], size: Vec2, choice: ThemeChoice) 
                     });
                 }
                 for action in &state.actions {
-                    if let Action::SetCursor(at) = action {
-                        state.model.cursor = *at;
+                    match action {
+                        Action::SetCursor(at) => state.model.cursor = *at,
+                        Action::Measure { from, to } => state.model.pins = vec![*from, *to],
+                        _ => {}
                     }
                 }
             },
@@ -281,6 +283,50 @@ fn gaps_and_devices_that_were_offline_in_the_light() {
     let mut harness = open(with_outages(), &specs, vec2(860.0, 620.0), ThemeChoice::Light);
     harness.run_ok();
     harness.snapshot("chart_outages_light");
+}
+
+#[test]
+fn dragging_with_shift_measures_what_is_between_while_readings_arrive() {
+    let specs = [spec(&[1]), spec(&[1, 2, 3])];
+    let mut harness = open(with_outages(), &specs, vec2(860.0, 700.0), ThemeChoice::Dark);
+    harness.run_ok();
+    let before = harness.state().model.range();
+    harness.event(Event::ModifiersChanged(Modifiers::SHIFT));
+    drag(&mut harness, pos2(300.0, 180.0), pos2(560.0, 200.0), egui::PointerButton::Primary);
+    harness.event(Event::ModifiersChanged(Modifiers::NONE));
+    harness.run_ok();
+    let state = harness.state();
+    assert_eq!(state.model.pins.len(), 2, "{:?}", state.actions);
+    assert!(pans(&harness).is_empty() && state.model.range() == before, "it moves nothing");
+    assert_eq!(harness.query_all_by_label_contains("From A at 14:06:").count(), 2, "in both charts");
+    let said = |harness: &Harness<'_, State>| {
+        let rows = harness.query_all_by_label_contains(" between A and B: min ");
+        rows.filter_map(|node| node.accesskit_node().value()).collect::<Vec<_>>()
+    };
+    let rows = said(&harness);
+    assert_eq!(rows.len(), 4, "{rows:?}");
+    for what in ["max", "mean", "change", "rate", "integral", "readings"] {
+        assert!(rows.iter().all(|row| row.contains(what)), "{what}: {rows:?}");
+    }
+    assert!(rows[0].contains("°C/s") && rows[0].contains("°C·s"), "{}", rows[0]);
+    // A late reading far above the others counts at once.
+    let late = fixtures::NOW.plus_micros(-170_123_456);
+    harness.state_mut().model.series.push_live(SeriesId(1), &[(late, protocol::Value::Number(77.0))]);
+    harness.run_ok();
+    assert!(said(&harness).iter().any(|row| row.contains("max 77.0")), "{:?}", said(&harness));
+    harness.state_mut().model.pins.clear();
+    harness.state_mut().actions.clear();
+    harness.run_ok();
+    assert!(said(&harness).is_empty());
+}
+
+#[test]
+fn measuring_between_two_cursors_in_the_dark() {
+    let specs = [spec(&[1, 2, 3]), spec(&[3])];
+    let mut harness = open(with_outages(), &specs, vec2(860.0, 700.0), ThemeChoice::Dark);
+    harness.state_mut().model.pins = [-220, -60].map(|s| fixtures::NOW.plus_micros(s * 1_000_000)).into();
+    harness.run_ok();
+    harness.snapshot("chart_measure_dark");
 }
 
 #[test]

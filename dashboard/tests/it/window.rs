@@ -458,3 +458,26 @@ fn the_menu_of_a_chart_renames_splits_and_closes_it() {
     assert_eq!(window.harness.state().layout().charts().count(), 2);
     assert!(window.harness.query_by_label("Menu of Air temperature").is_none());
 }
+
+#[test]
+fn a_and_b_set_the_measuring_cursors_and_escape_ends_it_before_it_closes_anything() {
+    let mut window = Window::open();
+    window.connect(2);
+    let points: Vec<_> = (-300..0).map(|s| (later(s), 20.0)).collect();
+    window.tell(readings(10, 101, 11, &points));
+    window.harness.get_by_label_contains("greenhouse-01 live").click();
+    window.run();
+    let chart = window.harness.get_by_label_contains("Chart Air temperature, ").rect();
+    for (share, key) in [(0.25, Key::A), (0.7, Key::B)] {
+        window.harness.hover_at(chart.lerp_inside(egui::vec2(share, 0.5)));
+        window.run();
+        window.harness.key_press(key);
+        window.run();
+    }
+    assert_eq!(window.harness.state().model().pins.len(), 2);
+    assert!(window.harness.query_all_by_label_contains("From A at 11:5").next().is_some());
+    window.harness.key_press(Key::Escape);
+    window.run();
+    let model = window.harness.state().model();
+    assert!(model.pins.is_empty() && model.selection.is_some());
+}

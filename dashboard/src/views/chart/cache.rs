@@ -6,6 +6,7 @@ use egui::{Id, Pos2, Shape, pos2};
 use protocol::{SeriesId, Timestamp};
 
 use super::Scene;
+use super::measure::Measured;
 use super::mesh::{Look, Map};
 use super::scale::Scale;
 use super::spans::Spans;
@@ -59,6 +60,10 @@ pub(super) struct PerChart {
     pub(super) spans: Spans,
     /// Whether the pointer was over the chart in the last frame.
     pub(super) was_hovered: bool,
+    /// What was measured between the two cursors.
+    pub(super) measured: Measured,
+    /// Where measuring was begun.
+    pub(super) measure_from: Option<Timestamp>,
     /// Where a box was begun with the secondary button.
     pub(super) box_from: Option<f32>,
 }

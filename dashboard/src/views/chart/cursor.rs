@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use egui::{
-    Color32, CornerRadius, Galley, LayerId, Order, Pos2, Rect, Response, Stroke, StrokeKind, Ui, pos2, vec2,
+    Align2, Color32, CornerRadius, Galley, LayerId, Order, Pos2, Rect, Response, Stroke, StrokeKind, Ui,
+    pos2, vec2,
 };
 use protocol::Timestamp;
 use protocol::command::CommandState;
 
 use super::Scene;
 use super::cache::PerChart;
+use super::measure;
 use super::spans::{self, Pointed};
 use crate::theme::{fonts, tokens};
 use crate::{format, views::widgets};
@@ -53,8 +55,14 @@ fn pins(ui: &Ui, scene: &Scene<'_>) {
         let line = [pos2(x, scene.area.top()), pos2(x, scene.area.bottom())];
         painter.extend(egui::Shape::dashed_line(&line, Stroke::new(1.0, scene.tokens.accent), 4.0, 3.0));
     }
-    if let [first, second] = scene.model.pins[..] {
-        let (left, right) = (first.min(second), first.max(second));
+    if let Some((left, right)) = measure::stretch(&scene.model.pins) {
+        let between = Rect::from_x_y_ranges(times.x(left.0)..=times.x(right.0), scene.area.y_range());
+        painter.rect_filled(between, 0.0, scene.tokens.accent.gamma_multiply(0.06));
+        for (name, at) in [("A", left), ("B", right)] {
+            let (side, align) = if name == "A" { (-4.0, Align2::RIGHT_TOP) } else { (4.0, Align2::LEFT_TOP) };
+            let at = pos2(times.x(at.0) + side, scene.area.top() + 13.0);
+            painter.text(at, align, name, fonts::semibold(11.0), scene.tokens.accent);
+        }
         let text = format!("Δ {}", format::duration(right.micros_since(left)));
         let at = pos2(times.x(left.0) + 5.0, scene.area.bottom() - 4.0);
         spans::line_label(ui, at, &text, scene);

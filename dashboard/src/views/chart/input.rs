@@ -1,4 +1,5 @@
-//! What the pointer does in a chart: wheel zooms at the pointer, dragging pans, the secondary button draws a box.
+//! What the pointer does in a chart: wheel zooms at the pointer, dragging pans, with Shift it measures, the secondary
+//! button draws a box.
 //!
 //! Everything works while the view follows what arrives.
 
@@ -37,7 +38,8 @@ pub(super) fn input(
             actions.push(Action::Pan { micros: (-f64::from(scroll.x) * per_point) as i64 });
         }
     }
-    if response.dragged_by(PointerButton::Primary) && response.drag_delta().x != 0.0 {
+    let is_measuring = measure(ui, scene, response, cached, actions);
+    if !is_measuring && response.dragged_by(PointerButton::Primary) && response.drag_delta().x != 0.0 {
         ui.ctx().set_cursor_icon(egui::CursorIcon::Grabbing);
         actions.push(Action::Pan { micros: (-f64::from(response.drag_delta().x) * per_point) as i64 });
     }
@@ -52,7 +54,7 @@ pub(super) fn input(
     }
 
     // A dragged chart moves under the pointer: the time there stays the same.
-    let is_moving = response.dragged_by(PointerButton::Primary);
+    let is_moving = !is_measuring && response.dragged_by(PointerButton::Primary);
     match under_pointer {
         Some(at) if !is_moving => {
             if scene.model.cursor != Some(at) {
@@ -66,6 +68,31 @@ pub(super) fn input(
         }
         _ => {}
     }
+}
+
+/// Dragging with Shift sets both measuring cursors. Returns whether that goes on.
+fn measure(
+    ui: &Ui,
+    scene: &Scene<'_>,
+    response: &Response,
+    cached: &mut PerChart,
+    actions: &mut Vec<Action>,
+) -> bool {
+    let times = scene.times();
+    if response.drag_started_by(PointerButton::Primary) && ui.input(|i| i.modifiers.shift) {
+        let pressed = ui.input(|i| i.pointer.press_origin());
+        cached.measure_from = pressed.map(|at| Timestamp(times.time(at.x)));
+    }
+    let Some(from) = cached.measure_from else { return false };
+    if !response.dragged_by(PointerButton::Primary) {
+        cached.measure_from = None;
+        return false;
+    }
+    if let Some(at) = response.interact_pointer_pos() {
+        let x = at.x.clamp(scene.area.left(), scene.area.right());
+        actions.push(Action::Measure { from, to: Timestamp(times.time(x)) });
+    }
+    true
 }
 
 /// Dragging with the secondary button chooses what to show.

@@ -11,6 +11,7 @@ mod cursor;
 mod header;
 mod input;
 mod lane;
+mod measure;
 mod mesh;
 mod outages;
 mod scale;
@@ -176,10 +177,13 @@ pub fn chart(
         rect.min + vec2(tokens::PADDING, 0.0),
         pos2(rect.right() - MENU_WIDTH, rect.top() + HEADER_HEIGHT),
     );
-    let area = Rect::from_min_max(
+    let mut area = Rect::from_min_max(
         pos2(rect.left() + AXIS_WIDTH, rect.top() + HEADER_HEIGHT),
         pos2(rect.right() - MARGIN_RIGHT, rect.bottom() - AXIS_HEIGHT),
     );
+    let numbers = spec.series.iter().filter(|&&id| is_number(model, id) && !cached.hidden.contains(&id));
+    let measures = measure::height(&model.pins, numbers.count(), area.height());
+    area.max.y -= measures;
     if area.width() < 40.0 || area.height() < 24.0 {
         return ui.interact(header, id.with("title"), Sense::click());
     }
@@ -195,12 +199,22 @@ pub fn chart(
     lanes(ui, &scene, id, spans.height(), cached);
     outages::bars(ui, &scene, id);
     time_axis(ui, &scene, cached);
+    let below = Rect::from_min_max(
+        pos2(rect.left() + tokens::PADDING, rect.bottom() - measures),
+        pos2(rect.right() - MARGIN_RIGHT, rect.bottom() - 1.0),
+    );
+    measure::rows(ui, &scene, &mut cached.measured, id, below);
     let pointed = spans.draw(ui, &scene, id, actions);
     cached.spans = spans;
     input::input(ui, &scene, &response, cached, actions);
     cursor::cursor(ui, &scene, &response, cached, pointed);
     response.widget_info(|| WidgetInfo::labeled(Role::Image, true, summary(&scene, spec, cached)));
     title
+}
+
+fn is_number(model: &Model, id: SeriesId) -> bool {
+    let declared = model.series_info(id).map(|info| info.declaration.kind);
+    declared.or_else(|| model.series.kind(id)).unwrap_or_default() == Kind::Number
 }
 
 fn scene<'a>(
