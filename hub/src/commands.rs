@@ -204,6 +204,8 @@ enum Told {
     Command(Reply<Arc<CommandInfo>>, Arc<CommandInfo>),
     Update(Reply<()>, CommandId),
     Group(Reply<GroupInfo>, GroupId),
+    /// It is looked up once it is known how the command ended.
+    Late(Late),
 }
 
 /// What came of a device's word about a command.
@@ -454,6 +456,7 @@ impl Task {
                 match told {
                     Told::Command(reply, info) => drop(reply.send(Ok(info))),
                     Told::Update(reply, _) => drop(reply.send(Ok(()))),
+                    Told::Late(late) => self.hear_late(late),
                     Told::Group(reply, id) => drop(reply.send(self.groups.get(&id).ok_or_else(stopping))),
                 }
             }
@@ -505,6 +508,7 @@ impl Task {
             match told {
                 Told::Command(reply, _) => drop(reply.send(Err(store_error(problem)))),
                 Told::Group(reply, _) => drop(reply.send(Err(store_error(problem)))),
+                Told::Late(Late { update, reply, .. }) => drop(reply.send(Err(not_stored(&update.id)))),
                 Told::Update(reply, id) => {
                     drop(reply.send(Err(not_stored(&id))));
                 }
@@ -526,7 +530,9 @@ impl Task {
                 let id = update.id.clone();
                 match self.update(&device, *update, &actor) {
                     Ok(Updated::Decided) => self.round.told.push(Told::Update(reply, id)),
-                    Ok(Updated::Ended(update)) => self.hear_late(device, update, actor, reply),
+                    Ok(Updated::Ended(update)) => {
+                        self.round.told.push(Told::Late(Late { device, update, actor, reply }));
+                    }
                     Err(problem) => drop(reply.send(Err(problem))),
                 }
             }
@@ -635,8 +641,8 @@ impl Task {
 
     /// A device speaks of a command that has ended. It is right to repeat its answer; and should nobody know yet how it ended,
     /// this is how.
-    fn hear_late(&self, device: DeviceId, update: CommandUpdate, actor: Actor, reply: Reply<()>) {
-        if let Err(full) = self.late.try_send(Late { device, update, actor, reply }) {
+    fn hear_late(&self, late: Late) {
+        if let Err(full) = self.late.try_send(late) {
             let Late { update, reply, .. } = full.into_inner();
             drop(reply.send(Err(not_stored(&update.id))));
         }
