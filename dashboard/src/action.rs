@@ -58,6 +58,17 @@ pub enum Action {
         /// The width of the view.
         micros: i64,
     },
+    /// Open the dialog in which a stretch of time is typed, or close it.
+    ToggleRange,
+    /// What was typed there.
+    TypeRange {
+        /// Whether it is the right edge.
+        is_end: bool,
+        /// What stands there now.
+        text: String,
+    },
+    /// Show what was typed.
+    ShowTyped,
     /// Follow what arrives.
     Follow,
     /// Stop where the view is. Data go on arriving.

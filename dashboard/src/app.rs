@@ -21,8 +21,8 @@ use crate::theme::{self, Tokens, tokens};
 use crate::views::chart::ChartCache;
 use crate::views::commands::TableView;
 use crate::views::{
-    banner, charts, command, commands, composer, device, devices, empty, form, groups, help, status_bar,
-    toasts, top_bar,
+    banner, charts, command, commands, composer, device, devices, empty, form, groups, help, range,
+    status_bar, toasts, top_bar,
 };
 
 /// Time in which a frame takes in events; the rest waits for the next frame.
@@ -243,11 +243,20 @@ impl App {
 
     fn shortcuts(&mut self, ctx: &egui::Context) {
         // A dialog takes all keys.
-        if ctx.text_edit_focused() || self.model.composer.is_some() || self.model.question.is_some() {
+        if ctx.text_edit_focused()
+            || self.model.composer.is_some()
+            || self.model.question.is_some()
+            || self.model.range_form.is_some()
+        {
             return;
         }
         let mut pushed = Vec::new();
         ctx.input(|input| {
+            for (key, action) in [(Key::ArrowLeft, Action::Back), (Key::ArrowRight, Action::Forward)] {
+                if input.modifiers.alt && input.key_pressed(key) {
+                    pushed.push(action);
+                }
+            }
             if input.modifiers.command || input.modifiers.alt {
                 return;
             }
@@ -258,6 +267,7 @@ impl App {
                 (Key::CloseBracket, Action::Forward),
                 (Key::A, Action::Mark { second: false }),
                 (Key::B, Action::Mark { second: true }),
+                (Key::R, Action::ToggleRange),
                 (Key::C, Action::ToggleTable),
                 (Key::G, Action::ToggleGroups),
                 (Key::Questionmark, Action::ToggleHelp),
@@ -436,6 +446,7 @@ impl eframe::App for App {
         form::confirmation(ui, model, actions);
         composer::composer(ui, model, actions);
         groups::question(ui, model, actions);
+        range::range(ui, model, actions);
         if model.help {
             help::help(ui, actions);
         }

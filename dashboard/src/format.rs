@@ -196,6 +196,11 @@ pub fn age(micros: i64) -> String {
     }
 }
 
+/// How far behind something is, in one number: `4 m behind`.
+pub fn behind(micros: i64) -> String {
+    age(micros).replace("ago", "behind")
+}
+
 /// Time until the text of [`age`] changes.
 pub fn age_changes_in(micros: i64) -> Duration {
     let micros = micros.max(0);

@@ -138,6 +138,17 @@ impl Viewport {
         self.stand(from.min(to), from.max(to), now);
     }
 
+    /// Follows the newest data with this many microseconds.
+    pub fn show_up_to_now(&mut self, width: i64, now: Timestamp) {
+        self.remember(now);
+        self.view = View::Follow { width: clamp_span(width) };
+    }
+
+    /// How far the right edge is behind the newest data, in microseconds; 0 while following.
+    pub fn behind(&self, now: Timestamp) -> i64 {
+        live_edge(now).micros_since(self.range(now).1).max(0)
+    }
+
     /// Shows this many microseconds: up to now while following, else around the middle of the view.
     pub fn set_width(&mut self, width: i64, now: Timestamp) {
         let width = clamp_span(width);
@@ -287,6 +298,21 @@ mod tests {
         assert!(!viewport.is_following());
         viewport.pan(MINUTE, NOW);
         assert_eq!(viewport.view(), View::Follow { width: DEFAULT_WIDTH_MICROS });
+    }
+
+    #[test]
+    fn a_paused_view_falls_behind_and_going_back_to_live_is_a_step_like_any_other() {
+        let mut viewport = Viewport::default();
+        assert_eq!(viewport.behind(NOW), 0);
+        viewport.pause(NOW);
+        assert_eq!(viewport.behind(later(2 * MINUTE)), 2 * MINUTE);
+        viewport.show_up_to_now(MINUTE, later(2 * MINUTE));
+        assert_eq!(
+            (viewport.view(), viewport.behind(later(3 * MINUTE))),
+            (View::Follow { width: MINUTE }, 0)
+        );
+        viewport.back();
+        assert_eq!(viewport.behind(later(3 * MINUTE)), 3 * MINUTE);
     }
 
     #[test]

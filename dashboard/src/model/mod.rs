@@ -13,6 +13,7 @@ mod grouping;
 pub mod groups;
 mod history;
 pub mod outcome;
+pub mod range;
 mod sending;
 mod subscriptions;
 pub mod table;
@@ -32,7 +33,7 @@ use crate::action::Action;
 use crate::format;
 use crate::series::SeriesStore;
 use crate::settings::Settings;
-use crate::viewport::Viewport;
+use crate::viewport::{View, Viewport};
 
 pub use commands::CommandLog;
 pub use connection::{Connection, Link};
@@ -43,6 +44,7 @@ pub use form::{Form, FormStage};
 pub use grouping::Question;
 pub use groups::{Composer, Groups};
 use history::History;
+use range::{Asked, RangeForm};
 use sending::Sent;
 use subscriptions::{Subscriptions, Wanted};
 pub use table::Table;
@@ -115,6 +117,8 @@ pub struct Model {
     pub detail: Option<CommandId>,
     /// The form that is open.
     pub form: Option<Form>,
+    /// The dialog in which a stretch of time is typed, while it is open.
+    pub range_form: Option<RangeForm>,
     /// The time under the pointer.
     pub cursor: Option<Timestamp>,
     /// The cursors that were pinned, at most two.
@@ -143,8 +147,7 @@ pub struct Model {
 impl Model {
     /// A model that has heard nothing yet.
     pub fn new(address: &str, settings: Settings, zone: TimeZone, now: Timestamp) -> Self {
-        let mut viewport = Viewport::default();
-        viewport.set_width(settings.span_micros, now);
+        let viewport = Viewport::new(View::Follow { width: settings.span_micros });
         Self {
             connection: Connection::new(address),
             devices: Devices::default(),
@@ -161,6 +164,7 @@ impl Model {
             selection: None,
             detail: None,
             form: None,
+            range_form: None,
             cursor: None,
             pins: Vec::new(),
             toasts: Toasts::default(),
@@ -530,6 +534,24 @@ impl Model {
                 self.viewport.set_width(micros, hub_now);
                 self.settings.span_micros = micros;
                 return vec![Effect::SaveSettings];
+            }
+            Action::ToggleRange => {
+                let (from, to) = self.viewport.range(hub_now);
+                let form = RangeForm::of(from, to, self.viewport.is_following(), &self.zone);
+                self.range_form = if self.range_form.is_none() { Some(form) } else { None };
+            }
+            Action::TypeRange { is_end, text } => {
+                if let Some(form) = &mut self.range_form {
+                    *(if is_end { &mut form.to } else { &mut form.from }) = text;
+                }
+            }
+            Action::ShowTyped => {
+                match self.range_form.as_ref().map(|form| form.asked(hub_now, &self.zone)) {
+                    Some(Ok(Asked::Stretch(from, to))) => self.viewport.show(from, to, hub_now),
+                    Some(Ok(Asked::UpToNow(width))) => self.viewport.show_up_to_now(width, hub_now),
+                    Some(Err(_)) | None => return Vec::new(),
+                }
+                self.range_form = None;
             }
             Action::Follow => self.viewport.follow(hub_now),
             Action::Pause => self.viewport.pause(hub_now),

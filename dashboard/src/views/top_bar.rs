@@ -19,7 +19,7 @@ pub const SPANS: [(&str, i64); 5] = [
 ];
 
 /// Room that the group at the right end takes.
-const RIGHT_GROUP: f32 = 500.0;
+const RIGHT_GROUP: f32 = 620.0;
 
 /// Draws the top bar.
 pub fn top_bar(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
@@ -48,6 +48,10 @@ pub fn top_bar(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
                 actions.push(if model.groups.open { Action::ToggleGroups } else { Action::ToggleTable });
             }
             ui.add_space(6.0);
+            let hint = "Type from when to when (R)";
+            if widgets::chip(ui, "Range", model.range_form.is_some()).on_hover_text(hint).clicked() {
+                actions.push(Action::ToggleRange);
+            }
             let width = model.viewport.width();
             for (name, micros) in SPANS.iter().rev() {
                 if widgets::chip(ui, name, width == *micros).clicked() {
@@ -56,6 +60,7 @@ pub fn top_bar(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
             }
             ui.add_space(2.0);
             live_pill(ui, model, actions);
+            steps(ui, model, actions);
         });
     });
 }
@@ -157,17 +162,39 @@ fn fleet(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
     }
 }
 
+/// The views before and after this one, once there are any.
+fn steps(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
+    let (back, forward) = (model.viewport.can_go_back(), model.viewport.can_go_forward());
+    if !(back || forward) || ui.available_width() < 70.0 {
+        return;
+    }
+    for (text, name, can, action) in [
+        ("›", "The view after this one (Alt+Right)", forward, Action::Forward),
+        ("‹", "The view before this one (Alt+Left)", back, Action::Back),
+    ] {
+        let response = ui.add_enabled_ui(can, |ui| widgets::chip(ui, text, false)).inner;
+        response.widget_info(|| WidgetInfo::labeled(Role::Button, can, name));
+        if response.on_hover_text(name).clicked() {
+            actions.push(action);
+        }
+    }
+}
+
 fn live_pill(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
     let t = Tokens::of(ui);
     let live = model.viewport.is_following();
     let name = if live { "Live" } else { "Paused" };
     // A view that stands still says that the world does not.
     let missed = if live { 0 } else { model.readings_since_pause() };
-    let text = if missed > 0 { format!("{name} +{}", format::short_count(missed)) } else { name.to_owned() };
+    let behind = model.viewport.behind(model.now());
+    let text = if live { name.to_owned() } else { format!("{name}, {}", format::behind(behind)) };
+    if !live {
+        ui.ctx().request_repaint_after(format::age_changes_in(behind));
+    }
     let (fill, color) = if live { (t.accent, t.on_accent) } else { (t.control, t.text) };
-    let galley = ui.painter().layout_no_wrap(text, fonts::medium(12.5), color);
+    let galley = ui.painter().layout_no_wrap(text.clone(), fonts::medium(12.5), color);
     let (rect, response) = ui.allocate_exact_size(vec2(galley.size().x + 30.0, 22.0), Sense::click());
-    response.widget_info(|| WidgetInfo::selected(Role::Button, true, live, name));
+    response.widget_info(|| WidgetInfo::selected(Role::Button, true, live, &text));
     let fill = if response.hovered() { tokens::mix(fill, t.text, 0.12) } else { fill };
     ui.painter().rect_filled(rect, f32::from(tokens::RADIUS_CONTROL), fill);
     widgets::focus_ring(ui, &response, rect);
@@ -178,7 +205,11 @@ fn live_pill(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
         bars(ui, mark, color);
     }
     ui.painter().galley(pos2(rect.left() + 22.0, rect.center().y - galley.size().y / 2.0), galley, color);
-    let hint = if live { "Pause (space)" } else { "Go back to live (L). Data have gone on arriving." };
+    let hint = if live {
+        "Pause (space)".to_owned()
+    } else {
+        format!("Go back to live (L). {} readings have arrived since.", format::count(missed))
+    };
     if response.on_hover_text(hint).clicked() {
         actions.push(if live { Action::Pause } else { Action::Follow });
     }

@@ -109,3 +109,15 @@ fn no_hub() {
     window.tell(Event::Disconnected { reason: "Connection refused (os error 111).".into(), retry_in });
     window.harness.snapshot("no_hub");
 }
+
+#[test]
+fn a_stretch_of_time_is_typed() {
+    let mut window = busy(ThemeChoice::Light);
+    window.harness.state_mut().act(Action::Pause);
+    window.run();
+    window.advance(130);
+    window.harness.state_mut().act(Action::ToggleRange);
+    window.harness.state_mut().act(Action::TypeRange { is_end: true, text: "11:5".into() });
+    window.run();
+    window.harness.snapshot("range_light");
+}

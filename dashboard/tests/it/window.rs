@@ -367,7 +367,7 @@ fn a_click_on_a_span_shows_it_and_dragging_into_the_past_pauses() {
     assert_eq!(window.harness.state().model().viewport.width(), 3_600 * SECOND);
     window.harness.get_by_label("Live").click();
     window.run();
-    window.harness.get_by_label("Paused");
+    window.harness.get_by_label_contains("Paused, ");
     window.harness.key_press(Key::L);
     window.run();
     window.harness.get_by_label("Live");
@@ -480,4 +480,52 @@ fn a_and_b_set_the_measuring_cursors_and_escape_ends_it_before_it_closes_anythin
     window.run();
     let model = window.harness.state().model();
     assert!(model.pins.is_empty() && model.selection.is_some());
+}
+
+#[test]
+fn a_stretch_of_time_is_typed_and_the_views_are_gone_through() {
+    let mut window = Window::open();
+    window.connect(1);
+    window.harness.key_press(Key::R);
+    window.run();
+    // What is shown stands there already.
+    let value = |window: &Window, name: &str| {
+        let field =
+            |n: &egui_kittest::Node<'_>| n.accesskit_node().role() == egui::accesskit::Role::TextInput;
+        window.harness.query_all_by_label(name).find(field).and_then(|n| n.accesskit_node().value()).unwrap()
+    };
+    assert_eq!(value(&window, "To"), "now");
+    let replace = |window: &mut Window, name: &str, text: &str| {
+        let action = dashboard::action::Action::TypeRange { is_end: name == "To", text: String::new() };
+        window.harness.state_mut().act(action);
+        window.run();
+        type_into(window, name, text);
+    };
+    replace(&mut window, "From", "half past");
+    window.harness.get_by_label_contains("Not a time. For example");
+    replace(&mut window, "From", "10:00");
+    replace(&mut window, "To", "2025-06-15 11:30");
+    window.harness.get_by_label("1 h 30 m");
+    window.harness.get_by_label("Show").click();
+    window.run();
+    let shown = |window: &Window| window.harness.state().model().range();
+    assert_eq!(shown(&window), (later(-7_200), later(-1_800)));
+    window.harness.get_by_label("Paused, 29 m behind");
+    window.advance(60);
+    window.harness.get_by_label("Paused, 30 m behind");
+    window.harness.key_press_modifiers(egui::Modifiers::ALT, Key::ArrowLeft);
+    window.run();
+    window.harness.get_by_label("Live");
+    window.harness.get_by_label("The view after this one (Alt+Right)").click();
+    window.run();
+    assert_eq!(shown(&window), (later(-7_200), later(-1_800)));
+    // Up to now is followed.
+    window.harness.get_by_label("Range").click();
+    window.run();
+    replace(&mut window, "From", "2 h ago");
+    replace(&mut window, "To", "now");
+    window.harness.key_press(Key::Enter);
+    window.run();
+    window.harness.get_by_label("Live");
+    assert_eq!(window.harness.state().model().viewport.width(), 7_200 * SECOND);
 }
