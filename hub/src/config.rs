@@ -53,7 +53,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// The file. Its keys are the names of the flags, with `_` for `-`; `[retention]` is only here.
+/// The file. Its keys are the names of the flags, with `_` for `-`; `origins`, `[retention]` and `[commands]` are only here.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -63,6 +63,8 @@ struct File {
     max_connections: Option<usize>,
     heartbeat_seconds: Option<u32>,
     shutdown_seconds: Option<u32>,
+    #[serde(default)]
+    origins: Vec<String>,
     #[serde(default)]
     retention: retention::Settings,
     #[serde(default)]
@@ -119,6 +121,8 @@ pub struct Config {
     pub heartbeat: Duration,
     /// Time that an orderly stop may take.
     pub shutdown: Duration,
+    /// Web pages that may connect: `https://host` or `https://host:port`, as a browser writes it. All others are refused.
+    pub origins: Vec<String>,
     /// What goes when.
     pub retention: RetentionPolicy,
     /// How long commands wait for what.
@@ -156,6 +160,9 @@ pub enum ConfigError {
         /// The most it may be.
         max: u64,
     },
+    /// An origin is none.
+    #[error("origins: {0:?} is not of the form https://host or https://host:port, without anything after it")]
+    Origin(String),
     /// No data folder was named and the system has no place for one.
     #[error("no home directory here: name a data folder with --data or {}", local::DATA_VARIABLE)]
     NoDataFolder,
@@ -204,6 +211,7 @@ impl Config {
             max_connections: range("max_connections", max_connections as u64, 1, 1_000_000)? as usize,
             heartbeat: Duration::from_secs(range("heartbeat_seconds", u64::from(heartbeat), 1, 3_600)?),
             shutdown: Duration::from_secs(range("shutdown_seconds", u64::from(shutdown), 1, 600)?),
+            origins: file.origins.into_iter().map(check_origin).collect::<Result<_, _>>()?,
             retention: file.retention.into(),
             commands: file.commands.resolve()?,
         })
@@ -213,6 +221,14 @@ impl Config {
     pub fn database(&self) -> PathBuf {
         self.data.join(local::DATABASE_FILE)
     }
+}
+
+/// Sees that a text is an origin as a browser writes it (RFC 6454, 6.2).
+fn check_origin(text: String) -> Result<String, ConfigError> {
+    let is_origin = url::Url::parse(&text).is_ok_and(|url| {
+        matches!(url.scheme(), "http" | "https") && url.origin().ascii_serialization() == text
+    });
+    if is_origin { Ok(text) } else { Err(ConfigError::Origin(text)) }
 }
 
 fn read_file(path: &Path) -> Result<File, ConfigError> {
@@ -252,6 +268,12 @@ mod tests {
         assert!(error.contains("heartbeet_seconds") && error.contains("line 1"), "{error}");
         let error = resolve("listen = \"here\"", Options::default()).unwrap_err();
         assert!(error.contains("listen") && error.contains("line 1"), "{error}");
+        for origin in ["dash.example", "https://dash.example/", "*", "HTTPS://dash.example", "ftp://x"] {
+            let error = resolve(&format!("origins = [{origin:?}]"), Options::default()).unwrap_err();
+            assert!(error.starts_with("origins: ") && error.contains(origin), "{error}");
+        }
+        let config = resolve("origins = [\"https://dash.example:8443\"]", Options::default()).unwrap();
+        assert_eq!(config.origins, ["https://dash.example:8443"]);
         let error = resolve("heartbeat_seconds = 0", Options::default()).unwrap_err();
         assert_eq!(error, "heartbeat_seconds is 0: it must be from 1 to 3600");
     }

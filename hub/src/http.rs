@@ -39,6 +39,8 @@ const LAST_REQUEST_DEADLINE: Duration = Duration::from_secs(1);
 /// Most headers of a request, and the buffer for its head. hyper's least buffer is 8 KiB.
 const HEADERS_MAX: usize = 64;
 const HEAD_MAX_BYTES: usize = 16 * 1024;
+/// Characters of an `Origin` that a refusal repeats.
+const ORIGIN_SHOWN_MAX: usize = 200;
 
 /// What a request knows of its connection: where it comes from, and its place among `max_connections`, which goes
 /// with the socket when it is upgraded.
@@ -286,7 +288,25 @@ fn is_key(key: &[u8]) -> bool {
     key.len() == 24 && key.strip_suffix(b"==").is_some_and(digits)
 }
 
+/// A browser says which page opens the connection; only those that are named may, so that no other page can use what the
+/// browser knows. What is no browser sends no `Origin`.
+fn check_origin(hub: &Hub, headers: &HeaderMap) -> Result<(), Box<Response>> {
+    for origin in headers.get_all(header::ORIGIN) {
+        if !hub.config.origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes()) {
+            let origin = String::from_utf8_lossy(origin.as_bytes());
+            let origin: String = origin.chars().take(ORIGIN_SHOWN_MAX).collect();
+            let problem =
+                format!("the page {origin:?} may not connect: `origins` in hub.toml names those that may");
+            return Err(Box::new(refusal(StatusCode::FORBIDDEN, problem)));
+        }
+    }
+    Ok(())
+}
+
 async fn upgrade(State(hub): State<Arc<Hub>>, mut request: Request, door: Door) -> Response {
+    if let Err(response) = check_origin(&hub, request.headers()) {
+        return *response;
+    }
     let principal = match authenticate(&hub, request.headers()).await {
         Ok(principal) => principal,
         Err(response) => return *response,

@@ -65,6 +65,32 @@ async fn i_12_an_upgrade_without_a_credential_is_refused_whatever_form_it_has() 
 }
 
 #[tokio::test]
+async fn a_web_page_connects_only_if_it_is_named() {
+    let mut hub = TestHub::nowhere(&[]);
+    std::fs::write(hub.data().join("hub.toml"), "origins = [\"https://dash.example\"]\n").unwrap();
+    hub.launch().await;
+    let good = upgrade_request(VIEWER_PATH, &hub.token(Role::Viewer));
+    for (origins, status) in [
+        (&[][..], 101),
+        (&["https://dash.example"], 101),
+        (&["https://dash.example.evil.example"], 403),
+        (&["http://dash.example"], 403),
+        (&["https://dash.example:444"], 403),
+        (&["null"], 403),
+        (&["\u{ff}"], 403),
+        (&["https://dash.example", "https://evil.example"], 403),
+    ] {
+        let lines: Vec<String> = origins.iter().map(|origin| format!("Origin: {origin}\r\n")).collect();
+        let lines = lines.concat();
+        let request = good.replace("Upgrade: websocket\r\n", &format!("Upgrade: websocket\r\n{lines}"));
+        assert_eq!(request.contains("Origin"), !origins.is_empty());
+        let answer = http(hub.address, request.as_bytes()).await;
+        assert_eq!(answer.status, status, "{origins:?}: {answer:?}");
+        assert_eq!(answer.body.contains("`origins` in hub.toml"), status == 403, "{answer:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_request_that_is_no_upgrade_of_ours_is_refused_with_the_right_status_and_a_reason() {
     let hub = TestHub::process(&[]).await;
     let mut bystander = Bystander::join(&hub).await;
