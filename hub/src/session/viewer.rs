@@ -42,7 +42,7 @@ const STUCK_DEADLINE: Duration = Duration::from_secs(30);
 const READINGS_PER_MESSAGE: usize = 10_000;
 /// Devices in one part of the snapshot.
 const DEVICES_PER_MESSAGE: usize = 200;
-/// Bytes of JSON in one list of devices or commands, well below `HUB_MESSAGE_MAX_BYTES`.
+/// Bytes of JSON in one list of devices, commands or members, well below `HUB_MESSAGE_MAX_BYTES`.
 const LIST_BYTES: usize = 2 * 1024 * 1024;
 /// Readings read from the store at once to catch up.
 const CATCH_UP_ROWS: usize = 20_000;
@@ -51,8 +51,6 @@ const CATCH_UP_MAX: i64 = 500_000;
 /// Requests about commands that are not stored yet. Chosen: enough to fill a commit. From the session to the task of commands;
 /// when full, the viewer is not read.
 const ORDERS_QUEUE: usize = 256;
-/// Members of a group in one message.
-const MEMBERS_PER_MESSAGE: usize = 2_000;
 /// Commands told again to a viewer that fell behind.
 const COMMANDS_AGAIN: usize = 200;
 /// Groups told again to such a viewer.
@@ -581,14 +579,17 @@ impl Session {
             Ok(members) => members,
             Err(error) => return Ok(Err(ErrorMessage { id: Some(id), ..error })),
         };
-        let parts = members.chunks(MEMBERS_PER_MESSAGE);
-        let last = parts.len().saturating_sub(1);
-        for (place, part) in parts.enumerate() {
-            self.say(Members { id, members: part.to_vec(), more: place < last }).await?;
+        let (mut part, mut bytes) = (Vec::new(), 0);
+        for member in members {
+            let size = json_bytes(&member);
+            if !part.is_empty() && bytes + size > LIST_BYTES {
+                self.say(Members { id, members: std::mem::take(&mut part), more: true }).await?;
+                bytes = 0;
+            }
+            part.push(member);
+            bytes += size;
         }
-        if members.is_empty() {
-            self.say(Members { id, members, more: false }).await?;
-        }
+        self.say(Members { id, members: part, more: false }).await?;
         Ok(Ok(()))
     }
 
