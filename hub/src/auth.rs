@@ -92,19 +92,9 @@ pub fn add_token(
     label: String,
     now: Timestamp,
 ) -> Result<(CredentialKey, Token), AuthError> {
-    let token = Token::draw(prefix(&role))?;
+    let token = Token::draw(role.as_str())?;
     let key = writer.add_credential(&NewCredential { hash: token.hash(), role, label, created_at: now })?;
     Ok((key, token))
-}
-
-/// What a token of this role begins with.
-const fn prefix(role: &CredentialRole) -> &'static str {
-    match role {
-        CredentialRole::Device(_) => "device",
-        CredentialRole::Fleet => "fleet",
-        CredentialRole::Viewer => "viewer",
-        CredentialRole::Operator => "operator",
-    }
 }
 
 /// Why a credential could not be made.
@@ -140,7 +130,7 @@ pub fn ensure_local_tokens(
         (local::FLEET_TOKEN_FILE, CredentialRole::Fleet),
     ] {
         let path = data.join(file);
-        let prefix = prefix(&role);
+        let prefix = role.as_str();
         let mut add = |token: &Token| {
             let label = format!("local {prefix}");
             let credential = NewCredential { hash: token.hash(), role: role.clone(), label, created_at: now };

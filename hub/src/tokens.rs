@@ -84,13 +84,12 @@ pub struct TokenInfo {
 impl From<Credential> for TokenInfo {
     fn from(credential: Credential) -> Self {
         let Credential { key, role, label, created_at, revoked_at } = credential;
-        let (role, device) = match role {
-            CredentialRole::Device(id) => ("device", Some(id)),
-            CredentialRole::Fleet => ("fleet", None),
-            CredentialRole::Viewer => ("viewer", None),
-            CredentialRole::Operator => ("operator", None),
+        let name = role.as_str().to_owned();
+        let device = match role {
+            CredentialRole::Device(id) => Some(id),
+            CredentialRole::Fleet | CredentialRole::Viewer | CredentialRole::Operator => None,
         };
-        Self { key: key.0, role: role.to_owned(), device, label, created_at, revoked_at }
+        Self { key: key.0, role: name, device, label, created_at, revoked_at }
     }
 }
 

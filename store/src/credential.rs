@@ -26,13 +26,12 @@ impl Writer {
             if taken {
                 return Err(StoreError::Exists("credential"));
             }
-            let (role, device) = match &credential.role {
+            let role = credential.role.as_str();
+            let device = match &credential.role {
                 CredentialRole::Device(id) => {
-                    ("device", Some(device::make_device(connection, id, credential.created_at)?.0))
+                    Some(device::make_device(connection, id, credential.created_at)?.0)
                 }
-                CredentialRole::Fleet => ("fleet", None),
-                CredentialRole::Viewer => ("viewer", None),
-                CredentialRole::Operator => ("operator", None),
+                CredentialRole::Fleet | CredentialRole::Viewer | CredentialRole::Operator => None,
             };
             connection
                 .prepare_cached(

@@ -127,6 +127,18 @@ pub enum CredentialRole {
     Operator,
 }
 
+impl CredentialRole {
+    /// The role as it stands in JSON and in the database, and at the beginning of a token.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Device(_) => "device",
+            Self::Fleet => "fleet",
+            Self::Viewer => "viewer",
+            Self::Operator => "operator",
+        }
+    }
+}
+
 /// A stored credential.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Credential {

@@ -5,7 +5,7 @@ use protocol::group::MemberState;
 use serde_json::{Value as Json, json};
 
 use crate::harness::{Role, TestHub, stderr, stdout, until, within};
-use crate::wire::{self, Peer};
+use crate::wire::{Peer, ask, http_json};
 
 fn hello(device: &str, model: &str, tags: &[&str]) -> Json {
     json!({"type": "hello", "device": device, "epoch": "e1", "model": model, "tags": tags, "metrics": [],
@@ -37,18 +37,6 @@ async fn answer(device: &mut Peer, state: &str) {
     device.say(json!({"type": "command_update", "id": id, "state": state, "error": "asked to"})).await;
 }
 
-/// Sends a request and returns the answer with its id; what else comes is passed over.
-async fn ask(operator: &mut Peer, request: Json) -> Json {
-    let id = request["id"].clone();
-    operator.say(request).await;
-    loop {
-        let message = operator.next().await;
-        if message["id"] == id {
-            return message;
-        }
-    }
-}
-
 async fn group(operator: &mut Peer, request: Json) -> (String, Json) {
     let mut message = json!({"type": "send_group", "id": 1, "name": "reset"});
     message.as_object_mut().unwrap().extend(request.as_object().unwrap().clone());
@@ -72,15 +60,6 @@ async fn tally(viewer: &mut Peer, id: &str, wanted: Json) -> Json {
         }
     };
     within(&format!("the tally {wanted}"), told).await
-}
-
-async fn http(hub: &TestHub, method: &str, path: &str, token: &str, body: &str) -> (u16, Json) {
-    let request = format!(
-        "{method} {path} HTTP/1.1\r\nHost: hub\r\nAuthorization: Bearer {token}\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    let answer = wire::http(hub.address, request.as_bytes()).await;
-    (answer.status, serde_json::from_str(&answer.body).unwrap())
 }
 
 fn states(hub: &TestHub, id: &str) -> Vec<(String, String)> {
@@ -318,19 +297,19 @@ async fn groups_over_http_and_on_the_command_line() {
 
     let token = hub.token(Role::Operator);
     let body = json!({"name": "reset", "to": {"devices": ["pump-0"]}, "expires_in_ms": 60_000}).to_string();
-    let (status, answer) = http(&hub, "POST", "/v1/groups", &token, &body).await;
+    let (status, answer) = http_json(&hub, "POST", "/v1/groups", &token, &body).await;
     assert_eq!(status, 201, "{answer}");
     let id = answer["id"].as_str().unwrap().to_owned();
-    let (status, answer) = http(&hub, "POST", &format!("/v1/groups/{id}/cancel"), &token, "").await;
+    let (status, answer) = http_json(&hub, "POST", &format!("/v1/groups/{id}/cancel"), &token, "").await;
     assert_eq!(status, 200, "{answer}");
-    let (status, answer) = http(&hub, "GET", &format!("/v1/groups/{id}/members"), &token, "").await;
+    let (status, answer) = http_json(&hub, "GET", &format!("/v1/groups/{id}/members"), &token, "").await;
     assert_eq!((status, &answer["members"][0]["device"]), (200, &json!("pump-0")), "{answer}");
-    let (status, answer) = http(&hub, "GET", &format!("/v1/groups/{id}"), &token, "").await;
+    let (status, answer) = http_json(&hub, "GET", &format!("/v1/groups/{id}"), &token, "").await;
     assert_eq!((status, &answer["name"]), (200, &json!("reset")), "{answer}");
     let viewer = hub.token(Role::Viewer);
-    assert_eq!(http(&hub, "POST", "/v1/groups", &viewer, &body).await.0, 403);
-    assert_eq!(http(&hub, "POST", &format!("/v1/groups/{id}/retry"), &viewer, "").await.0, 403);
-    assert_eq!(http(&hub, "GET", "/v1/groups", &viewer, "").await.0, 200);
-    assert_eq!(http(&hub, "GET", "/v1/groups/none", &viewer, "").await.0, 404);
-    assert_eq!(http(&hub, "GET", "/v1/groups?limit=0", &viewer, "").await.0, 400);
+    assert_eq!(http_json(&hub, "POST", "/v1/groups", &viewer, &body).await.0, 403);
+    assert_eq!(http_json(&hub, "POST", &format!("/v1/groups/{id}/retry"), &viewer, "").await.0, 403);
+    assert_eq!(http_json(&hub, "GET", "/v1/groups", &viewer, "").await.0, 200);
+    assert_eq!(http_json(&hub, "GET", "/v1/groups/none", &viewer, "").await.0, 404);
+    assert_eq!(http_json(&hub, "GET", "/v1/groups?limit=0", &viewer, "").await.0, 400);
 }

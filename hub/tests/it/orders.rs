@@ -5,7 +5,7 @@ use protocol::limits::COMMANDS_OPEN_PER_DEVICE_MAX;
 use serde_json::{Value as Json, json};
 
 use crate::harness::{Role, TestHub, until};
-use crate::wire::Peer;
+use crate::wire::{Peer, ask};
 
 fn hello(device: &str) -> Json {
     json!({"type": "hello", "device": device, "epoch": "e1", "metrics": [{"name": "count"}], "commands": [
@@ -36,18 +36,6 @@ async fn scene() -> (TestHub, Peer, Peer, Peer) {
 async fn leave(device: Peer, operator: &mut Peer) {
     drop(device);
     while operator.next_of("devices").await["devices"][0]["connected"] != false {}
-}
-
-/// Sends a request and returns the answer with its id; what else comes is passed over.
-async fn ask(operator: &mut Peer, request: Json) -> Json {
-    let id = request["id"].clone();
-    operator.say(request).await;
-    loop {
-        let message = operator.next().await;
-        if message["id"] == id {
-            return message;
-        }
-    }
 }
 
 /// Issues a command and returns its id.

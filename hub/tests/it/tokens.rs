@@ -3,16 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use crate::harness::{Role, TestHub, stderr, stdout, until};
-use crate::wire::{self, Peer, hello};
-
-async fn http(hub: &TestHub, method: &str, path: &str, token: &str, body: &str) -> (u16, Json) {
-    let request = format!(
-        "{method} {path} HTTP/1.1\r\nHost: hub\r\nAuthorization: Bearer {token}\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    let answer = wire::http(hub.address, request.as_bytes()).await;
-    (answer.status, serde_json::from_str(&answer.body).unwrap())
-}
+use crate::wire::{self, Peer, hello, http_json};
 
 /// The number of the token with this label that opens something.
 async fn key(hub: &TestHub, label: &str) -> i64 {
@@ -67,32 +58,32 @@ async fn tokens_over_http_are_for_operators_and_say_what_is_wrong() {
     let operator = hub.token(Role::Operator);
     let viewer = hub.token(Role::Viewer);
     let body = json!({"role": "operator", "label": "anna"}).to_string();
-    assert_eq!(http(&hub, "POST", "/v1/tokens", &viewer, &body).await.0, 403);
-    assert_eq!(http(&hub, "GET", "/v1/tokens", &viewer, "").await.0, 403);
-    assert_eq!(http(&hub, "DELETE", "/v1/tokens/1", &viewer, "").await.0, 403);
+    assert_eq!(http_json(&hub, "POST", "/v1/tokens", &viewer, &body).await.0, 403);
+    assert_eq!(http_json(&hub, "GET", "/v1/tokens", &viewer, "").await.0, 403);
+    assert_eq!(http_json(&hub, "DELETE", "/v1/tokens/1", &viewer, "").await.0, 403);
     for (body, words) in [
         (json!({"role": "king", "label": "x"}), "king"),
         (json!({"role": "viewer"}), "label"),
         (json!({"role": "device"}), "device"),
         (json!({"role": "viewer", "label": "x", "scope": "all"}), "scope"),
     ] {
-        let (status, answer) = http(&hub, "POST", "/v1/tokens", &operator, &body.to_string()).await;
+        let (status, answer) = http_json(&hub, "POST", "/v1/tokens", &operator, &body.to_string()).await;
         assert_eq!(status, 400, "{answer}");
         assert!(answer["error"].as_str().unwrap().contains(words), "{answer}");
     }
-    assert_eq!(http(&hub, "DELETE", "/v1/tokens/999", &operator, "").await.0, 404);
-    assert_eq!(http(&hub, "DELETE", "/v1/tokens/all", &operator, "").await.0, 400);
-    let (status, made) = http(&hub, "POST", "/v1/tokens", &operator, &body).await;
+    assert_eq!(http_json(&hub, "DELETE", "/v1/tokens/999", &operator, "").await.0, 404);
+    assert_eq!(http_json(&hub, "DELETE", "/v1/tokens/all", &operator, "").await.0, 400);
+    let (status, made) = http_json(&hub, "POST", "/v1/tokens", &operator, &body).await;
     assert_eq!(status, 201, "{made}");
     let anna = made["token"].as_str().unwrap();
     // Whoever holds it is named by it.
-    let (status, device) = http(&hub, "PUT", "/v1/devices/pump", anna, "").await;
+    let (status, device) = http_json(&hub, "PUT", "/v1/devices/pump", anna, "").await;
     assert_eq!((status, &device["device"]), (201, &json!("pump")));
     let path = format!("/v1/tokens/{}", made["key"]);
-    let (status, revoked) = http(&hub, "DELETE", &path, anna, "").await;
+    let (status, revoked) = http_json(&hub, "DELETE", &path, anna, "").await;
     assert_eq!(status, 200, "one may take one's own away: {revoked}");
     assert!(revoked["revoked_at"].is_i64() && revoked["label"] == "anna", "{revoked}");
-    assert_eq!(http(&hub, "GET", "/v1/tokens", anna, "").await.0, 401);
+    assert_eq!(http_json(&hub, "GET", "/v1/tokens", anna, "").await.0, 401);
 }
 
 #[tokio::test]

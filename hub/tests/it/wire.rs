@@ -248,6 +248,34 @@ pub(crate) async fn http(address: SocketAddr, request: &[u8]) -> Answer {
     within("an HTTP answer", read_answer(&mut stream)).await
 }
 
+/// Sends a request with a token and a body, and reads the answer's status and JSON.
+pub(crate) async fn http_json(
+    hub: &TestHub,
+    method: &str,
+    path: &str,
+    token: &str,
+    body: &str,
+) -> (u16, Json) {
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: hub\r\nAuthorization: Bearer {token}\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let answer = http(hub.address, request.as_bytes()).await;
+    (answer.status, serde_json::from_str(&answer.body).unwrap())
+}
+
+/// Sends a request and returns the answer with its id; what else comes is passed over.
+pub(crate) async fn ask(operator: &mut Peer, request: Json) -> Json {
+    let id = request["id"].clone();
+    operator.say(request).await;
+    loop {
+        let message = operator.next().await;
+        if message["id"] == id {
+            return message;
+        }
+    }
+}
+
 async fn read_answer(stream: &mut TcpStream) -> Answer {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
