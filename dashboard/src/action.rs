@@ -136,6 +136,8 @@ pub enum Action {
         /// The title.
         title: String,
     },
+    /// Bring a chart to the front of its tabs.
+    ShowChart(ChartId),
     /// Build the layout anew from what the fleet declares.
     ResetLayout,
 
@@ -146,6 +148,8 @@ pub enum Action {
     ToggleExpanded(DeviceId),
     /// Show only devices that fit.
     SetFilter(String),
+    /// Put the keyboard into the filter of the list.
+    FocusFilter,
 
     // Commands.
     /// Open the form of a command of the selected device, or close the open one.
@@ -254,4 +258,10 @@ pub enum Action {
     Copy(String),
     /// Show or hide the sheet of shortcuts.
     ToggleHelp,
+    /// Open the command palette, or close it.
+    TogglePalette,
+    /// What was typed into the palette.
+    TypePalette(String),
+    /// Go to this row of what the palette found.
+    PointPalette(usize),
 }

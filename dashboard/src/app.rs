@@ -8,20 +8,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use egui::{Key, Margin, Panel, Ui};
+use egui::{Margin, Panel, Ui};
 use jiff::tz::TimeZone;
 use protocol::Timestamp;
 
 use crate::action::Action;
 use crate::layout::Layout;
 use crate::link::{Link, Outgoing, Waker};
-use crate::model::{Effect, Event, FormStage, Model};
+use crate::model::{Effect, Event, Model};
+use crate::palette::Found;
 use crate::settings::{self, LAYOUT_FILE, SETTINGS_FILE, Settings, ThemeChoice, Writer};
 use crate::theme::{self, Tokens, tokens};
+use crate::verb::Verb;
 use crate::views::chart::ChartCache;
 use crate::views::commands::TableView;
 use crate::views::{
-    banner, charts, command, commands, composer, device, devices, empty, form, groups, help, range,
+    banner, charts, command, commands, composer, device, devices, empty, form, groups, help, palette, range,
     status_bar, toasts, top_bar,
 };
 
@@ -116,6 +118,7 @@ pub struct App {
     pace: Pace,
     cache: ChartCache,
     table_view: TableView,
+    found: Found,
     actions: Vec<Action>,
     folder: Option<PathBuf>,
     writer: Option<Writer>,
@@ -157,6 +160,7 @@ impl App {
             pace,
             cache: ChartCache::default(),
             table_view: TableView::default(),
+            found: Found::default(),
             actions: Vec::new(),
             folder: start.folder,
             writer,
@@ -233,80 +237,15 @@ impl App {
         }
         for action in std::mem::take(&mut self.actions) {
             let now = self.now();
+            if action == Action::FocusFilter {
+                ctx.memory_mut(|m| m.request_focus(devices::filter_id()));
+            }
             self.layout.apply(&action, &self.model.devices);
             let effects = self.model.apply(action, now);
             self.run(ctx, effects);
         }
         self.save_layout();
         ctx.request_repaint();
-    }
-
-    fn shortcuts(&mut self, ctx: &egui::Context) {
-        // A dialog takes all keys.
-        if ctx.text_edit_focused()
-            || self.model.composer.is_some()
-            || self.model.question.is_some()
-            || self.model.range_form.is_some()
-        {
-            return;
-        }
-        let mut pushed = Vec::new();
-        ctx.input(|input| {
-            for (key, action) in [(Key::ArrowLeft, Action::Back), (Key::ArrowRight, Action::Forward)] {
-                if input.modifiers.alt && input.key_pressed(key) {
-                    pushed.push(action);
-                }
-            }
-            if input.modifiers.command || input.modifiers.alt {
-                return;
-            }
-            for (key, action) in [
-                (Key::L, Action::Follow),
-                (Key::End, Action::Follow),
-                (Key::OpenBracket, Action::Back),
-                (Key::CloseBracket, Action::Forward),
-                (Key::A, Action::Mark { second: false }),
-                (Key::B, Action::Mark { second: true }),
-                (Key::R, Action::ToggleRange),
-                (Key::C, Action::ToggleTable),
-                (Key::G, Action::ToggleGroups),
-                (Key::Questionmark, Action::ToggleHelp),
-                (Key::Num1, Action::SetWidth { micros: top_bar::SPANS[0].1 }),
-                (Key::Num2, Action::SetWidth { micros: top_bar::SPANS[1].1 }),
-                (Key::Num3, Action::SetWidth { micros: top_bar::SPANS[2].1 }),
-                (Key::Num4, Action::SetWidth { micros: top_bar::SPANS[3].1 }),
-                (Key::Num5, Action::SetWidth { micros: top_bar::SPANS[4].1 }),
-            ] {
-                if input.key_pressed(key) {
-                    pushed.push(action);
-                }
-            }
-        });
-        let focused = ctx.memory(egui::Memory::focused).is_some();
-        if !focused && ctx.input(|i| i.key_pressed(Key::Space)) {
-            pushed.push(if self.model.viewport.is_following() { Action::Pause } else { Action::Follow });
-        }
-        if ctx.input(|i| i.key_pressed(Key::Escape)) && !self.model.help {
-            if self.model.form.as_ref().is_some_and(|f| f.stage == FormStage::Confirming) {
-                // The question takes it.
-            } else if !self.model.pins.is_empty() {
-                pushed.push(Action::ClearPins);
-            } else if self.model.detail.is_some() {
-                pushed.push(Action::ShowCommand(None));
-            } else if !self.model.chosen.is_empty() {
-                pushed.push(Action::ClearChosen);
-            } else if self.model.form.is_none() {
-                pushed.push(Action::Select(None));
-            } else {
-                pushed.push(Action::OpenForm(None));
-            }
-        }
-        if ctx.input_mut(|i| i.consume_key(egui::Modifiers::NONE, Key::Slash)) {
-            // The key's text must not end up in the field that gets the focus.
-            ctx.input_mut(|i| i.events.retain(|e| !matches!(e, egui::Event::Text(text) if text == "/")));
-            ctx.memory_mut(|m| m.request_focus(devices::filter_id()));
-        }
-        self.actions.extend(pushed);
     }
 
     /// A frame for readings at most every pixel of time, and not faster than can be read.
@@ -381,9 +320,9 @@ impl eframe::App for App {
             self.theme = self.model.settings.theme;
             ctx.set_theme(theme::preference(self.theme));
         }
-        self.shortcuts(&ctx);
+        self.actions.extend(Verb::pressed(&ctx, &self.model, &self.layout));
         let held = self.count_readings();
-        let Self { model, layout, cache, table_view, actions, chart_width, frame_time, .. } = self;
+        let Self { model, layout, cache, table_view, found, actions, chart_width, frame_time, .. } = self;
         let t = Tokens::of(ui);
         let panel = egui::Frame::new().fill(t.panel);
 
@@ -450,6 +389,7 @@ impl eframe::App for App {
         if model.help {
             help::help(ui, actions);
         }
+        palette::palette(ui, model, layout, found, actions);
         self.take_actions(&ctx);
         self.save_layout();
     }

@@ -246,6 +246,12 @@ impl Layout {
                 let title = Some(title.trim().to_owned()).filter(|t| !t.is_empty());
                 self.edit(*chart, |pane| pane.title = title);
             }
+            Action::ShowChart(chart) => {
+                let wanted = *chart;
+                if self.tree.make_active(|_, tile| pane_of(tile).is_some_and(|p| p.chart == wanted)) {
+                    self.changed = true;
+                }
+            }
             Action::ResetLayout => {
                 self.automatic = true;
                 self.changed = true;

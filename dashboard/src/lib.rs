@@ -6,12 +6,15 @@
 pub mod action;
 pub mod app;
 pub mod format;
+pub mod fuzzy;
 pub mod layout;
 pub mod link;
 pub mod model;
+pub mod palette;
 pub mod series;
 pub mod settings;
 pub mod theme;
 pub mod ticks;
+pub mod verb;
 pub mod viewport;
 pub mod views;

@@ -13,6 +13,7 @@ mod grouping;
 pub mod groups;
 mod history;
 pub mod outcome;
+pub mod palette;
 pub mod range;
 mod sending;
 mod subscriptions;
@@ -44,6 +45,7 @@ pub use form::{Form, FormStage};
 pub use grouping::Question;
 pub use groups::{Composer, Groups};
 use history::History;
+pub use palette::Palette;
 use range::{Asked, RangeForm};
 use sending::Sent;
 use subscriptions::{Subscriptions, Wanted};
@@ -133,6 +135,8 @@ pub struct Model {
     pub zone: TimeZone,
     /// Whether the sheet of shortcuts is shown.
     pub help: bool,
+    /// The command palette, while it is open.
+    pub palette: Option<Palette>,
     history: History,
     subscriptions: Subscriptions,
     requests: HashMap<u64, Request>,
@@ -172,6 +176,7 @@ impl Model {
             settings,
             zone,
             help: false,
+            palette: None,
             subscriptions: Subscriptions::default(),
             requests: HashMap::new(),
             next_request: FIRST_REQUEST,
@@ -659,6 +664,19 @@ impl Model {
             Action::DismissToast(id) => self.toasts.dismiss(id),
             Action::Copy(text) => return vec![Effect::Copy(text)],
             Action::ToggleHelp => self.help = !self.help,
+            Action::TogglePalette => {
+                self.palette = if self.palette.is_none() { Some(Palette::default()) } else { None };
+            }
+            Action::TypePalette(typed) => {
+                if let Some(palette) = &mut self.palette {
+                    *palette = Palette { typed, row: 0 };
+                }
+            }
+            Action::PointPalette(row) => {
+                if let Some(palette) = &mut self.palette {
+                    palette.row = row;
+                }
+            }
             Action::AddChart { .. }
             | Action::AddToChart { .. }
             | Action::RemoveFromChart { .. }
@@ -666,7 +684,9 @@ impl Model {
             | Action::SeparateSeries(_)
             | Action::CloseChart(_)
             | Action::RenameChart { .. }
-            | Action::ResetLayout => {}
+            | Action::ShowChart(_)
+            | Action::ResetLayout
+            | Action::FocusFilter => {}
         }
         Vec::new()
     }
@@ -778,6 +798,15 @@ impl Model {
     /// The latest value of a series.
     pub fn latest(&self, series: SeriesId) -> Option<(Timestamp, Value)> {
         self.series.latest(series)
+    }
+
+    /// Whether a dialog is open, which takes all keys.
+    pub const fn is_asking_something(&self) -> bool {
+        self.composer.is_some()
+            || self.question.is_some()
+            || self.range_form.is_some()
+            || self.palette.is_some()
+            || self.help
     }
 
     /// Whether this viewer is known to be one who only looks.

@@ -7,16 +7,8 @@ use crate::format;
 use crate::model::{Link, Model};
 use crate::settings::ThemeChoice;
 use crate::theme::{Tokens, fonts, tokens};
+use crate::verb::SPANS;
 use crate::views::widgets::{self, Icon};
-
-/// The widths that can be chosen with one click: name and microseconds.
-pub const SPANS: [(&str, i64); 5] = [
-    ("1 min", 60_000_000),
-    ("5 min", 300_000_000),
-    ("15 min", 900_000_000),
-    ("1 h", 3_600_000_000),
-    ("24 h", 86_400_000_000),
-];
 
 /// Room that the group at the right end takes.
 const RIGHT_GROUP: f32 = 620.0;

@@ -11,5 +11,6 @@ mod fixtures;
 mod groups;
 mod layout;
 mod model;
+mod palette;
 mod snapshots;
 mod window;

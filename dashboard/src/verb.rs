@@ -1,0 +1,444 @@
+//! Everything the window can be told by name or by key, in one list.
+//!
+//! From it are made the shortcuts, the sheet of shortcuts and the command palette, so that none of them can know a key
+//! that the others do not. What a pointer does to a place (zooming at a time, dragging a chart) is not here: it needs
+//! the place.
+
+use egui::{InputState, Key};
+
+use crate::action::Action;
+use crate::layout::Layout;
+use crate::model::{FormStage, Model};
+use crate::settings::ThemeChoice;
+
+/// The widths of the view that have a key: name and microseconds.
+pub const SPANS: [(&str, i64); 5] = [
+    ("1 min", 60_000_000),
+    ("5 min", 300_000_000),
+    ("15 min", 900_000_000),
+    ("1 h", 3_600_000_000),
+    ("24 h", 86_400_000_000),
+];
+
+/// Keys that are pressed together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Chord {
+    key: Key,
+    ctrl: bool,
+    shift: bool,
+    alt: bool,
+}
+
+impl Chord {
+    /// A key alone.
+    pub const fn key(key: Key) -> Self {
+        Self { key, ctrl: false, shift: false, alt: false }
+    }
+
+    /// With Ctrl, or Cmd on a Mac.
+    pub const fn ctrl(key: Key) -> Self {
+        Self { ctrl: true, ..Self::key(key) }
+    }
+
+    /// With Alt.
+    pub const fn alt(key: Key) -> Self {
+        Self { alt: true, ..Self::key(key) }
+    }
+
+    /// With Shift as well.
+    pub const fn shift(self) -> Self {
+        Self { shift: true, ..self }
+    }
+
+    /// Whether it was pressed in this frame.
+    pub fn is_pressed(self, input: &InputState) -> bool {
+        let held = input.modifiers;
+        // A sign such as `?` is reached with Shift on one keyboard and without on another.
+        held.command == self.ctrl
+            && held.alt == self.alt
+            && (held.shift == self.shift || is_sign(self.key))
+            && input.key_pressed(self.key)
+    }
+
+    /// Takes the key away from the widgets of this frame.
+    pub fn consume(self, input: &mut InputState) {
+        input.events.retain(|event| !matches!(event, egui::Event::Key { key, .. } if *key == self.key));
+    }
+
+    /// As it stands on the keys: `Ctrl+Shift+Z`.
+    pub fn text(self) -> String {
+        let key = match self.key {
+            Key::ArrowLeft => "Left",
+            Key::ArrowRight => "Right",
+            Key::ArrowUp => "Up",
+            Key::ArrowDown => "Down",
+            Key::Escape => "Esc",
+            Key::OpenBracket => "[",
+            Key::CloseBracket => "]",
+            Key::Slash => "/",
+            Key::Comma => ",",
+            Key::Plus => "+",
+            Key::Equals => "=",
+            Key::Minus => "-",
+            Key::Questionmark => "?",
+            Key::PageUp => "Page up",
+            Key::PageDown => "Page down",
+            other => other.name(),
+        };
+        let mut text = String::new();
+        for (held, name) in [(self.ctrl, "Ctrl+"), (self.alt, "Alt+"), (self.shift, "Shift+")] {
+            if held {
+                text.push_str(name);
+            }
+        }
+        text + key
+    }
+}
+
+const fn is_sign(key: Key) -> bool {
+    matches!(
+        key,
+        Key::Questionmark
+            | Key::Slash
+            | Key::OpenBracket
+            | Key::CloseBracket
+            | Key::Plus
+            | Key::Minus
+            | Key::Equals
+            | Key::Comma
+            | Key::Period
+    )
+}
+
+/// What a verb is about; also the order on the sheet of shortcuts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Group {
+    /// The stretch of time that is shown.
+    Time,
+    /// Charts and how they are docked.
+    Charts,
+    /// Devices and what they are told.
+    Devices,
+    /// The window itself.
+    Window,
+}
+
+impl Group {
+    /// All, in their order.
+    pub const ALL: [Self; 4] = [Self::Time, Self::Charts, Self::Devices, Self::Window];
+
+    /// In words.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Time => "Time",
+            Self::Charts => "Charts",
+            Self::Devices => "Devices and commands",
+            Self::Window => "Window",
+        }
+    }
+}
+
+/// What is known of a verb.
+#[derive(Debug, Clone, Copy)]
+pub struct About {
+    /// What it is about.
+    pub group: Group,
+    /// What it is called.
+    pub name: &'static str,
+    keys: [Option<Chord>; 2],
+}
+
+impl About {
+    /// Its keys; none: it is reached by name alone.
+    pub fn keys(&self) -> impl Iterator<Item = Chord> + use<> {
+        self.keys.into_iter().flatten()
+    }
+}
+
+/// Something the window can be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    /// Pause, or go on.
+    PauseOrGoOn,
+    /// Back to live.
+    Follow,
+    /// Show the width of this place in [`SPANS`].
+    Span(u8),
+    /// Type from when to when.
+    TypeRange,
+    /// The view before this one.
+    Back,
+    /// The view after this one.
+    Forward,
+    /// Set a measuring cursor to the time under the pointer; `true`: the second one.
+    Mark(bool),
+    /// Remove the measuring cursors.
+    EndMeasuring,
+    /// Build the layout anew from what the fleet declares.
+    ResetLayout,
+    /// Type into the filter of the device list.
+    FilterDevices,
+    /// Show all devices again.
+    ShowAllDevices,
+    /// Choose no devices.
+    ChooseNone,
+    /// Show or hide the table of all commands.
+    AllCommands,
+    /// Show or hide the panel of groups.
+    Groups,
+    /// Open the form for a command that the selected device did not declare.
+    UndeclaredCommand,
+    /// Find anything by name.
+    Palette,
+    /// Show or hide the sheet of shortcuts.
+    Help,
+    /// Close what is open, innermost first.
+    Close,
+    /// Use this palette of colours.
+    Theme(ThemeChoice),
+    /// Do not wait for the next try to connect.
+    ReconnectNow,
+}
+
+impl Verb {
+    /// All of them, in the order of the sheet.
+    pub const ALL: &'static [Self] = &[
+        Self::PauseOrGoOn,
+        Self::Follow,
+        Self::Span(0),
+        Self::Span(1),
+        Self::Span(2),
+        Self::Span(3),
+        Self::Span(4),
+        Self::TypeRange,
+        Self::Back,
+        Self::Forward,
+        Self::Mark(false),
+        Self::Mark(true),
+        Self::EndMeasuring,
+        Self::ResetLayout,
+        Self::FilterDevices,
+        Self::ShowAllDevices,
+        Self::ChooseNone,
+        Self::AllCommands,
+        Self::Groups,
+        Self::UndeclaredCommand,
+        Self::Palette,
+        Self::Help,
+        Self::Close,
+        Self::Theme(ThemeChoice::Dark),
+        Self::Theme(ThemeChoice::Light),
+        Self::Theme(ThemeChoice::System),
+        Self::ReconnectNow,
+    ];
+
+    /// What it is called, and its keys.
+    pub const fn about(self) -> About {
+        use Group::{Charts, Devices, Time, Window};
+        const NONE: [Option<Chord>; 2] = [None, None];
+        const fn about(group: Group, name: &'static str, keys: [Option<Chord>; 2]) -> About {
+            About { group, name, keys }
+        }
+        const fn one(key: Key) -> [Option<Chord>; 2] {
+            [Some(Chord::key(key)), None]
+        }
+        const fn two(first: Chord, second: Chord) -> [Option<Chord>; 2] {
+            [Some(first), Some(second)]
+        }
+        match self {
+            Self::PauseOrGoOn => about(Time, "Pause, or go on", one(Key::Space)),
+            Self::Follow => about(Time, "Back to live", two(Chord::key(Key::L), Chord::key(Key::End))),
+            Self::Span(0) => about(Time, "Show 1 min", one(Key::Num1)),
+            Self::Span(1) => about(Time, "Show 5 min", one(Key::Num2)),
+            Self::Span(2) => about(Time, "Show 15 min", one(Key::Num3)),
+            Self::Span(3) => about(Time, "Show 1 h", one(Key::Num4)),
+            Self::Span(_) => about(Time, "Show 24 h", one(Key::Num5)),
+            Self::TypeRange => about(Time, "Type from when to when", one(Key::R)),
+            Self::Back => about(
+                Time,
+                "The view before this one",
+                two(Chord::alt(Key::ArrowLeft), Chord::key(Key::OpenBracket)),
+            ),
+            Self::Forward => about(
+                Time,
+                "The view after this one",
+                two(Chord::alt(Key::ArrowRight), Chord::key(Key::CloseBracket)),
+            ),
+            Self::Mark(false) => about(Time, "Measure from the pointer", one(Key::A)),
+            Self::Mark(true) => about(Time, "Measure up to the pointer", one(Key::B)),
+            Self::EndMeasuring => about(Time, "End measuring", NONE),
+            Self::ResetLayout => about(Charts, "Make a layout from what the fleet declares", NONE),
+            Self::FilterDevices => about(Devices, "Filter the devices", one(Key::Slash)),
+            Self::ShowAllDevices => about(Devices, "Show all devices", NONE),
+            Self::ChooseNone => about(Devices, "Choose no devices", NONE),
+            Self::AllCommands => about(Devices, "All commands, or not", one(Key::C)),
+            Self::Groups => about(Devices, "Groups: commands to many devices", one(Key::G)),
+            Self::UndeclaredCommand => about(Devices, "Send a command that is not declared", NONE),
+            Self::Palette => {
+                about(Window, "Find anything by name", two(Chord::ctrl(Key::K), Chord::ctrl(Key::P)))
+            }
+            Self::Help => about(Window, "The sheet of shortcuts", one(Key::Questionmark)),
+            Self::Close => about(Window, "Close what is open", one(Key::Escape)),
+            Self::Theme(ThemeChoice::Dark) => about(Window, "Dark colours", NONE),
+            Self::Theme(ThemeChoice::Light) => about(Window, "Light colours", NONE),
+            Self::Theme(ThemeChoice::System) => about(Window, "Colours as the desktop has them", NONE),
+            Self::ReconnectNow => about(Window, "Connect to the hub now", NONE),
+        }
+    }
+
+    /// What to do now, or why it cannot be done now.
+    pub fn action(self, model: &Model, _layout: &Layout) -> Result<Action, &'static str> {
+        let when = |can: bool, action: Action, why: &'static str| if can { Ok(action) } else { Err(why) };
+        match self {
+            Self::PauseOrGoOn if model.viewport.is_following() => Ok(Action::Pause),
+            Self::PauseOrGoOn | Self::Follow => Ok(Action::Follow),
+            Self::Span(place) => match SPANS.get(usize::from(place)) {
+                Some((_, micros)) => Ok(Action::SetWidth { micros: *micros }),
+                None => Err("There is no such width"),
+            },
+            Self::TypeRange => Ok(Action::ToggleRange),
+            Self::Back => {
+                when(model.viewport.can_go_back(), Action::Back, "There is no view before this one")
+            }
+            Self::Forward => {
+                when(model.viewport.can_go_forward(), Action::Forward, "There is no view after this one")
+            }
+            Self::Mark(second) => {
+                when(model.cursor.is_some(), Action::Mark { second }, "Point into a chart first")
+            }
+            Self::EndMeasuring => when(!model.pins.is_empty(), Action::ClearPins, "Nothing is measured"),
+            Self::ResetLayout => Ok(Action::ResetLayout),
+            Self::FilterDevices => Ok(Action::FocusFilter),
+            Self::ShowAllDevices => when(
+                !model.devices.filter().is_empty(),
+                Action::SetFilter(String::new()),
+                "All devices are shown",
+            ),
+            Self::ChooseNone => when(!model.chosen.is_empty(), Action::ClearChosen, "No device is chosen"),
+            Self::AllCommands => Ok(Action::ToggleTable),
+            Self::Groups => Ok(Action::ToggleGroups),
+            Self::UndeclaredCommand => {
+                when(model.selected_device().is_some(), Action::OpenUndeclared, "Open a device first")
+            }
+            Self::Palette => Ok(Action::TogglePalette),
+            Self::Help => Ok(Action::ToggleHelp),
+            Self::Close => close(model).ok_or("Nothing is open"),
+            Self::Theme(theme) => Ok(Action::SetTheme(theme)),
+            Self::ReconnectNow => {
+                when(!model.connection.is_connected(), Action::ReconnectNow, "The hub is connected")
+            }
+        }
+    }
+
+    /// Whether its keys work while a text is being typed.
+    pub const fn works_while_typing(self) -> bool {
+        matches!(self, Self::Palette)
+    }
+
+    /// Whether its keys belong to the widget that has the keyboard, if one has.
+    pub const fn yields_to_focus(self) -> bool {
+        matches!(self, Self::PauseOrGoOn)
+    }
+
+    /// Whether it closes the dialog that is open.
+    const fn closes_dialog(self, model: &Model) -> bool {
+        match self {
+            Self::Palette => model.palette.is_some(),
+            Self::Help => model.help,
+            _ => false,
+        }
+    }
+
+    /// The verbs whose keys were pressed in this frame, with what they do. Those that cannot be done now are left out.
+    pub fn pressed(ctx: &egui::Context, model: &Model, layout: &Layout) -> Vec<Action> {
+        let (typing, focused) = (ctx.text_edit_focused(), ctx.memory(egui::Memory::focused).is_some());
+        // A dialog takes all keys.
+        let dialog = model.is_asking_something();
+        let mut actions = Vec::new();
+        for verb in Self::ALL {
+            let is_out_of_reach = (typing && !verb.works_while_typing())
+                || (dialog && !verb.closes_dialog(model))
+                || (focused && verb.yields_to_focus());
+            if is_out_of_reach {
+                continue;
+            }
+            let pressed = |input: &egui::InputState| verb.about().keys().find(|c| c.is_pressed(input));
+            if let Some(chord) = ctx.input(pressed) {
+                if verb.works_while_typing() {
+                    ctx.input_mut(|input| chord.consume(input));
+                }
+                actions.extend(verb.action(model, layout));
+            }
+        }
+        actions
+    }
+}
+
+/// What Escape closes: the innermost thing that is open.
+fn close(model: &Model) -> Option<Action> {
+    if model.form.as_ref().is_some_and(|f| f.stage == FormStage::Confirming) {
+        None // the question takes it
+    } else if !model.pins.is_empty() {
+        Some(Action::ClearPins)
+    } else if model.detail.is_some() {
+        Some(Action::ShowCommand(None))
+    } else if !model.chosen.is_empty() {
+        Some(Action::ClearChosen)
+    } else if model.form.is_some() {
+        Some(Action::OpenForm(None))
+    } else if model.selection.is_some() {
+        Some(Action::Select(None))
+    } else {
+        None
+    }
+}
+
+/// What a pointer does, for the sheet of shortcuts: how, and what for.
+pub const GESTURES: &[(&str, &str)] = &[
+    ("Wheel", "Zoom in time at the pointer"),
+    ("Drag, Shift+wheel", "Move in time"),
+    ("Drag, right button", "Show a stretch"),
+    ("Double click", "On a chart: back to live. On a device: add a chart"),
+    ("Click on a chart", "Pin a cursor; with a second one, what is between is measured"),
+    ("Shift+drag", "Measure what is between"),
+    ("Drag a title", "Move a chart: beside, below, or into tabs"),
+    ("Drag a device", "Onto a chart: show it there"),
+    ("Ctrl+click, Shift+click", "Choose devices, to tell them something together"),
+    ("Up, Down", "In the table: the command before, the command after"),
+    ("Ctrl+Enter", "Send the open command"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_verbs_share_a_name_or_keys() {
+        for (i, a) in Verb::ALL.iter().enumerate() {
+            for b in &Verb::ALL[i + 1..] {
+                let (of_a, of_b) = (a.about(), b.about());
+                assert_ne!(of_a.name, of_b.name, "{a:?} {b:?}");
+                assert!(of_a.keys().all(|k| of_b.keys().all(|other| k != other)), "{a:?} and {b:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_sheet_is_in_the_order_of_the_groups() {
+        assert!(Verb::ALL.is_sorted_by_key(|verb| verb.about().group));
+    }
+
+    #[test]
+    fn a_name_of_a_width_is_its_width() {
+        for (place, (name, _)) in SPANS.iter().enumerate() {
+            assert_eq!(Verb::Span(place as u8).about().name, format!("Show {name}"));
+        }
+    }
+
+    #[test]
+    fn chords_are_written_as_on_the_keys() {
+        assert_eq!(Chord::ctrl(Key::Z).shift().text(), "Ctrl+Shift+Z");
+        assert_eq!(Chord::alt(Key::ArrowLeft).text(), "Alt+Left");
+        assert_eq!(Chord::key(Key::Questionmark).text(), "?");
+    }
+}
