@@ -20,7 +20,10 @@ use testkit::SoftRenderer;
 fn main() -> anyhow::Result<()> {
     let folder = std::env::args().nth(1).map_or_else(|| PathBuf::from("."), PathBuf::from);
     std::fs::create_dir_all(&folder)?;
-    let spec = |ids: &[i64]| ChartSpec { title: None, series: ids.iter().copied().map(SeriesId).collect() };
+    let spec = |ids: &[i64]| ChartSpec {
+        series: ids.iter().copied().map(SeriesId).collect(),
+        ..ChartSpec::default()
+    };
     for (choice, name) in [(ThemeChoice::Dark, "dark"), (ThemeChoice::Light, "light")] {
         let charts = [spec(&[1, 5, 9]), spec(&[6, 10, 14]), spec(&[9, 13]), spec(&[1, 2])];
         let file = folder.join(format!("greenhouses-{name}.png"));

@@ -97,8 +97,8 @@ impl Bench {
         theme::install(&ctx, ThemeChoice::Dark);
         let specs = (0..CHARTS)
             .map(|c| ChartSpec {
-                title: None,
                 series: (1..=SERIES).map(|s| SeriesId(c * SERIES + s)).collect(),
+                ..ChartSpec::default()
             })
             .collect();
         Self { ctx, model, cache: ChartCache::default(), specs, now: fixtures::NOW, frame: 0 }

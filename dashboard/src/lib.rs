@@ -5,7 +5,6 @@
 
 pub mod action;
 pub mod app;
-pub mod disk;
 pub mod format;
 pub mod fuzzy;
 pub mod layout;

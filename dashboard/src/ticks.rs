@@ -281,6 +281,50 @@ pub fn value_ticks(low: f64, high: f64, height_px: f64) -> Vec<ValueTick> {
     ticks
 }
 
+/// The marks of a logarithmic axis whose ends are the powers of ten `low` and `high`; so are the places of the marks.
+pub fn log_ticks(low: f64, high: f64, height_px: f64) -> Vec<ValueTick> {
+    let span = high - low;
+    if !span.is_finite() || span <= 0.0 || height_px < 1.0 {
+        return Vec::new();
+    }
+    let decade_px = height_px / span;
+    if span < 1.0 {
+        // Less than a decade is marked at round numbers, which lie closer towards the top.
+        let (from, to) = (10f64.powf(low), 10f64.powf(high));
+        let marks = value_ticks(from, to, height_px).into_iter().filter(|tick| tick.at > 0.0);
+        return marks.map(|tick| ValueTick { at: tick.at.log10(), label: tick.label }).collect();
+    }
+    let every = (VALUE_LABEL_PX / decade_px).ceil().max(1.0) as i64;
+    let (is_named, is_fine) = (decade_px >= 3.4 * VALUE_LABEL_PX, decade_px >= VALUE_LABEL_PX);
+    let mut ticks = Vec::new();
+    for power in (low.floor() as i64)..=(high.ceil() as i64) {
+        for digit in 1..=9 {
+            let at = power as f64 + f64::from(digit).log10();
+            if at < low - 1e-9 || at > high + 1e-9 || ticks.len() >= MARKS_MAX {
+                continue;
+            }
+            let is_labelled = match digit {
+                1 => power.rem_euclid(every) == 0,
+                2 | 5 => is_named,
+                _ => false,
+            };
+            let is_line = if digit == 1 { is_labelled || decade_px >= 2.0 * MINOR_PX } else { is_fine };
+            if is_line {
+                ticks.push(ValueTick { at, label: is_labelled.then(|| power_label(digit, power)) });
+            }
+        }
+    }
+    ticks
+}
+
+/// `digit` times ten to the power of `power`, in as few characters as tell it.
+fn power_label(digit: i32, power: i64) -> String {
+    match power {
+        -4..=5 => value_label(f64::from(digit) * 10f64.powi(power as i32), 10f64.powi(power as i32)),
+        _ => format!("{digit}e{power}").replace('-', "−"),
+    }
+}
+
 /// A mark's value with the decimals that tell it from its neighbours.
 pub fn value_label(at: f64, step: f64) -> String {
     let at = if at.abs() < step * 1e-6 { 0.0 } else { at };
@@ -351,6 +395,18 @@ mod tests {
         assert_eq!(texts(18.0, 31.0), ["18", "20", "22", "24", "26", "28", "30"]);
         assert_eq!(texts(-0.1, 0.1), ["−0.10", "−0.05", "0.00", "0.05", "0.10"]);
         assert_eq!(texts(101_300.0, 101_350.0), ["101300", "101310", "101320", "101330", "101340", "101350"]);
+    }
+
+    #[test]
+    fn a_logarithmic_axis_is_marked_at_powers_of_ten_and_between_where_there_is_room() {
+        let texts = |low, high, px| {
+            log_ticks(low, high, px).into_iter().filter_map(|tick| tick.label).collect::<Vec<_>>()
+        };
+        assert_eq!(texts(-2.0, 3.0, 300.0), ["0.01", "0.1", "1", "10", "100", "1000"]);
+        assert_eq!(texts(0.0, 1.0, 300.0), ["1", "2", "5", "10"]);
+        assert_eq!(texts(-10.0, 10.0, 200.0).len(), 5);
+        assert_eq!(texts(1.30103, 1.477_121, 300.0).first().map(String::as_str), Some("20"));
+        assert!(log_ticks(-300.0, 300.0, 200.0).len() < 20);
     }
 
     proptest! {

@@ -3,6 +3,7 @@
 //! Pure (I-16): no egui, no thread, no socket, no file, no clock. Whoever drives it says what time it is, by this
 //! machine's clock; inside, everything is told in the hub's.
 
+pub mod chart_form;
 pub mod commands;
 pub mod connection;
 mod counters;
@@ -12,13 +13,13 @@ pub mod form;
 mod grouping;
 pub mod groups;
 mod history;
-pub mod layouts;
 pub mod outcome;
 pub mod palette;
 pub mod range;
 mod sending;
 mod subscriptions;
 pub mod table;
+pub mod thresholds;
 pub mod toasts;
 
 use std::collections::{BTreeSet, HashMap};
@@ -37,6 +38,7 @@ use crate::series::SeriesStore;
 use crate::settings::Settings;
 use crate::viewport::{View, Viewport};
 
+pub use chart_form::ChartForm;
 pub use commands::CommandLog;
 pub use connection::{Connection, Link};
 pub use counters::Counters;
@@ -46,12 +48,12 @@ pub use form::{Form, FormStage};
 pub use grouping::Question;
 pub use groups::{Composer, Groups};
 use history::History;
-pub use layouts::{LayoutsForm, Library};
 pub use palette::Palette;
 use range::{Asked, RangeForm};
 use sending::Sent;
 use subscriptions::{Subscriptions, Wanted};
 pub use table::Table;
+pub use thresholds::{Axis, Thresholds};
 pub use toasts::{Level, Toasts};
 
 /// First id of our own requests. History requests count from 1 in the series store, subscriptions below 1000.
@@ -123,6 +125,8 @@ pub struct Model {
     pub form: Option<Form>,
     /// The dialog in which a stretch of time is typed, while it is open.
     pub range_form: Option<RangeForm>,
+    /// The dialog in which the axes and limits of a chart are typed, while it is open.
+    pub chart_form: Option<Box<ChartForm>>,
     /// The time under the pointer.
     pub cursor: Option<Timestamp>,
     /// The cursors that were pinned, at most two.
@@ -139,17 +143,13 @@ pub struct Model {
     pub help: bool,
     /// The command palette, while it is open.
     pub palette: Option<Palette>,
-    /// The layouts that were saved by name.
-    pub library: Library,
-    /// The dialog of the layouts, while it is open.
-    pub layouts_form: Option<LayoutsForm>,
-    /// Where a layout is exported to unless a person says otherwise.
-    pub export_path: String,
     history: History,
     subscriptions: Subscriptions,
     requests: HashMap<u64, Request>,
     next_request: u64,
     next_stale: Option<Timestamp>,
+    /// The limits of the charts.
+    watched: HashMap<SeriesId, Thresholds>,
     /// Readings received when the view was paused.
     readings_at_pause: u64,
     /// This machine's clock at the last event or frame.
@@ -177,6 +177,7 @@ impl Model {
             detail: None,
             form: None,
             range_form: None,
+            chart_form: None,
             cursor: None,
             pins: Vec::new(),
             toasts: Toasts::default(),
@@ -185,13 +186,11 @@ impl Model {
             zone,
             help: false,
             palette: None,
-            library: Library::default(),
-            layouts_form: None,
-            export_path: String::new(),
             subscriptions: Subscriptions::default(),
             requests: HashMap::new(),
             next_request: FIRST_REQUEST,
             next_stale: None,
+            watched: HashMap::new(),
             readings_at_pause: 0,
             local: now,
         }
@@ -569,6 +568,8 @@ impl Model {
                 }
                 self.range_form = None;
             }
+            Action::EditChart(form) => self.chart_form = form,
+            Action::SetChart { .. } => self.chart_form = None,
             Action::Follow => self.viewport.follow(hub_now),
             Action::Pause => self.viewport.pause(hub_now),
             Action::Back => self.viewport.back(),
@@ -675,34 +676,6 @@ impl Model {
             Action::DismissToast(id) => self.toasts.dismiss(id),
             Action::Copy(text) => return vec![Effect::Copy(text)],
             Action::ToggleHelp => self.help = !self.help,
-            Action::ToggleLayouts => {
-                let form = LayoutsForm::new(self.export_path.clone());
-                self.layouts_form = if self.layouts_form.is_none() { Some(form) } else { None };
-            }
-            Action::EditLayouts(edit) => {
-                if let Some(form) = &mut self.layouts_form {
-                    form.edit(edit);
-                }
-            }
-            Action::RenameLayout => {
-                let Some(form) = &mut self.layouts_form else { return Vec::new() };
-                let Some((from, to)) = form.renaming.clone() else { return Vec::new() };
-                if let Err(why) = self.library.rename(&from, layouts::clean_name(&to)) {
-                    form.said = Some(Err(why));
-                    return Vec::new();
-                }
-                form.renaming = None;
-                form.said = None;
-                return vec![Effect::SaveLayouts];
-            }
-            Action::DeleteLayout(name) => {
-                self.library.delete(&name);
-                if let Some(form) = &mut self.layouts_form {
-                    form.deleting = None;
-                    form.said = Some(Ok(format!("{name} is deleted")));
-                }
-                return vec![Effect::SaveLayouts];
-            }
             Action::TogglePalette => {
                 self.palette = if self.palette.is_none() { Some(Palette::default()) } else { None };
             }
@@ -725,12 +698,6 @@ impl Model {
             | Action::RenameChart { .. }
             | Action::ShowChart(_)
             | Action::ResetLayout
-            | Action::UndoLayout
-            | Action::RedoLayout
-            | Action::SaveLayout
-            | Action::OpenLayout(_)
-            | Action::ExportLayout
-            | Action::ImportLayout
             | Action::FocusFilter => {}
         }
         Vec::new()
@@ -850,8 +817,8 @@ impl Model {
         self.composer.is_some()
             || self.question.is_some()
             || self.range_form.is_some()
+            || self.chart_form.is_some()
             || self.palette.is_some()
-            || self.layouts_form.is_some()
             || self.help
     }
 

@@ -124,6 +124,7 @@ impl Docking<'_> {
                 ui.close();
             }
         };
+        item(ui, "Axes and limits…", Action::EditChart(Some(Box::new(chart::form(self.model, pane)))));
         item(ui, "Split to the right", Action::SplitChart { chart, place: Place::Right });
         item(ui, "Split below", Action::SplitChart { chart, place: Place::Below });
         item(ui, "Copy into a tab", Action::SplitChart { chart, place: Place::Tab });
@@ -196,7 +197,7 @@ impl Behavior<Pane> for Docking<'_> {
     }
 
     fn simplification_options(&self) -> SimplificationOptions {
-        layout::SIMPLIFICATION
+        SimplificationOptions { all_panes_must_have_tabs: false, ..SimplificationOptions::default() }
     }
 
     fn gap_width(&self, _style: &egui::Style) -> f32 {

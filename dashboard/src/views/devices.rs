@@ -177,6 +177,7 @@ fn device_row(ui: &mut Ui, model: &Model, device: &Device, actions: &mut Vec<Act
     let status = device.status(model.now());
     let selected = model.selection.as_ref() == Some(id);
     let chosen = model.chosen.contains(id);
+    let beyond = model.device_beyond(device);
     let main = device.main_series();
     let latest = main.and_then(|s| model.latest(s));
     let unit = main.and_then(|s| model.series_info(s)).and_then(|info| info.unit().map(str::to_owned));
@@ -187,7 +188,9 @@ fn device_row(ui: &mut Ui, model: &Model, device: &Device, actions: &mut Vec<Act
     response.widget_info(|| {
         let value = value.map(|v| format::value_with_unit(v, unit.as_deref())).unwrap_or_default();
         let chosen = if chosen { " chosen" } else { "" };
-        WidgetInfo::selected(Role::Button, true, selected, format!("{id} {} {value}{chosen}", status.label()))
+        let beyond = beyond.map(|level| format!(" {} of a chart", level.label())).unwrap_or_default();
+        let name = format!("{id} {} {value}{beyond}{chosen}", status.label());
+        WidgetInfo::selected(Role::Button, true, selected, name)
     });
     let hovered = response.hovered() || ui.rect_contains_pointer(rect);
     paint_ground(ui, rect, selected || chosen, hovered);
@@ -207,7 +210,11 @@ fn device_row(ui: &mut Ui, model: &Model, device: &Device, actions: &mut Vec<Act
         let color = if arrow_response.hovered() { t.text } else { t.text_weak };
         widgets::icon(ui, arrow.center(), picture, color);
     }
-    widgets::status_shape(ui, pos2(rect.left() + 26.0, rect.center().y), status, t);
+    let shape = pos2(rect.left() + 26.0, rect.center().y);
+    match beyond {
+        Some(level) => widgets::alert_on(ui.painter(), shape, 4.5, widgets::level_color(t, level)),
+        None => widgets::status_shape(ui, shape, status, t),
+    }
 
     let quiet = matches!(status, Status::Stale | Status::Offline);
     let color = if quiet { t.text_weak } else { t.text };

@@ -2,6 +2,7 @@
 
 pub mod banner;
 pub mod chart;
+pub mod chart_form;
 pub mod charts;
 pub mod command;
 pub mod commands;
@@ -12,7 +13,6 @@ pub mod empty;
 pub mod form;
 pub mod groups;
 pub mod help;
-pub mod layouts;
 pub mod palette;
 pub mod range;
 pub mod status_bar;

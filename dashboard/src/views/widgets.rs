@@ -8,6 +8,7 @@ use protocol::command::CommandState;
 use protocol::group::MemberState;
 
 use crate::model::Status;
+use crate::model::thresholds::Level;
 use crate::theme::{Tokens, fonts, tokens};
 
 /// The colour of a status.
@@ -38,6 +39,19 @@ pub fn status_shape(ui: &Ui, center: Pos2, status: Status, t: &Tokens) {
             painter.rect_stroke(square, 1.0, Stroke::new(1.5, color), egui::StrokeKind::Inside);
         }
     }
+}
+
+/// The colour of a value beyond a limit.
+pub const fn level_color(t: &Tokens, level: Level) -> Color32 {
+    match level {
+        Level::Warning => t.warn,
+        Level::Alarm => t.error,
+    }
+}
+
+/// Draws the triangle of an alert.
+pub fn alert_on(painter: &egui::Painter, center: Pos2, r: f32, color: Color32) {
+    painter.add(triangle(center, r, color));
 }
 
 fn triangle(center: Pos2, r: f32, color: Color32) -> Shape {
@@ -244,17 +258,6 @@ fn flat(ui: &mut Ui, text: &str, fill: Color32, color: Color32, font: FontId, se
         ui.painter().galley(at, galley, color);
     }
     response.on_hover_cursor(egui::CursorIcon::PointingHand)
-}
-
-/// The room that buttons with these texts take side by side, with a gap before each.
-pub fn buttons_width(ui: &Ui, texts: &[&str]) -> f32 {
-    let width = |text: &&str| {
-        let font = fonts::medium(12.5);
-        ui.painter().layout_no_wrap((*text).to_owned(), font, Color32::PLACEHOLDER).size().x
-            + 2.0 * ui.spacing().button_padding.x
-            + ui.spacing().item_spacing.x
-    };
-    texts.iter().map(width).sum()
 }
 
 /// A word that can be clicked, for what is seldom wanted.

@@ -1,7 +1,7 @@
 //! Charts alone: what they say, what the pointer does in them, and a few pictures.
 
 #[path = "../../testkit/fixtures.rs"]
-mod fixtures;
+pub(crate) mod fixtures;
 
 use dashboard::action::Action;
 use dashboard::model::Model;
@@ -15,19 +15,24 @@ use protocol::{SeriesId, Timestamp};
 
 use crate::testkit::SoftRenderer;
 
-struct State {
-    model: Model,
-    cache: ChartCache,
+pub(crate) struct State {
+    pub(crate) model: Model,
+    pub(crate) cache: ChartCache,
     specs: Vec<ChartSpec>,
-    actions: Vec<Action>,
+    pub(crate) actions: Vec<Action>,
 }
 
-fn spec(ids: &[i64]) -> ChartSpec {
-    ChartSpec { title: None, series: ids.iter().copied().map(SeriesId).collect() }
+pub(crate) fn spec(ids: &[i64]) -> ChartSpec {
+    ChartSpec { series: ids.iter().copied().map(SeriesId).collect(), ..ChartSpec::default() }
 }
 
 /// Charts one below the other. The cursor follows the pointer, other actions are only collected.
-fn open<'a>(model: Model, specs: &[ChartSpec], size: Vec2, choice: ThemeChoice) -> Harness<'a, State> {
+pub(crate) fn open<'a>(
+    model: Model,
+    specs: &[ChartSpec],
+    size: Vec2,
+    choice: ThemeChoice,
+) -> Harness<'a, State> {
     let state = State { model, cache: ChartCache::default(), specs: specs.to_vec(), actions: Vec::new() };
     Harness::builder()
         .with_size(size)
@@ -86,7 +91,7 @@ const SIZE: Vec2 = vec2(800.0, 300.0);
 const MIDDLE: Pos2 = pos2(400.0, 150.0);
 
 /// The entry of a series in the legend.
-fn legend<'a>(harness: &'a Harness<'_, State>, name: &str) -> egui_kittest::Node<'a> {
+pub(crate) fn legend<'a>(harness: &'a Harness<'_, State>, name: &str) -> egui_kittest::Node<'a> {
     let mut entries = harness.get_all_by_role(egui::Role::CheckBox);
     let is_it =
         |node: &egui_kittest::Node<'_>| node.accesskit_node().label().is_some_and(|l| l.starts_with(name));
@@ -219,7 +224,7 @@ fn pointing_into_one_chart_says_the_value_of_every_series_at_that_time_in_all() 
 }
 
 /// One of three greenhouses was away for a minute while its readings were missing, another is away now.
-fn with_outages() -> Model {
+pub(crate) fn with_outages() -> Model {
     let names = ["greenhouse-00", "greenhouse-01", "greenhouse-02"];
     let list: Vec<_> = (1..=3)
         .map(|i| fixtures::device(names[i - 1], &[(i as i64, "air_temperature", "Cel", "number")]))
@@ -355,7 +360,11 @@ fn nothing_arriving_asks_for_no_further_frames() {
 
 #[test]
 fn a_chart_without_series_data_or_room_says_so_and_does_not_fail() {
-    let unknown = ChartSpec { title: Some("Somewhere else".into()), series: vec![SeriesId(900)] };
+    let unknown = ChartSpec {
+        title: Some("Somewhere else".into()),
+        series: vec![SeriesId(900)],
+        ..ChartSpec::default()
+    };
     for size in [vec2(40.0, 30.0), vec2(120.0, 90.0), vec2(500.0, 260.0)] {
         let specs = [unknown.clone(), spec(&[])];
         let mut harness = open(fixtures::step_response(), &specs, size, ThemeChoice::Dark);

@@ -5,12 +5,12 @@
 #[path = "../../testkit/mod.rs"]
 mod testkit;
 
+mod chart_settings;
 mod charts;
 mod commands;
 mod fixtures;
 mod groups;
 mod layout;
-mod layouts;
 mod model;
 mod palette;
 mod snapshots;

@@ -50,8 +50,8 @@ pub(super) struct PerChart {
     /// The marks of the time axis, and the view that they belong to.
     ticks: Vec<TimeTick>,
     ticks_of: Option<(Timestamp, Timestamp, f32)>,
-    /// Axis ranges by unit.
-    pub(super) scales: HashMap<String, Scale>,
+    /// Axis ranges by unit, and whether they are powers of ten.
+    pub(super) scales: HashMap<(String, bool), Scale>,
     /// Series that were switched off in the legend.
     pub(super) hidden: BTreeSet<SeriesId>,
     /// The series whose name in the legend is under the pointer.
@@ -142,8 +142,9 @@ impl PerChart {
             let cached =
                 self.curves.get(&curve.id).filter(|_| !curve.is_hidden && !Scene::is_state(curve))?;
             let (_, map, _) = cached.shapes_key?;
-            let column = cached.trace.nearest(at)?;
-            Some((i, pos2(map.x(column.at), map.y(column.mean))))
+            let column = cached.trace.nearest(at).filter(|column| map.has(column.mean))?;
+            let place = pos2(map.x(column.at), map.y(column.mean));
+            map.rect.expand(1.0).contains(place).then_some((i, place))
         })
     }
 

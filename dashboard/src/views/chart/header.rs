@@ -11,8 +11,10 @@ use egui::{Align2, Galley, Id, Rect, Response, RichText, Role, Sense, Stroke, Ui
 use super::cache::PerChart;
 use super::{ChartSpec, Curve, Scene};
 use crate::format;
+use crate::model::thresholds::Level;
 use crate::series::{Column, Trace};
 use crate::theme::fonts;
+use crate::views::widgets;
 
 /// Size of names and values.
 const TEXT_SIZE: f32 = 12.0;
@@ -20,6 +22,8 @@ const TEXT_SIZE: f32 = 12.0;
 const RANGE_SIZE: f32 = 10.5;
 /// Width of a swatch with the gap behind it.
 const SWATCH: f32 = 16.0;
+/// Width of the triangle of what is beyond a limit.
+const ALERT: f32 = 12.0;
 /// Gap between a name and its value.
 const NAME_GAP: f32 = 6.0;
 /// Gap between entries.
@@ -51,6 +55,8 @@ struct Entry {
     /// Smallest and largest value, where the value is a mean.
     range: Option<Arc<Galley>>,
     label: String,
+    /// How much of what is shown is beyond the limits of the series.
+    beyond: Option<(Level, Arc<Galley>)>,
     /// Age of a value that is too old to stand for what is now, in microseconds.
     stale: Option<i64>,
 }
@@ -59,7 +65,8 @@ impl Entry {
     fn width(&self, is_named: bool, is_ranged: bool) -> f32 {
         let name = if is_named { self.name.size().x + NAME_GAP } else { 0.0 };
         let range = self.range.as_ref().filter(|_| is_ranged).map_or(0.0, |r| r.size().x + NAME_GAP);
-        SWATCH + name + self.value.size().x + range
+        let beyond = self.beyond.as_ref().map_or(0.0, |(_, count)| ALERT + count.size().x + NAME_GAP);
+        SWATCH + name + self.value.size().x + range + beyond
     }
 }
 
@@ -146,6 +153,29 @@ fn legend(
                 let text = format!("{}…{}", format::number(c.min), format::number(c.max));
                 painter.layout_no_wrap(text, fonts::mono(RANGE_SIZE), tokens.text_weak)
             });
+            let count = trace
+                .filter(|_| !curve.limits.is_empty() && !curve.is_hidden)
+                .map(|trace| curve.limits.count(trace, scene.from.0, scene.to.0));
+            let beyond = count.and_then(|count| {
+                let level = count.level()?;
+                let total = count.alarms + count.warnings;
+                let what = match (count.is_rough, total) {
+                    (true, 1) => "column with readings",
+                    (true, _) => "columns with readings",
+                    (false, 1) => "reading",
+                    (false, _) => "readings",
+                };
+                let (total, alarms) = (format::count(total), format::count(count.alarms));
+                label.push_str(&format!(", {total} {what} beyond limits, {alarms} of them alarms"));
+                Some((
+                    level,
+                    painter.layout_no_wrap(
+                        total,
+                        fonts::mono(RANGE_SIZE),
+                        widgets::level_color(tokens, level),
+                    ),
+                ))
+            });
             // The age of a stale value is worth more than a name: it is always shown.
             let text = |text: String| match stale {
                 Some(age) => format!("{text} · {}", format::age(age)),
@@ -157,6 +187,7 @@ fn legend(
                 name: painter.layout_no_wrap(curve.name.clone(), fonts::regular(TEXT_SIZE), name),
                 value: painter.layout_no_wrap(text(shown), fonts::mono(TEXT_SIZE), value),
                 range,
+                beyond,
                 stale,
                 label,
             }
@@ -218,9 +249,15 @@ fn legend(
             text_x += entry.name.size().x + NAME_GAP;
         }
         painter.galley(pos2(text_x, y - entry.value.size().y / 2.0), Arc::clone(&entry.value), tokens.text);
+        let mut range_x = text_x + entry.value.size().x + NAME_GAP;
+        if let Some((level, count)) = &entry.beyond {
+            let color = widgets::level_color(tokens, *level);
+            widgets::alert_on(&painter, pos2(range_x + 4.0, y), 4.0, color);
+            painter.galley(pos2(range_x + ALERT, y - count.size().y / 2.0), Arc::clone(count), color);
+            range_x += ALERT + count.size().x + NAME_GAP;
+        }
         if let Some(range) = entry.range.as_ref().filter(|_| is_ranged) {
-            let left = text_x + entry.value.size().x + NAME_GAP;
-            painter.galley(pos2(left, y - range.size().y / 2.0), Arc::clone(range), tokens.text_weak);
+            painter.galley(pos2(range_x, y - range.size().y / 2.0), Arc::clone(range), tokens.text_weak);
         }
         x = place.left() - ENTRY_GAP;
     }

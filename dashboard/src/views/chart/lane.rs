@@ -1,11 +1,13 @@
 //! A lane: the curves of one unit over a grid, with their value axis at the left.
 
-use egui::{Align2, Color32, Id, Rect, Sense, Shape, Ui, UiBuilder, pos2, vec2};
+use egui::{Align2, Color32, Id, Rect, Role, Sense, Shape, Ui, UiBuilder, WidgetInfo, pos2, vec2};
 use egui_plot::{GridMark, Plot, PlotBounds, PlotGeometry, PlotItem, PlotItemBase, PlotTransform};
 
 use super::cache::PerChart;
 use super::mesh::{Look, Map};
-use super::{Scene, TICK_SIZE};
+use super::{Scene, TICK_SIZE, limits};
+use crate::model::Axis;
+use crate::series::Column;
 use crate::theme::{fonts, tokens};
 use crate::{format, ticks};
 
@@ -25,12 +27,14 @@ pub(super) struct Lane<'a> {
     pub(super) members: &'a [usize],
     /// Whether the lane has to say its unit.
     pub(super) is_unit_shown: bool,
+    /// How its values are scaled.
+    pub(super) axis: Axis,
 }
 
 impl Lane<'_> {
     /// Draws the grid, the curves and the value axis.
     pub(super) fn draw(&self, ui: &mut Ui, scene: &Scene<'_>, cached: &mut PerChart) {
-        let &Self { id, rect, unit, members, is_unit_shown } = self;
+        let &Self { id, rect, unit, members, is_unit_shown, axis } = self;
         let tokens = scene.tokens;
         let data = members
             .iter()
@@ -40,18 +44,18 @@ impl Lane<'_> {
                 let (from, to) = (scene.from.0 - trace.width, scene.to.0 + trace.width);
                 trace.columns.iter().filter(move |column| (from..=to).contains(&column.at))
             })
-            .fold(None, |range: Option<(f64, f64)>, column| {
-                let (min, max) = range.unwrap_or((column.min, column.max));
-                Some((min.min(column.min), max.max(column.max)))
-            });
-        let scale = cached.scales.entry(unit.unwrap_or_default().to_owned()).or_default();
+            .fold(Extent::default(), |extent, column| extent.with(column, axis.log));
+        let unplaced = data.unplaced;
+        let data = limits::widen(data.range, members.iter().map(|&i| &scene.curves[i]), axis.log);
+        let scale = cached.scales.entry((unit.unwrap_or_default().to_owned(), axis.log)).or_default();
         let seconds = ui.input(|i| i.time);
         let width = scene.to.micros_since(scene.from);
-        let ((low, high), shrinks_in) = scale.fit(data, rect.height(), width, seconds);
+        let ((low, high), shrinks_in) = scale.fit(data, axis, rect.height(), width, seconds);
         if let Some(delay) = shrinks_in {
             ui.ctx().request_repaint_after(std::time::Duration::from_secs_f64(delay.max(0.01)));
         }
-        let map = Map { rect, from: scene.from.0, to: scene.to.0, low, high };
+        let map = Map { rect, from: scene.from.0, to: scene.to.0, low, high, is_log: axis.log };
+        limits::zones(ui, scene, members, &map);
 
         let mut shapes = Vec::new();
         let pixel = 1.0 / ui.pixels_per_point();
@@ -78,16 +82,26 @@ impl Lane<'_> {
             };
             shapes.extend_from_slice(cached.shapes(curve.id, map, look));
         }
-        let value_ticks = ticks::value_ticks(low, high, f64::from(rect.height()));
+        let height = f64::from(rect.height());
+        let value_ticks = if axis.log {
+            ticks::log_ticks(low, high, height)
+        } else {
+            ticks::value_ticks(low, high, height)
+        };
         plot(ui, scene, id, &map, cached.ticks(), &value_ticks, shapes);
+        limits::lines(ui, scene, id, members, &map);
 
         let font = fonts::mono(TICK_SIZE);
         for tick in &value_ticks {
             let Some(label) = &tick.label else { continue };
             // The label of a mark at the very top would reach into the header.
-            let y = map.y(tick.at).max(rect.top() + 4.0);
+            let share = (tick.at - low) / (high - low);
+            let y = (rect.bottom() - share as f32 * rect.height()).max(rect.top() + 4.0);
             let at = pos2(rect.left() - 6.0, y);
             ui.painter().text(at, Align2::RIGHT_CENTER, label, font.clone(), tokens.text_weak);
+        }
+        if unplaced > 0 {
+            below_zero(ui, scene, id, rect, unplaced);
         }
         if is_unit_shown {
             let text = unit.map_or("no unit", format::unit);
@@ -95,6 +109,50 @@ impl Lane<'_> {
             ui.painter().text(at, Align2::LEFT_TOP, text, fonts::medium(11.0), tokens.text_weak);
         }
     }
+}
+
+/// The range of what a lane shows, of a logarithmic axis in powers of ten.
+#[derive(Default)]
+struct Extent {
+    range: Option<(f64, f64)>,
+    /// How many columns or readings reach where a logarithmic axis has no place.
+    unplaced: u64,
+}
+
+impl Extent {
+    fn with(self, column: &Column, is_log: bool) -> Self {
+        let Self { range, mut unplaced } = self;
+        let (low, high) = if is_log {
+            if column.min <= 0.0 {
+                unplaced += 1;
+            }
+            if column.max <= 0.0 {
+                return Self { range, unplaced };
+            }
+            // The least that has a place: of a column that reaches below zero it is not known.
+            let low = [column.min, column.mean].into_iter().find(|v| *v > 0.0).unwrap_or(column.max);
+            (low.log10(), column.max.log10())
+        } else {
+            (column.min, column.max)
+        };
+        let (min, max) = range.unwrap_or((low, high));
+        Self { range: Some((min.min(low), max.max(high))), unplaced }
+    }
+}
+
+/// Says what a logarithmic axis cannot show.
+fn below_zero(ui: &Ui, scene: &Scene<'_>, id: Id, rect: Rect, count: u64) {
+    let noun = if count == 1 { "value" } else { "values" };
+    let text = format!("{} {noun} not above 0: no place on a logarithmic axis", format::count(count));
+    let galley = ui.painter().layout_no_wrap(text.clone(), fonts::regular(11.0), scene.tokens.text_secondary);
+    let size = galley.size() + vec2(24.0, 6.0);
+    let place = Rect::from_min_size(rect.left_bottom() + vec2(4.0, -4.0 - size.y), size);
+    let painter = ui.painter().with_clip_rect(rect.intersect(ui.clip_rect()));
+    painter.rect_filled(place, 3.0, scene.tokens.popup);
+    crate::views::widgets::alert_on(&painter, place.left_center() + vec2(10.0, 0.0), 4.0, scene.tokens.warn);
+    painter.galley(place.min + vec2(19.0, 3.0), galley, scene.tokens.text);
+    let response = ui.interact(place, id.with("below zero"), Sense::empty());
+    response.widget_info(|| WidgetInfo::labeled(Role::Label, true, &text));
 }
 
 /// The grid and the clipped curves; its bounds are ours in every frame and it takes no input.

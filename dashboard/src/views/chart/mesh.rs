@@ -28,10 +28,12 @@ pub(super) struct Map {
     pub(super) from: i64,
     /// The time at its right edge.
     pub(super) to: i64,
-    /// The value at its lower edge.
+    /// The value at its lower edge; of a logarithmic axis the power of ten.
     pub(super) low: f64,
-    /// The value at its upper edge.
+    /// The value at its upper edge; of a logarithmic axis the power of ten.
     pub(super) high: f64,
+    /// Whether the axis is logarithmic.
+    pub(super) is_log: bool,
 }
 
 impl Map {
@@ -49,10 +51,18 @@ impl Map {
 
     /// The place of a value. Stays near the rectangle, so that a far outlier does not break triangles.
     pub(super) fn y(&self, value: f64) -> f32 {
-        let share = (value - self.low) / (self.high - self.low);
+        let place = if self.is_log { value.log10() } else { value };
+        let share = (place - self.low) / (self.high - self.low);
         // The mean of numbers whose sum overflowed is no number.
         let share = if share.is_nan() { 0.0 } else { share.clamp(-8.0, 9.0) };
         (f64::from(self.rect.bottom()) - share * f64::from(self.rect.height())) as f32
+    }
+}
+
+impl Map {
+    /// Whether a value has a place on the axis: on a logarithmic one only what is above zero has.
+    pub(super) fn has(&self, value: f64) -> bool {
+        !self.is_log || value > 0.0
     }
 }
 
@@ -77,7 +87,9 @@ pub(super) fn shapes(trace: &Trace, map: &Map, look: &Look) -> Vec<Shape> {
     let mut points: Vec<Pos2> = Vec::new();
     let mut dots: Vec<Pos2> = Vec::new();
     let mut previous_end: Option<Pos2> = None;
-    for run in trace.runs() {
+    // What has no place on the axis is left out of the line, and said below it.
+    let runs = trace.runs().flat_map(|run| run.split(|column| !map.has(column.mean)));
+    for run in runs {
         points.clear();
         points.extend(run.iter().map(|column| pos2(map.x(column.at), map.y(column.mean))));
         let (Some(first), Some(last)) = (points.first().copied(), points.last().copied()) else { continue };
@@ -246,7 +258,7 @@ mod tests {
 
     fn map() -> Map {
         let rect = Rect::from_min_size(pos2(50.0, 20.0), vec2(1_000.0, 300.0));
-        Map { rect, from: 0, to: 1_000_000_000, low: 0.0, high: 100.0 }
+        Map { rect, from: 0, to: 1_000_000_000, low: 0.0, high: 100.0, is_log: false }
     }
 
     fn look() -> Look {
@@ -277,6 +289,21 @@ mod tests {
                 let (left, right) = (x(0).min(x(1)).min(x(2)), x(0).max(x(1)).max(x(2)));
                 assert!(right - left < 10.0, "{left} {right}");
             }
+        }
+    }
+
+    #[test]
+    fn what_is_not_above_zero_breaks_a_line_on_a_logarithmic_axis() {
+        let columns =
+            (0..100).map(|s| column(s * 10_000_000, if s == 50 { 0.0 } else { 50.0 }, 0.0)).collect();
+        let trace = Trace { columns, width: 0, gap: 30_000_000, cadence: 0, is_partial: false };
+        let log = Map { low: -1.0, high: 3.0, is_log: true, ..map() };
+        let shapes = shapes(&trace, &log, &look());
+        let dots = shapes.iter().filter(|shape| matches!(shape, Shape::Circle(_))).count();
+        assert_eq!(dots, 99);
+        for mesh in meshes(&shapes) {
+            let bottom = log.rect.bottom();
+            assert!(mesh.is_valid() && mesh.vertices.iter().all(|v| v.pos.is_finite() && v.pos.y < bottom));
         }
     }
 

@@ -11,12 +11,15 @@ mod cursor;
 mod header;
 mod input;
 mod lane;
+mod limits;
 mod measure;
 mod mesh;
 mod outages;
 mod scale;
 mod spans;
 mod states;
+
+use std::collections::BTreeMap;
 
 use egui::emath::GuiRounding as _;
 use egui::{
@@ -27,7 +30,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::action::Action;
 use crate::format;
-use crate::model::Model;
+use crate::layout::{self, Pane};
+use crate::model::chart_form::{AxisForm, ChartForm, LimitsForm};
+use crate::model::{Axis, Model, Thresholds};
 use crate::series::{Column, Trace};
 use crate::theme::{Tokens, fonts, tokens};
 
@@ -36,12 +41,18 @@ use cache::PerChart;
 use mesh::Map;
 
 /// What a chart shows.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ChartSpec {
     /// Its title; made from the series if left out.
     pub title: Option<String>,
     /// Its series.
     pub series: Vec<SeriesId>,
+    /// Axes that are not as usual, by the code of their unit; empty: no unit.
+    #[serde(default)]
+    pub axes: BTreeMap<String, Axis>,
+    /// The limits of its series.
+    #[serde(default)]
+    pub thresholds: BTreeMap<SeriesId, Thresholds>,
 }
 
 /// Width of the column of value labels. The same in all charts, so that their times line up.
@@ -76,6 +87,8 @@ struct Curve<'a> {
     color: Color32,
     is_dashed: bool,
     is_hidden: bool,
+    /// Beyond which values a person wants to be warned.
+    limits: Thresholds,
 }
 
 /// What all parts of a chart need to draw themselves.
@@ -93,7 +106,7 @@ struct Scene<'a> {
 impl Scene<'_> {
     /// The map of times; its values mean nothing.
     const fn times(&self) -> Map {
-        Map { rect: self.area, from: self.from.0, to: self.to.0, low: 0.0, high: 1.0 }
+        Map { rect: self.area, from: self.from.0, to: self.to.0, low: 0.0, high: 1.0, is_log: false }
     }
 
     fn is_state(curve: &Curve<'_>) -> bool {
@@ -196,7 +209,7 @@ pub fn chart(
     let mut spans = std::mem::take(&mut cached.spans);
     spans.update(ui, &scene);
     outages::ground(ui, &scene, id);
-    lanes(ui, &scene, id, spans.height(), cached);
+    lanes(ui, &scene, spec, id, spans.height(), cached);
     outages::bars(ui, &scene, id);
     time_axis(ui, &scene, cached);
     let below = Rect::from_min_max(
@@ -210,6 +223,26 @@ pub fn chart(
     cursor::cursor(ui, &scene, &response, cached, pointed);
     response.widget_info(|| WidgetInfo::labeled(Role::Image, true, summary(&scene, spec, cached)));
     title
+}
+
+/// The form of the axes and limits of a chart, as they are.
+pub fn form(model: &Model, pane: &Pane) -> ChartForm {
+    let spec = &pane.spec;
+    let mut axes: Vec<AxisForm> = Vec::new();
+    let mut limits = Vec::new();
+    for &id in spec.series.iter().filter(|&&id| is_number(model, id)) {
+        let info = model.series_info(id);
+        let unit = info.as_ref().and_then(|info| info.unit()).unwrap_or_default();
+        if !axes.iter().any(|axis| axis.unit == unit) {
+            axes.push(AxisForm::of(unit, spec.axes.get(unit).copied().unwrap_or_default()));
+        }
+        let name = info.map_or_else(
+            || format!("series {}", id.0),
+            |info| format!("{} {}", info.device.info.id, info.label()),
+        );
+        limits.push(LimitsForm::of(id, &name, spec.thresholds.get(&id).copied().unwrap_or_default()));
+    }
+    ChartForm { chart: pane.chart, title: layout::title(pane, &model.devices), axes, limits }
 }
 
 fn is_number(model: &Model, id: SeriesId) -> bool {
@@ -258,6 +291,7 @@ fn scene<'a>(
                 color: tokens.series[color],
                 is_dashed,
                 is_hidden: cached.hidden.contains(&id),
+                limits: spec.thresholds.get(&id).copied().unwrap_or_default(),
             }
         })
         .collect();
@@ -265,7 +299,7 @@ fn scene<'a>(
 }
 
 /// Lanes of numbers above, strips of states below; at the bottom is room for the spans of commands.
-fn lanes(ui: &mut Ui, scene: &Scene<'_>, id: Id, spans_height: f32, cached: &mut PerChart) {
+fn lanes(ui: &mut Ui, scene: &Scene<'_>, spec: &ChartSpec, id: Id, spans_height: f32, cached: &mut PerChart) {
     let strips: Vec<usize> = (0..scene.curves.len())
         .filter(|&i| Scene::is_state(&scene.curves[i]) && !scene.curves[i].is_hidden)
         .collect();
@@ -293,6 +327,7 @@ fn lanes(ui: &mut Ui, scene: &Scene<'_>, id: Id, spans_height: f32, cached: &mut
             unit: *unit,
             members: &members,
             is_unit_shown: units.len() > 1,
+            axis: spec.axes.get(unit.unwrap_or_default()).copied().unwrap_or_default(),
         };
         lane.draw(ui, scene, cached);
     }

@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn a_state_holds_until_another_one_comes() {
         let rect = Rect::from_min_size(pos2(0.0, 0.0), vec2(100.0, 10.0));
-        let times = Map { rect, from: 1_000, to: 2_000, low: 0.0, high: 1.0 };
+        let times = Map { rect, from: 1_000, to: 2_000, low: 0.0, high: 1.0, is_log: false };
         let columns = [reading(1_100, 0.0), reading(1_300, 0.0), reading(1_500, 1.0)];
         let found = segments(Some(reading(500, 1.0)), &columns, 0, &times, 80.0);
         let edges: Vec<_> = found.iter().map(|s| (s.from, s.to, s.column.mean)).collect();

@@ -1,25 +1,21 @@
-//! Which charts there are, what each shows, and how they are docked; saved in a versioned file, with undo and redo.
+//! Which charts there are, what each shows, and how they are docked; saved in a versioned file.
 //!
 //! A chart remembers its series by the names of device and metric, not by the hub's numbers: a layout outlives a
 //! database, and a series that does not exist yet appears when its device does.
 
-mod file;
-mod history;
-
 use std::collections::BTreeMap;
 
-use egui_tiles::{Container, Grid, SimplificationOptions, Tile, TileId, Tiles, Tree};
+use egui_tiles::{Container, Grid, Tile, TileId, Tiles, Tree};
 use protocol::{Kind, SeriesId};
 use serde::{Deserialize, Serialize};
 
 use crate::action::{Action, ChartId, Place};
-use crate::model::Devices;
 use crate::model::devices::metric_label;
+use crate::model::{Axis, Devices, Thresholds};
 use crate::views::chart::ChartSpec;
 
-pub use file::{FILE_MAX_BYTES, Imported, LayoutError, export, import};
-use history::{History, Moment};
-
+/// Version of the saved format.
+const VERSION: u32 = 1;
 /// Charts of a first layout.
 const FIRST_CHARTS: usize = 4;
 /// Series in each chart of a first layout.
@@ -36,6 +32,17 @@ pub struct SeriesName {
     pub metric: String,
 }
 
+/// The limits of a series by name.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NamedLimits {
+    /// The series.
+    #[serde(flatten)]
+    pub name: SeriesName,
+    /// Its limits.
+    #[serde(flatten)]
+    pub limits: Thresholds,
+}
+
 /// One chart.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Pane {
@@ -46,13 +53,33 @@ pub struct Pane {
     pub title: Option<String>,
     /// What it shows.
     pub names: Vec<SeriesName>,
+    /// Axes that are not as usual, by unit.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub axes: BTreeMap<String, Axis>,
+    /// Limits that a person set.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<NamedLimits>,
     /// The same as the hub knows it; what does not exist yet is left out.
     #[serde(skip, default = "no_spec")]
     pub spec: ChartSpec,
 }
 
+impl Pane {
+    /// A chart with nothing set.
+    const fn new(chart: ChartId, title: Option<String>, names: Vec<SeriesName>) -> Self {
+        Self { chart, title, names, axes: BTreeMap::new(), limits: Vec::new(), spec: no_spec() }
+    }
+}
+
 const fn no_spec() -> ChartSpec {
-    ChartSpec { title: None, series: Vec::new() }
+    ChartSpec { title: None, series: Vec::new(), axes: BTreeMap::new(), thresholds: BTreeMap::new() }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Saved {
+    version: u32,
+    next_chart: u64,
+    tree: Tree<Pane>,
 }
 
 /// All charts and their places.
@@ -66,36 +93,41 @@ pub struct Layout {
     /// The revision of the devices that the charts were last matched with.
     matched: Option<u64>,
     changed: bool,
-    /// A person has done something that is no step of the history yet.
-    edited: bool,
-    history: History,
 }
 
 impl Default for Layout {
     fn default() -> Self {
-        Self { automatic: true, ..Self::with_tree(Tree::empty(tree_id()), 1) }
+        Self { tree: Tree::empty(tree_id()), next_chart: 1, automatic: true, matched: None, changed: false }
     }
 }
-
-/// How the tree is tidied up after each change.
-pub const SIMPLIFICATION: SimplificationOptions = SimplificationOptions {
-    prune_empty_tabs: true,
-    prune_empty_containers: true,
-    prune_single_child_tabs: true,
-    prune_single_child_containers: true,
-    all_panes_must_have_tabs: false,
-    join_nested_linear_containers: true,
-    ..SimplificationOptions::OFF
-};
 
 fn tree_id() -> egui::Id {
     egui::Id::unique("charts")
 }
 
 impl Layout {
-    fn with_tree(tree: Tree<Pane>, next_chart: u64) -> Self {
-        let history = History::new(Moment::new(&tree, false));
-        Self { tree, next_chart, automatic: false, matched: None, changed: false, edited: false, history }
+    /// Reads what [`Layout::to_json`] wrote. `None` for another version or a damaged text.
+    pub fn from_json(text: &str) -> Option<Self> {
+        let saved: Saved = serde_json::from_str(text).ok()?;
+        if saved.version != VERSION {
+            return None;
+        }
+        let charts: Vec<u64> = saved.tree.tiles.tiles().filter_map(pane_of).map(|p| p.chart.0).collect();
+        if charts.len() > CHARTS_MAX {
+            return None;
+        }
+        let highest = charts.into_iter().max().unwrap_or(0);
+        let mut tree = Tree::empty(tree_id());
+        tree.root = saved.tree.root;
+        tree.tiles = saved.tree.tiles;
+        let next_chart = saved.next_chart.max(highest.saturating_add(1));
+        Some(Self { tree, next_chart, automatic: false, matched: None, changed: false })
+    }
+
+    /// The layout as it is saved.
+    pub fn to_json(&self) -> Option<String> {
+        let saved = Saved { version: VERSION, next_chart: self.next_chart, tree: self.tree.clone() };
+        serde_json::to_string_pretty(&saved).ok()
     }
 
     /// Whether there is something to save that a person made; forgets it.
@@ -103,52 +135,10 @@ impl Layout {
         std::mem::take(&mut self.changed)
     }
 
-    /// What was taken could not be saved: it is there to be saved again.
-    pub const fn keep_changed(&mut self) {
-        self.changed = true;
-    }
-
     /// Notes that a person moved or resized something.
     pub const fn touched(&mut self) {
         self.automatic = false;
         self.changed = true;
-        self.edited = true;
-    }
-
-    /// Makes a step of the history of what a person has done, if that is over: a drag is one step.
-    pub fn settle(&mut self) {
-        if std::mem::take(&mut self.edited) {
-            self.history.note(Moment::new(&self.tree, self.automatic));
-        }
-    }
-
-    /// Shows the charts of another layout instead. A step that can be undone.
-    pub fn replace(&mut self, other: Self, devices: &Devices) {
-        self.settle();
-        self.next_chart = self.next_chart.max(other.next_chart);
-        self.tree = other.tree;
-        self.touched();
-        self.settle();
-        self.matched = None;
-        self.follow(devices);
-    }
-
-    /// Whether there is a step to undo.
-    pub fn can_undo(&self) -> bool {
-        self.history.can_undo()
-    }
-
-    /// Whether there is a step to do again.
-    pub const fn can_redo(&self) -> bool {
-        self.history.can_redo()
-    }
-
-    fn go_to(&mut self, moment: Option<Moment>) {
-        if let Some(moment) = moment {
-            self.tree = moment.tree;
-            self.automatic = moment.automatic;
-            self.changed = true;
-        }
     }
 
     /// Lets the charts of a grid move up to where one was taken away.
@@ -193,6 +183,11 @@ impl Layout {
         series
     }
 
+    /// The limits of all charts, also of those behind other tabs.
+    pub fn thresholds(&self) -> impl Iterator<Item = (SeriesId, Thresholds)> {
+        self.charts().flat_map(|pane| pane.spec.thresholds.iter().map(|(series, limits)| (*series, *limits)))
+    }
+
     /// Matches the charts with the devices if those have changed, and builds a first layout when there is none.
     pub fn follow(&mut self, devices: &Devices) {
         if self.matched == Some(devices.revision()) {
@@ -205,7 +200,6 @@ impl Layout {
                 self.charts().count() == charts.len() && self.charts().all(|p| charts.contains(&p.names));
             if !same {
                 self.build(charts);
-                self.history.replace(Moment::new(&self.tree, self.automatic));
             }
         }
         let mut titles: BTreeMap<String, usize> = BTreeMap::new();
@@ -230,7 +224,7 @@ impl Layout {
             .into_iter()
             .map(|names| {
                 let chart = self.new_chart_id();
-                tiles.insert_pane(Pane { chart, title: None, names, spec: no_spec() })
+                tiles.insert_pane(Pane::new(chart, None, names))
             })
             .collect();
         let root = (!ids.is_empty()).then(|| tiles.insert_grid_tile(ids));
@@ -247,7 +241,10 @@ impl Layout {
     /// Does what a user asked for, if it is about charts.
     pub fn apply(&mut self, action: &Action, devices: &Devices) {
         match action {
-            Action::AddChart { title, series } => self.add(title.clone(), names_of(series, devices), None),
+            Action::AddChart { title, series } => {
+                let pane = Pane::new(ChartId(0), title.clone(), names_of(series, devices));
+                self.add(pane, None);
+            }
             Action::AddToChart { chart, series } => {
                 let names = names_of(&[*series], devices);
                 self.edit(*chart, |pane| {
@@ -264,15 +261,17 @@ impl Layout {
             }
             Action::SplitChart { chart, place } => {
                 if let Some(pane) = self.chart(*chart).cloned() {
-                    self.add(pane.title, pane.names, Some((*chart, *place)));
+                    self.add(pane, Some((*chart, *place)));
                 }
             }
             Action::SeparateSeries(chart) => {
-                let Some(names) = self.chart(*chart).map(|p| p.names.clone()) else { return };
-                if let Some((first, others)) = names.split_first() {
+                let Some(pane) = self.chart(*chart).cloned() else { return };
+                if let Some((first, others)) = pane.names.split_first() {
                     self.edit(*chart, |pane| pane.names = vec![first.clone()]);
                     for name in others.iter().rev() {
-                        self.add(None, vec![name.clone()], Some((*chart, Place::Below)));
+                        let (axes, limits) = (pane.axes.clone(), pane.limits.clone());
+                        let one = Pane { axes, limits, ..Pane::new(*chart, None, vec![name.clone()]) };
+                        self.add(one, Some((*chart, Place::Below)));
                     }
                 }
             }
@@ -287,26 +286,28 @@ impl Layout {
                     self.changed = true;
                 }
             }
+            Action::SetChart { chart, settings } => {
+                let limits = settings.thresholds.iter().flat_map(|(series, limits)| {
+                    names_of(&[*series], devices)
+                        .into_iter()
+                        .map(|name| NamedLimits { name, limits: *limits })
+                });
+                let limits: Vec<_> = limits.collect();
+                self.edit(*chart, |pane| {
+                    // What is set for series that the hub does not know yet stays.
+                    let find = |name: &SeriesName| devices.find_series(&name.device, &name.metric);
+                    pane.limits.retain(|kept| find(&kept.name).is_none());
+                    pane.limits.extend(limits);
+                    pane.axes.clone_from(&settings.axes);
+                });
+            }
             Action::ResetLayout => {
-                let charts = first_charts(devices);
-                self.build(charts);
-                self.touched();
                 self.automatic = true;
-            }
-            Action::UndoLayout => {
-                self.settle();
-                let before = self.history.undo();
-                self.go_to(before);
-            }
-            Action::RedoLayout => {
-                self.settle();
-                let after = self.history.redo();
-                self.go_to(after);
+                self.changed = true;
+                self.build(Vec::new());
             }
             _ => return,
         }
-        self.tree.simplify(&SIMPLIFICATION);
-        self.settle();
         self.matched = None;
         self.follow(devices);
     }
@@ -342,12 +343,12 @@ impl Layout {
         }
     }
 
-    fn add(&mut self, title: Option<String>, names: Vec<SeriesName>, beside: Option<(ChartId, Place)>) {
-        if names.is_empty() || self.charts().count() >= CHARTS_MAX {
+    fn add(&mut self, pane: Pane, beside: Option<(ChartId, Place)>) {
+        if pane.names.is_empty() || self.charts().count() >= CHARTS_MAX {
             return;
         }
         self.touched();
-        let pane = Pane { chart: self.new_chart_id(), title, names, spec: no_spec() };
+        let pane = Pane { chart: self.new_chart_id(), spec: no_spec(), ..pane };
         let new = self.tree.tiles.insert_pane(pane);
         if let Some((chart, place)) = beside
             && let Some(old) = self.tile_of(chart)
@@ -387,8 +388,11 @@ const fn pane_of(tile: &Tile<Pane>) -> Option<&Pane> {
 }
 
 fn resolve(pane: &Pane, devices: &Devices) -> ChartSpec {
-    let series = pane.names.iter().filter_map(|n| devices.find_series(&n.device, &n.metric)).collect();
-    ChartSpec { title: pane.title.clone(), series }
+    let find = |name: &SeriesName| devices.find_series(&name.device, &name.metric);
+    let series: Vec<SeriesId> = pane.names.iter().filter_map(find).collect();
+    let limits = pane.limits.iter().filter_map(|named| Some((find(&named.name)?, named.limits)));
+    let thresholds = limits.filter(|(id, _)| series.contains(id)).collect();
+    ChartSpec { title: pane.title.clone(), series, axes: pane.axes.clone(), thresholds }
 }
 
 fn names_of(series: &[SeriesId], devices: &Devices) -> Vec<SeriesName> {
