@@ -12,6 +12,7 @@ use crate::model::Question;
 use crate::model::chart_form::{ChartForm, ChartSettings};
 use crate::model::form::Field;
 use crate::model::groups::Source;
+use crate::model::layouts::LayoutsEdit;
 use crate::model::table::{Format, TableFilter};
 use crate::settings::ThemeChoice;
 
@@ -150,6 +151,26 @@ pub enum Action {
     },
     /// Build the layout anew from what the fleet declares.
     ResetLayout,
+    /// Take back the last change of the layout.
+    UndoLayout,
+    /// Make the change again that was taken back.
+    RedoLayout,
+    /// Open the dialog of the saved layouts, or close it.
+    ToggleLayouts,
+    /// What is typed and asked there.
+    EditLayouts(LayoutsEdit),
+    /// Save the charts under the name that is typed.
+    SaveLayout,
+    /// Show the layout of this name.
+    OpenLayout(String),
+    /// Give a layout the other name that is typed.
+    RenameLayout,
+    /// Forget the layout of this name.
+    DeleteLayout(String),
+    /// Write the charts to the file that is typed.
+    ExportLayout,
+    /// Read the file that is typed.
+    ImportLayout,
 
     // Devices.
     /// Show this device's panel, or none.

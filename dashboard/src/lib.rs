@@ -5,6 +5,7 @@
 
 pub mod action;
 pub mod app;
+pub mod disk;
 pub mod format;
 pub mod fuzzy;
 pub mod layout;

@@ -23,6 +23,8 @@ pub enum Target {
     Verb(Verb),
     /// A command that the selected device declares, by name.
     Command(String),
+    /// A layout that was saved, by name.
+    Layout(String),
     /// A chart of the layout.
     Chart(ChartId),
     /// A device.
@@ -37,6 +39,7 @@ impl Target {
         match self {
             Self::Verb(_) => "",
             Self::Command(_) => "command",
+            Self::Layout(_) => "layout",
             Self::Chart(_) => "chart",
             Self::Device(_) => "device",
             Self::Metric(_) => "metric",
@@ -48,9 +51,10 @@ impl Target {
         match self {
             Self::Command(_) => 0,
             Self::Verb(_) => 1,
-            Self::Chart(_) => 2,
-            Self::Device(_) => 3,
-            Self::Metric(_) => 4,
+            Self::Layout(_) => 2,
+            Self::Chart(_) => 3,
+            Self::Device(_) => 4,
+            Self::Metric(_) => 5,
         }
     }
 }
@@ -78,6 +82,7 @@ struct Listed {
     revision: u64,
     selection: Option<DeviceId>,
     charts: Vec<ChartId>,
+    layouts: Vec<String>,
 }
 
 /// What was found for what is typed, kept until one of them changes.
@@ -118,6 +123,7 @@ impl Found {
             revision: model.devices.revision(),
             selection: model.selection.clone(),
             charts: layout.charts().map(|pane| pane.chart).collect(),
+            layouts: model.library.names().map(str::to_owned).collect(),
         };
         if self.listed.as_ref() != Some(&listed) {
             self.candidates = candidates(model, layout);
@@ -139,7 +145,7 @@ impl Found {
             let is_offered = match &candidate.target {
                 Target::Verb(verb) => *verb != Verb::Palette && verb.action(model, layout).is_ok(),
                 Target::Command(_) => true,
-                Target::Chart(_) | Target::Device(_) | Target::Metric(_) => false,
+                Target::Layout(_) | Target::Chart(_) | Target::Device(_) | Target::Metric(_) => false,
             };
             if query.is_empty() {
                 if is_offered {
@@ -166,6 +172,9 @@ fn candidates(model: &Model, layout: &Layout) -> Vec<Candidate> {
             let label = model.command_label(&device.info.id, name);
             add(Target::Command(name.to_owned()), &format!("{label} {name} {}", device.info.id));
         }
+    }
+    for name in model.library.names() {
+        add(Target::Layout(name.to_owned()), &format!("{name} layout"));
     }
     for pane in layout.charts() {
         add(Target::Chart(pane.chart), &chart_text(pane, model));
@@ -203,6 +212,11 @@ pub fn row(target: &Target, model: &Model, layout: &Layout) -> Option<Row> {
                 action: Ok(Action::OpenForm(Some(name.clone()))),
             }
         }
+        Target::Layout(name) => Row {
+            text: name.clone(),
+            detail: "Show its charts".to_owned(),
+            action: model.library.has(name).then(|| Action::OpenLayout(name.clone())).ok_or("It is gone"),
+        },
         Target::Chart(chart) => {
             let pane = layout.chart(*chart)?;
             let count = pane.names.len();

@@ -174,6 +174,12 @@ pub enum Verb {
     Mark(bool),
     /// Remove the measuring cursors.
     EndMeasuring,
+    /// Take back the last change of the layout.
+    UndoLayout,
+    /// Make the change again that was taken back.
+    RedoLayout,
+    /// Save the layout by name, open, export or import one.
+    Layouts,
     /// Build the layout anew from what the fleet declares.
     ResetLayout,
     /// Type into the filter of the device list.
@@ -216,6 +222,9 @@ impl Verb {
         Self::Mark(false),
         Self::Mark(true),
         Self::EndMeasuring,
+        Self::UndoLayout,
+        Self::RedoLayout,
+        Self::Layouts,
         Self::ResetLayout,
         Self::FilterDevices,
         Self::ShowAllDevices,
@@ -267,6 +276,17 @@ impl Verb {
             Self::Mark(false) => about(Time, "Measure from the pointer", one(Key::A)),
             Self::Mark(true) => about(Time, "Measure up to the pointer", one(Key::B)),
             Self::EndMeasuring => about(Time, "End measuring", NONE),
+            Self::UndoLayout => {
+                about(Charts, "Undo a change of the layout", [Some(Chord::ctrl(Key::Z)), None])
+            }
+            Self::RedoLayout => about(
+                Charts,
+                "Redo a change of the layout",
+                two(Chord::ctrl(Key::Z).shift(), Chord::ctrl(Key::Y)),
+            ),
+            Self::Layouts => {
+                about(Charts, "Layouts: save, open, export, import", [Some(Chord::ctrl(Key::S)), None])
+            }
             Self::ResetLayout => about(Charts, "Make a layout from what the fleet declares", NONE),
             Self::FilterDevices => about(Devices, "Filter the devices", one(Key::Slash)),
             Self::ShowAllDevices => about(Devices, "Show all devices", NONE),
@@ -287,7 +307,7 @@ impl Verb {
     }
 
     /// What to do now, or why it cannot be done now.
-    pub fn action(self, model: &Model, _layout: &Layout) -> Result<Action, &'static str> {
+    pub fn action(self, model: &Model, layout: &Layout) -> Result<Action, &'static str> {
         let when = |can: bool, action: Action, why: &'static str| if can { Ok(action) } else { Err(why) };
         match self {
             Self::PauseOrGoOn if model.viewport.is_following() => Ok(Action::Pause),
@@ -307,6 +327,9 @@ impl Verb {
                 when(model.cursor.is_some(), Action::Mark { second }, "Point into a chart first")
             }
             Self::EndMeasuring => when(!model.pins.is_empty(), Action::ClearPins, "Nothing is measured"),
+            Self::UndoLayout => when(layout.can_undo(), Action::UndoLayout, "The layout has not changed"),
+            Self::RedoLayout => when(layout.can_redo(), Action::RedoLayout, "Nothing was undone"),
+            Self::Layouts => Ok(Action::ToggleLayouts),
             Self::ResetLayout => Ok(Action::ResetLayout),
             Self::FilterDevices => Ok(Action::FocusFilter),
             Self::ShowAllDevices => when(
@@ -343,6 +366,7 @@ impl Verb {
     /// Whether it closes the dialog that is open.
     const fn closes_dialog(self, model: &Model) -> bool {
         match self {
+            Self::Layouts => model.layouts_form.is_some(),
             Self::Palette => model.palette.is_some(),
             Self::Help => model.help,
             _ => false,

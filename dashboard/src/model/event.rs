@@ -54,6 +54,8 @@ pub enum Effect {
     ReconnectNow,
     /// Write the settings.
     SaveSettings,
+    /// Write the layouts that were saved by name.
+    SaveLayouts,
     /// Put this on the clipboard.
     Copy(String),
 }

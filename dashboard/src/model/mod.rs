@@ -13,6 +13,7 @@ pub mod form;
 mod grouping;
 pub mod groups;
 mod history;
+pub mod layouts;
 pub mod outcome;
 pub mod palette;
 pub mod range;
@@ -48,6 +49,7 @@ pub use form::{Form, FormStage};
 pub use grouping::Question;
 pub use groups::{Composer, Groups};
 use history::History;
+pub use layouts::{LayoutsForm, Library};
 pub use palette::Palette;
 use range::{Asked, RangeForm};
 use sending::Sent;
@@ -143,6 +145,12 @@ pub struct Model {
     pub help: bool,
     /// The command palette, while it is open.
     pub palette: Option<Palette>,
+    /// The layouts that were saved by name.
+    pub library: Library,
+    /// The dialog of the layouts, while it is open.
+    pub layouts_form: Option<LayoutsForm>,
+    /// Where a layout is exported to unless a person says otherwise.
+    pub export_path: String,
     history: History,
     subscriptions: Subscriptions,
     requests: HashMap<u64, Request>,
@@ -186,6 +194,9 @@ impl Model {
             zone,
             help: false,
             palette: None,
+            library: Library::default(),
+            layouts_form: None,
+            export_path: String::new(),
             subscriptions: Subscriptions::default(),
             requests: HashMap::new(),
             next_request: FIRST_REQUEST,
@@ -676,6 +687,34 @@ impl Model {
             Action::DismissToast(id) => self.toasts.dismiss(id),
             Action::Copy(text) => return vec![Effect::Copy(text)],
             Action::ToggleHelp => self.help = !self.help,
+            Action::ToggleLayouts => {
+                let form = LayoutsForm::new(self.export_path.clone());
+                self.layouts_form = if self.layouts_form.is_none() { Some(form) } else { None };
+            }
+            Action::EditLayouts(edit) => {
+                if let Some(form) = &mut self.layouts_form {
+                    form.edit(edit);
+                }
+            }
+            Action::RenameLayout => {
+                let Some(form) = &mut self.layouts_form else { return Vec::new() };
+                let Some((from, to)) = form.renaming.clone() else { return Vec::new() };
+                if let Err(why) = self.library.rename(&from, layouts::clean_name(&to)) {
+                    form.said = Some(Err(why));
+                    return Vec::new();
+                }
+                form.renaming = None;
+                form.said = None;
+                return vec![Effect::SaveLayouts];
+            }
+            Action::DeleteLayout(name) => {
+                self.library.delete(&name);
+                if let Some(form) = &mut self.layouts_form {
+                    form.deleting = None;
+                    form.said = Some(Ok(format!("{name} is deleted")));
+                }
+                return vec![Effect::SaveLayouts];
+            }
             Action::TogglePalette => {
                 self.palette = if self.palette.is_none() { Some(Palette::default()) } else { None };
             }
@@ -698,6 +737,12 @@ impl Model {
             | Action::RenameChart { .. }
             | Action::ShowChart(_)
             | Action::ResetLayout
+            | Action::UndoLayout
+            | Action::RedoLayout
+            | Action::SaveLayout
+            | Action::OpenLayout(_)
+            | Action::ExportLayout
+            | Action::ImportLayout
             | Action::FocusFilter => {}
         }
         Vec::new()
@@ -819,6 +864,7 @@ impl Model {
             || self.range_form.is_some()
             || self.chart_form.is_some()
             || self.palette.is_some()
+            || self.layouts_form.is_some()
             || self.help
     }
 

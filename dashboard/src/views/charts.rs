@@ -197,7 +197,7 @@ impl Behavior<Pane> for Docking<'_> {
     }
 
     fn simplification_options(&self) -> SimplificationOptions {
-        SimplificationOptions { all_panes_must_have_tabs: false, ..SimplificationOptions::default() }
+        layout::SIMPLIFICATION
     }
 
     fn gap_width(&self, _style: &egui::Style) -> f32 {

@@ -13,6 +13,7 @@ pub mod empty;
 pub mod form;
 pub mod groups;
 pub mod help;
+pub mod layouts;
 pub mod palette;
 pub mod range;
 pub mod status_bar;

@@ -260,6 +260,17 @@ fn flat(ui: &mut Ui, text: &str, fill: Color32, color: Color32, font: FontId, se
     response.on_hover_cursor(egui::CursorIcon::PointingHand)
 }
 
+/// The room that buttons with these texts take side by side, with a gap before each.
+pub fn buttons_width(ui: &Ui, texts: &[&str]) -> f32 {
+    let width = |text: &&str| {
+        let font = fonts::medium(12.5);
+        ui.painter().layout_no_wrap((*text).to_owned(), font, Color32::PLACEHOLDER).size().x
+            + 2.0 * ui.spacing().button_padding.x
+            + ui.spacing().item_spacing.x
+    };
+    texts.iter().map(width).sum()
+}
+
 /// A word that can be clicked, for what is seldom wanted.
 pub fn link(ui: &mut Ui, text: &str) -> Response {
     let t = Tokens::of(ui);

@@ -134,6 +134,18 @@ impl Window {
     }
 
     pub(crate) fn open_with(theme: ThemeChoice, size: [f32; 2]) -> Self {
+        Self::start(theme, size, |_| {})
+    }
+
+    /// A window that keeps what it remembers in this folder.
+    pub(crate) fn open_in(folder: &std::path::Path) -> Self {
+        Self::start(ThemeChoice::Dark, [1200.0, 760.0], |start| {
+            start.folder = Some(folder.to_owned());
+            start.fresh_layout = false;
+        })
+    }
+
+    pub(crate) fn start(theme: ThemeChoice, size: [f32; 2], change: impl FnOnce(&mut Start)) -> Self {
         let time = Arc::new(AtomicI64::new(NOW.0));
         let clock: Clock = {
             let time = Arc::clone(&time);
@@ -151,6 +163,7 @@ impl Window {
                 let mut start = Start::new("127.0.0.1:7878", clock);
                 start.zone = TimeZone::UTC;
                 start.theme = Some(theme);
+                change(&mut start);
                 App::new(&creation.egui_ctx, start, link, Pace::default())
             });
         Self { harness, hub, time }
@@ -177,6 +190,16 @@ impl Window {
         self.tell(welcome(100));
         let list: Vec<_> = (1..=count).map(|n| greenhouse(n, n != 4)).collect();
         self.tell(devices(&list));
+    }
+
+    /// Draws until something is so; the disk may take its time.
+    pub(crate) fn run_until(&mut self, what: &str, is_so: impl Fn(&Self) -> bool) {
+        let begin = std::time::Instant::now();
+        while !is_so(self) {
+            assert!(begin.elapsed() < std::time::Duration::from_secs(20), "never so: {what}");
+            std::thread::sleep(std::time::Duration::from_millis(2));
+            self.run();
+        }
     }
 
     /// What the window has sent since the last call.

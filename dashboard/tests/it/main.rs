@@ -11,6 +11,7 @@ mod commands;
 mod fixtures;
 mod groups;
 mod layout;
+mod layouts;
 mod model;
 mod palette;
 mod snapshots;

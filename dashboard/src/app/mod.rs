@@ -3,6 +3,8 @@
 //! Nothing here waits (I-16): a frame takes at most [`DRAIN_BUDGET`] of what has arrived, files are written by a thread
 //! of their own. Nothing is drawn while nothing arrives and nobody touches anything.
 
+mod files;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,18 +15,19 @@ use jiff::tz::TimeZone;
 use protocol::Timestamp;
 
 use crate::action::Action;
+use crate::disk::{self, Disk};
 use crate::layout::Layout;
 use crate::link::{Link, Outgoing, Waker};
-use crate::model::{Effect, Event, Model};
+use crate::model::{Effect, Event, Level, Library, Model};
 use crate::palette::Found;
-use crate::settings::{self, LAYOUT_FILE, SETTINGS_FILE, Settings, ThemeChoice, Writer};
+use crate::settings::{LAYOUT_FILE, LAYOUTS_FILE, SETTINGS_FILE, Settings, ThemeChoice};
 use crate::theme::{self, Tokens, tokens};
 use crate::verb::Verb;
 use crate::views::chart::ChartCache;
 use crate::views::commands::TableView;
 use crate::views::{
     banner, chart_form, charts, command, commands, composer, device, devices, empty, form, groups, help,
-    palette, range, status_bar, toasts, top_bar,
+    layouts, palette, range, status_bar, toasts, top_bar,
 };
 
 /// Time in which a frame takes in events; the rest waits for the next frame.
@@ -109,6 +112,13 @@ impl Pace {
     }
 }
 
+/// What the disk had no time for.
+#[derive(Debug, Default)]
+struct Unsaved {
+    settings: bool,
+    library: bool,
+}
+
 /// The app.
 pub struct App {
     model: Model,
@@ -121,7 +131,8 @@ pub struct App {
     found: Found,
     actions: Vec<Action>,
     folder: Option<PathBuf>,
-    writer: Option<Writer>,
+    disk: Option<Disk>,
+    unsaved: Unsaved,
     /// Width of the widest chart, in pixels.
     chart_width: f32,
     /// The theme that egui was last told.
@@ -136,25 +147,35 @@ impl App {
     /// Makes the app and gives the context its fonts and palettes.
     pub fn new(ctx: &egui::Context, start: Start, link: Link, pace: Pace) -> Self {
         let now = (start.clock)();
-        let saved: Option<Settings> =
-            start.folder.as_ref().and_then(|folder| settings::read(&folder.join(SETTINGS_FILE)));
-        let mut settings = saved.unwrap_or_default();
+        let mut problems = Vec::new();
+        let path = |file: &str| start.folder.as_ref().map(|folder| folder.join(file));
+        let mut settings = path(SETTINGS_FILE)
+            .and_then(|path| disk::read_kept(&path, &mut problems, Settings::from_json))
+            .unwrap_or_default();
         if let Some(theme) = start.theme {
             settings.theme = theme;
         }
         theme::install(ctx, settings.theme);
-        let saved_layout = (!start.fresh_layout)
-            .then(|| start.folder.as_ref().map(|folder| folder.join(LAYOUT_FILE)))
-            .flatten()
-            .and_then(|path| std::fs::read_to_string(path).ok())
-            .and_then(|text| Layout::from_json(&text));
-        let writer = start.folder.as_ref().and_then(|_| {
-            Writer::start().inspect_err(|error| tracing::error!(%error, "settings will not be saved")).ok()
+        let layout = path(LAYOUT_FILE).filter(|_| !start.fresh_layout).and_then(|path| {
+            let read = |text: &str| Layout::from_json(text).map_err(|error| error.to_string());
+            disk::read_kept(&path, &mut problems, read)
         });
+        let library = path(LAYOUTS_FILE)
+            .and_then(|path| disk::read_kept(&path, &mut problems, Library::from_json))
+            .unwrap_or_default();
+        let disk = Disk::start(pace.waker(ctx.clone()))
+            .inspect_err(|error| tracing::error!(%error, "settings will not be saved"))
+            .ok();
         let theme = settings.theme;
+        let mut model = Model::new(&start.address, settings, start.zone, now);
+        model.library = library;
+        model.export_path = files::export_path();
+        for problem in problems {
+            model.toast(Level::Warning, "A file could not be read", Some(problem));
+        }
         Self {
-            model: Model::new(&start.address, settings, start.zone, now),
-            layout: saved_layout.unwrap_or_default(),
+            model,
+            layout: layout.unwrap_or_default(),
             link,
             clock: start.clock,
             pace,
@@ -163,7 +184,8 @@ impl App {
             found: Found::default(),
             actions: Vec::new(),
             folder: start.folder,
-            writer,
+            disk,
+            unsaved: Unsaved::default(),
             chart_width: 800.0,
             theme,
             frame_time: None,
@@ -207,27 +229,9 @@ impl App {
                     }
                 }
                 Effect::SaveSettings => self.save_settings(),
+                Effect::SaveLayouts => self.save_library(),
                 Effect::Copy(text) => ctx.copy_text(text),
             }
-        }
-    }
-
-    fn save_settings(&self) {
-        if let (Some(folder), Some(writer)) = (&self.folder, &self.writer)
-            && let Ok(text) = serde_json::to_string_pretty(&self.model.settings)
-            && !writer.write(folder.join(SETTINGS_FILE), text)
-        {
-            tracing::warn!("settings not saved: the disk is slow");
-        }
-    }
-
-    fn save_layout(&mut self) {
-        if self.layout.take_changed()
-            && let (Some(folder), Some(writer)) = (&self.folder, &self.writer)
-            && let Some(text) = self.layout.to_json()
-            && !writer.write(folder.join(LAYOUT_FILE), text)
-        {
-            self.layout.touched(); // tried again with the next frame
         }
     }
 
@@ -240,11 +244,14 @@ impl App {
             if action == Action::FocusFilter {
                 ctx.memory_mut(|m| m.request_focus(devices::filter_id()));
             }
+            if let Some(effects) = self.layout_action(&action) {
+                self.run(ctx, effects);
+                continue;
+            }
             self.layout.apply(&action, &self.model.devices);
             let effects = self.model.apply(action, now);
             self.run(ctx, effects);
         }
-        self.save_layout();
         ctx.request_repaint();
     }
 
@@ -292,11 +299,7 @@ impl eframe::App for App {
                 break;
             }
         }
-        if let Some(problem) = self.writer.as_ref().and_then(Writer::problem) {
-            let now = self.now();
-            let effects = self.model.handle_event(Event::NotSaved(problem), now);
-            self.run(ctx, effects);
-        }
+        self.take_files(ctx);
         self.layout.follow(&self.model.devices);
         self.model.watch(self.layout.thresholds());
         let shown = self.layout.shown();
@@ -387,13 +390,18 @@ impl eframe::App for App {
         composer::composer(ui, model, actions);
         groups::question(ui, model, actions);
         range::range(ui, model, actions);
+        layouts::layouts(ui, model, actions);
         chart_form::chart_form(ui, model, actions);
         if model.help {
             help::help(ui, actions);
         }
         palette::palette(ui, model, layout, found, actions);
         self.take_actions(&ctx);
-        self.save_layout();
+        // A drag is one step of the history, and is saved when it is over.
+        if !ctx.input(|i| i.pointer.any_down()) {
+            self.layout.settle();
+            self.save_changes();
+        }
     }
 
     fn clear_color(&self, visuals: &egui::Visuals) -> [f32; 4] {

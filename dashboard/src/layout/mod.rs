@@ -1,11 +1,14 @@
-//! Which charts there are, what each shows, and how they are docked; saved in a versioned file.
+//! Which charts there are, what each shows, and how they are docked; saved in a versioned file, with undo and redo.
 //!
 //! A chart remembers its series by the names of device and metric, not by the hub's numbers: a layout outlives a
 //! database, and a series that does not exist yet appears when its device does.
 
+mod file;
+mod history;
+
 use std::collections::BTreeMap;
 
-use egui_tiles::{Container, Grid, Tile, TileId, Tiles, Tree};
+use egui_tiles::{Container, Grid, SimplificationOptions, Tile, TileId, Tiles, Tree};
 use protocol::{Kind, SeriesId};
 use serde::{Deserialize, Serialize};
 
@@ -14,8 +17,9 @@ use crate::model::devices::metric_label;
 use crate::model::{Axis, Devices, Thresholds};
 use crate::views::chart::ChartSpec;
 
-/// Version of the saved format.
-const VERSION: u32 = 1;
+pub use file::{FILE_MAX_BYTES, Imported, LayoutError, export, import};
+use history::{History, Moment};
+
 /// Charts of a first layout.
 const FIRST_CHARTS: usize = 4;
 /// Series in each chart of a first layout.
@@ -75,13 +79,6 @@ const fn no_spec() -> ChartSpec {
     ChartSpec { title: None, series: Vec::new(), axes: BTreeMap::new(), thresholds: BTreeMap::new() }
 }
 
-#[derive(Serialize, Deserialize)]
-struct Saved {
-    version: u32,
-    next_chart: u64,
-    tree: Tree<Pane>,
-}
-
 /// All charts and their places.
 #[derive(Debug)]
 pub struct Layout {
@@ -93,41 +90,36 @@ pub struct Layout {
     /// The revision of the devices that the charts were last matched with.
     matched: Option<u64>,
     changed: bool,
+    /// A person has done something that is no step of the history yet.
+    edited: bool,
+    history: History,
 }
 
 impl Default for Layout {
     fn default() -> Self {
-        Self { tree: Tree::empty(tree_id()), next_chart: 1, automatic: true, matched: None, changed: false }
+        Self { automatic: true, ..Self::with_tree(Tree::empty(tree_id()), 1) }
     }
 }
+
+/// How the tree is tidied up after each change.
+pub const SIMPLIFICATION: SimplificationOptions = SimplificationOptions {
+    prune_empty_tabs: true,
+    prune_empty_containers: true,
+    prune_single_child_tabs: true,
+    prune_single_child_containers: true,
+    all_panes_must_have_tabs: false,
+    join_nested_linear_containers: true,
+    ..SimplificationOptions::OFF
+};
 
 fn tree_id() -> egui::Id {
     egui::Id::unique("charts")
 }
 
 impl Layout {
-    /// Reads what [`Layout::to_json`] wrote. `None` for another version or a damaged text.
-    pub fn from_json(text: &str) -> Option<Self> {
-        let saved: Saved = serde_json::from_str(text).ok()?;
-        if saved.version != VERSION {
-            return None;
-        }
-        let charts: Vec<u64> = saved.tree.tiles.tiles().filter_map(pane_of).map(|p| p.chart.0).collect();
-        if charts.len() > CHARTS_MAX {
-            return None;
-        }
-        let highest = charts.into_iter().max().unwrap_or(0);
-        let mut tree = Tree::empty(tree_id());
-        tree.root = saved.tree.root;
-        tree.tiles = saved.tree.tiles;
-        let next_chart = saved.next_chart.max(highest.saturating_add(1));
-        Some(Self { tree, next_chart, automatic: false, matched: None, changed: false })
-    }
-
-    /// The layout as it is saved.
-    pub fn to_json(&self) -> Option<String> {
-        let saved = Saved { version: VERSION, next_chart: self.next_chart, tree: self.tree.clone() };
-        serde_json::to_string_pretty(&saved).ok()
+    fn with_tree(tree: Tree<Pane>, next_chart: u64) -> Self {
+        let history = History::new(Moment::new(&tree, false));
+        Self { tree, next_chart, automatic: false, matched: None, changed: false, edited: false, history }
     }
 
     /// Whether there is something to save that a person made; forgets it.
@@ -135,10 +127,52 @@ impl Layout {
         std::mem::take(&mut self.changed)
     }
 
+    /// What was taken could not be saved: it is there to be saved again.
+    pub const fn keep_changed(&mut self) {
+        self.changed = true;
+    }
+
     /// Notes that a person moved or resized something.
     pub const fn touched(&mut self) {
         self.automatic = false;
         self.changed = true;
+        self.edited = true;
+    }
+
+    /// Makes a step of the history of what a person has done, if that is over: a drag is one step.
+    pub fn settle(&mut self) {
+        if std::mem::take(&mut self.edited) {
+            self.history.note(Moment::new(&self.tree, self.automatic));
+        }
+    }
+
+    /// Shows the charts of another layout instead. A step that can be undone.
+    pub fn replace(&mut self, other: Self, devices: &Devices) {
+        self.settle();
+        self.next_chart = self.next_chart.max(other.next_chart);
+        self.tree = other.tree;
+        self.touched();
+        self.settle();
+        self.matched = None;
+        self.follow(devices);
+    }
+
+    /// Whether there is a step to undo.
+    pub fn can_undo(&self) -> bool {
+        self.history.can_undo()
+    }
+
+    /// Whether there is a step to do again.
+    pub const fn can_redo(&self) -> bool {
+        self.history.can_redo()
+    }
+
+    fn go_to(&mut self, moment: Option<Moment>) {
+        if let Some(moment) = moment {
+            self.tree = moment.tree;
+            self.automatic = moment.automatic;
+            self.changed = true;
+        }
     }
 
     /// Lets the charts of a grid move up to where one was taken away.
@@ -200,6 +234,7 @@ impl Layout {
                 self.charts().count() == charts.len() && self.charts().all(|p| charts.contains(&p.names));
             if !same {
                 self.build(charts);
+                self.history.replace(Moment::new(&self.tree, self.automatic));
             }
         }
         let mut titles: BTreeMap<String, usize> = BTreeMap::new();
@@ -302,12 +337,25 @@ impl Layout {
                 });
             }
             Action::ResetLayout => {
+                let charts = first_charts(devices);
+                self.build(charts);
+                self.touched();
                 self.automatic = true;
-                self.changed = true;
-                self.build(Vec::new());
+            }
+            Action::UndoLayout => {
+                self.settle();
+                let before = self.history.undo();
+                self.go_to(before);
+            }
+            Action::RedoLayout => {
+                self.settle();
+                let after = self.history.redo();
+                self.go_to(after);
             }
             _ => return,
         }
+        self.tree.simplify(&SIMPLIFICATION);
+        self.settle();
         self.matched = None;
         self.follow(devices);
     }
