@@ -16,7 +16,7 @@
 -- Settings that belong to the file. The connection's own (synchronous=FULL, foreign_keys=ON, ...) are in the store.
 
 PRAGMA application_id = 1952803941;      -- 0x74656C65, "tele": a file with another number is left alone
-PRAGMA user_version = 6;                 -- version of this schema; a hub refuses a file that is newer than itself
+PRAGMA user_version = 7;                 -- version of this schema; a hub refuses a file that is newer than itself
 
 
 ------------------------------------------------------------------------------------------------------------------
@@ -305,6 +305,27 @@ BEFORE UPDATE ON group_member WHEN OLD.refused IS NOT NULL OR NEW.device_key IS 
 BEGIN
     SELECT RAISE(ABORT, 'members of groups are not rewritten');
 END;
+
+
+------------------------------------------------------------------------------------------------------------------
+-- Connections
+------------------------------------------------------------------------------------------------------------------
+
+-- When a device was connected, from the hub's welcome to the end. The last 100 of each device are kept. Written a
+-- moment later than it happens and not synced for its own sake: nothing is promised of it.
+CREATE TABLE connection (
+    connection_key INTEGER PRIMARY KEY,
+    device_key   INTEGER NOT NULL REFERENCES device (device_key),
+    session      TEXT NOT NULL,          -- names it in the log, among those since the hub's start
+    address      TEXT NOT NULL,          -- where it came from
+    opened_at    INTEGER NOT NULL,
+    closed_at    INTEGER,                -- NULL: it is open, or the hub was killed and does not know
+    ended_by     TEXT CHECK (ended_by IN ('device', 'hub', 'lost')), -- which side began; NULL: it is open
+    code         INTEGER,                -- of the close frame, if there was one (RFC 6455, 7.4)
+    reason       TEXT                    -- why, in words
+) STRICT;
+CREATE INDEX connection_of_device ON connection (device_key, connection_key);
+CREATE INDEX connection_open ON connection (device_key, session) WHERE ended_by IS NULL;
 
 
 ------------------------------------------------------------------------------------------------------------------

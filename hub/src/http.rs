@@ -16,7 +16,7 @@ use axum::routing::{get, put};
 use axum::{Json, Router};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use protocol::{DEVICE_PATH, DeviceId, SUBPROTOCOL, VIEWER_PATH, limits};
+use protocol::{DEVICE_PATH, DeviceId, ErrorCode, SUBPROTOCOL, VIEWER_PATH, limits};
 use serde_json::json;
 use store::CredentialRole;
 use tokio::net::{TcpListener, TcpStream};
@@ -28,6 +28,7 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 use crate::auth::{self, Principal, TOKEN_MAX_BYTES, Token};
 use crate::clock;
 use crate::orders;
+use crate::orders::caller::{Looker, Refused};
 use crate::serve::Hub;
 use crate::session::{self, Peer, socket_config};
 use crate::tokens;
@@ -63,6 +64,7 @@ pub fn router(hub: Arc<Hub>) -> Router {
         .route(VIEWER_PATH, get(|hub, request| upgrade(hub, request, Door::Viewer)))
         .route("/v1/devices/{id}", put(add_device))
         .route("/v1/devices/{id}/ledger", get(ledger))
+        .route("/v1/devices/{id}/connections", get(connections))
         .merge(orders::router())
         .merge(tokens::router())
         .layer(DefaultBodyLimit::max(limits::VIEWER_MESSAGE_MAX_BYTES))
@@ -204,12 +206,26 @@ async fn ledger(State(hub): State<Arc<Hub>>, Path(id): Path<String>, headers: He
     };
     let asked = id.clone();
     match hub.readers.read(move |reader| reader.account(&asked)).await {
-        Ok(Some(account)) => Json(crate::ledger::to_json(&account)).into_response(),
+        Ok(Some(account)) => Json(account.told()).into_response(),
         Ok(None) => refusal(StatusCode::NOT_FOUND, format!("no device {id}")),
         Err(error) => {
             tracing::error!(device = %id, %error, "a ledger could not be read");
             refusal(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
         }
+    }
+}
+
+/// When a device was connected, and why it was not any more.
+async fn connections(
+    _: Looker,
+    State(hub): State<Arc<Hub>>,
+    Path(id): Path<String>,
+) -> Result<Response, Refused> {
+    let id = DeviceId::new(&id).map_err(|error| Refused::bad_field(error.to_string()))?;
+    let asked = id.clone();
+    match hub.readers.read(move |reader| reader.connections(&asked)).await? {
+        Some(connections) => Ok(Json(json!({ "device": id, "connections": connections })).into_response()),
+        None => Err(Refused::new(ErrorCode::NotFound, format!("no device {id}"))),
     }
 }
 

@@ -25,8 +25,8 @@ use protocol::inbox::Ticket;
 use protocol::viewer::CommandInfo;
 use protocol::{DeviceId, Timestamp};
 use store::{
-    Batch, BatchContent, Checkpointer, Credential, CredentialKey, CredentialRole, DeviceKey, GroupChange,
-    Outcome, Registered, StoreError, StreamKey, Writer,
+    Batch, BatchContent, Checkpointer, ConnectionNote, Credential, CredentialKey, CredentialRole, DeviceKey,
+    GroupChange, Outcome, Registered, StoreError, StreamKey, Writer,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -55,6 +55,8 @@ const HOT_BEHIND: u64 = 900_000;
 const SLICE: Duration = Duration::from_millis(8);
 /// Readings in a slice: what takes about [`SLICE`], within these bounds.
 const ROWS_PER_SLICE: std::ops::RangeInclusive<usize> = 4_000..=20_000;
+/// Notes about connections that are written at once at most: some milliseconds.
+const NOTES_MAX: usize = 1_000;
 /// How often it is looked whether there is something to seal or to merge.
 const CARE_INTERVAL: Duration = Duration::from_secs(1);
 /// And after so many readings: a hub that takes two million a second may not wait so long.
@@ -125,7 +127,7 @@ type NewToken = (CredentialKey, Option<DeviceKey>, Token);
 enum Request {
     Batch(BatchRequest),
     Register(Box<Hello>, Timestamp, Reply<Registered>),
-    Touch(DeviceKey, Timestamp),
+    Connection(ConnectionNote),
     SaveCommands(Vec<GroupChange>, Vec<Arc<CommandInfo>>, Reply<()>),
     AnsweredLate(DeviceId, Box<CommandUpdate>, Actor, Reply<Option<CommandInfo>>),
     AddDevice(DeviceId, Timestamp, oneshot::Sender<Result<(DeviceKey, Token), AuthError>>),
@@ -170,6 +172,8 @@ impl Ingest {
                 slice: 10_000,
                 hot: 0,
                 retention: Turns::new(),
+                notes: Vec::new(),
+                noted: Instant::now(),
             }
             .run(&queue, copying);
         })?;
@@ -208,10 +212,10 @@ impl Ingest {
         self.ask(|reply| Request::Register(Box::new(hello), now, reply)).await
     }
 
-    /// Notes when a device was last heard of. Does not wait for the disk.
-    pub async fn touch(&self, device: DeviceKey, seen: Timestamp) {
-        // The hub is stopping: the time is lost, nothing else.
-        drop(self.requests.send(Request::Touch(device, seen)).await);
+    /// Writes down what has happened to a connection. Does not wait for the disk.
+    pub async fn note(&self, note: ConnectionNote) {
+        // The hub is stopping: the history of connections lacks it, nothing else.
+        drop(self.requests.send(Request::Connection(note)).await);
     }
 
     /// Stores commands as they are now and what has changed of groups, all of it or nothing.
@@ -281,6 +285,9 @@ struct Worker {
     /// Readings that were not sealed after the last slice.
     hot: u64,
     retention: Turns,
+    /// What has happened to connections and is not written down yet, and since when.
+    notes: Vec<ConnectionNote>,
+    noted: Instant,
 }
 
 impl Worker {
@@ -292,6 +299,9 @@ impl Worker {
                 self.caring = true;
             }
             self.serve_commands();
+            if !self.notes.is_empty() && self.noted.elapsed() > CARE_INTERVAL {
+                self.write_notes();
+            }
             match self.taken.front() {
                 Some(Request::Batch(_)) => {
                     self.gather(queue);
@@ -311,10 +321,12 @@ impl Worker {
                         self.serve(request);
                     }
                 }
+                None if !self.notes.is_empty() => self.write_notes(),
                 None if self.caring => self.care(true),
                 None => queue.wait(1, CARE_INTERVAL),
             }
         }
+        self.write_notes();
         self.writer.checkpoint_alone();
         drop(copying.join());
         if let Err(error) = self.writer.checkpoint() {
@@ -463,6 +475,15 @@ impl Worker {
         });
     }
 
+    /// Writes down what has happened to connections: many at once, because a storm of them must not hold up readings.
+    fn write_notes(&mut self) {
+        if let Err(error) = self.writer.note_connections(&self.notes) {
+            tracing::warn!(%error, connections = self.notes.len(), "the history of connections has a hole");
+            self.note_failure(&error);
+        }
+        self.notes.clear();
+    }
+
     fn note_failure(&self, error: &StoreError) {
         if error.is_fatal() {
             self.failed.cancel();
@@ -478,10 +499,13 @@ impl Worker {
                 let answer = self.writer.register(&hello, now);
                 self.answer(reply, answer);
             }
-            Request::Touch(device, seen) => {
-                if let Err(error) = self.writer.touch(&[(device, seen)]) {
-                    tracing::warn!(%error, "the time a device was last seen is not stored");
-                    self.note_failure(&error);
+            Request::Connection(note) => {
+                if self.notes.is_empty() {
+                    self.noted = Instant::now();
+                }
+                self.notes.push(note);
+                if self.notes.len() >= NOTES_MAX {
+                    self.write_notes();
                 }
             }
             Request::SaveCommands(groups, commands, reply) => {

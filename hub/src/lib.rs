@@ -14,7 +14,6 @@ pub mod exchange;
 pub mod groups;
 pub mod http;
 pub mod ingest;
-pub mod ledger;
 pub mod live;
 pub mod orders;
 pub mod queue;

@@ -85,6 +85,8 @@ pub const GROUP_DEVICES_MAX: usize = 10_000;
 pub const GROUP_PATTERNS_MAX: usize = 256;
 /// Most groups that have not ended.
 pub const GROUPS_OPEN_MAX: usize = 64;
+/// Connections of one device that the hub remembers. Chosen: some weeks of a device that is restarted every few hours.
+pub const CONNECTIONS_KEPT: usize = 100;
 
 /// The limits a hub tells a device in `welcome`. A device that keeps them is never refused for size.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,7 +10,7 @@ pub use crate::device::ErrorMessage;
 use crate::group::{MemberState, Tally, Targets};
 use crate::ladder::{Bucket, Step};
 use crate::limits::ViewerLimits;
-use crate::name::{CommandId, DeviceId, GroupId, MetricName, Position, SeriesId, Tag};
+use crate::name::{CommandId, DeviceId, Epoch, GroupId, MetricName, Position, SeriesId, Tag};
 use crate::select::Select;
 use crate::time::Timestamp;
 use crate::value::Value;
@@ -42,6 +42,10 @@ messages! {
         Groups(GroupsRequest) = "groups",
         /// The members of a group.
         Members(MembersRequest) = "members",
+        /// What became of everything a device sent.
+        Ledger(LedgerRequest) = "ledger",
+        /// When a device was connected, and why it was not any more.
+        Connections(ConnectionsRequest) = "connections",
     }
 }
 
@@ -70,6 +74,10 @@ messages! {
         Groups(Groups) = "groups",
         /// A part of the answer to `members`, and of that to a dry run.
         Members(Members) = "members",
+        /// The answer to `ledger`.
+        Ledger(Ledger) = "ledger",
+        /// The answer to `connections`.
+        Connections(Connections) = "connections",
         /// A request that could not be met.
         Error(ErrorMessage) = "error",
     }
@@ -91,6 +99,8 @@ impl ViewerMessage {
             Self::RetryGroup(m) => m.id,
             Self::Groups(m) => m.id,
             Self::Members(m) => m.id,
+            Self::Ledger(m) => m.id,
+            Self::Connections(m) => m.id,
         }
     }
 }
@@ -707,4 +717,146 @@ pub struct GroupStopped {
     /// From which address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
+}
+
+/// Asks what became of everything that a device sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerRequest {
+    /// Chosen by the viewer; repeated in the answer.
+    pub id: u64,
+    /// The device.
+    pub device: DeviceId,
+}
+
+/// The answer to `ledger`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ledger {
+    /// The request.
+    pub id: u64,
+    /// The account.
+    #[serde(flatten)]
+    pub account: Account,
+}
+
+/// What became of everything that a device sent, in one state of the store. The same over HTTP.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// The device.
+    pub device: DeviceId,
+    /// Whether nothing is missing and nothing is too much: in each stream `sent` is `stored`, `refused` and `skipped`
+    /// together, and `readings` is `hot`, `sealed`, `conflicts`, `removed` and `damaged` together.
+    pub adds_up: bool,
+    /// Readings in its stored batches.
+    pub readings: u64,
+    /// Of these, the newest ones.
+    pub hot: u64,
+    /// Of these, those in compressed blocks.
+    pub sealed: u64,
+    /// Of these, those left out because their metric had a reading at the same microsecond.
+    pub conflicts: u64,
+    /// Of these, those that retention took away.
+    pub removed: u64,
+    /// Of these, those found damaged on the hub's disk and put aside.
+    pub damaged: u64,
+    /// Its batches, by epoch, oldest first.
+    pub streams: Vec<StreamAccount>,
+}
+
+/// The batches of a device in one epoch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamAccount {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// Its last settled batch: the device counts without a hole.
+    pub sent: u64,
+    /// Batches on disk.
+    pub stored: u64,
+    /// Batches that could never be accepted.
+    pub refused: u64,
+    /// Batches that the device lost.
+    pub skipped: u64,
+    /// Batches that came again and were dropped.
+    pub duplicate: u64,
+    /// Readings in the stored batches.
+    pub readings: u64,
+    /// When the device first named this epoch.
+    pub created_at: Timestamp,
+    /// When a batch was last settled.
+    pub changed_at: Timestamp,
+}
+
+/// Asks for connections of a device, newest first. The hub keeps the last 100 of each.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectionsRequest {
+    /// Chosen by the viewer; repeated in the answer.
+    pub id: u64,
+    /// The device.
+    pub device: DeviceId,
+}
+
+/// The answer to `connections`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Connections {
+    /// The request.
+    pub id: u64,
+    /// The device.
+    pub device: DeviceId,
+    /// Its connections, newest first.
+    pub connections: Vec<ConnectionInfo>,
+}
+
+/// One connection of a device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectionInfo {
+    /// Names it in the hub's log, among those since the hub's start.
+    pub session: String,
+    /// Where it came from.
+    pub address: String,
+    /// When the hub welcomed the device.
+    pub opened_at: Timestamp,
+    /// How it ended; absent while it is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<ConnectionEnd>,
+}
+
+/// How a connection ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectionEnd {
+    /// When; absent if the hub was killed and does not know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
+    /// Which side began.
+    pub by: EndedBy,
+    /// The code of the close frame, if there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<u16>,
+    /// Why, in words; empty if nobody said.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+}
+
+/// Who ended a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndedBy {
+    /// The device closed.
+    Device,
+    /// The hub closed.
+    Hub,
+    /// Nobody: the line broke, or the hub was killed.
+    Lost,
+}
+
+impl EndedBy {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Device, Self::Hub, Self::Lost];
+
+    /// As it is written.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Device => "device",
+            Self::Hub => "hub",
+            Self::Lost => "lost",
+        }
+    }
 }

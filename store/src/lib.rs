@@ -16,6 +16,7 @@ mod backup;
 mod block;
 mod checkpoint;
 mod command;
+mod connection;
 mod credential;
 mod device;
 mod error;
@@ -50,10 +51,10 @@ pub use scan::Scan;
 pub use schema::SCHEMA;
 pub use sql::{Cell, Sql};
 pub use types::{
-    Appended, Batch, BatchContent, BucketHistory, CommandFilter, Credential, CredentialKey, CredentialRole,
-    DeviceAccount, DeviceKey, DeviceRecord, DeviceStats, GroupChange, Latest, Merged, NewCredential,
-    OpenGroup, Outcome, RawHistory, Registered, Row, SealPolicy, Sealed, Since, Sizes, Stats, StreamKey,
-    StreamLedger,
+    Appended, Batch, BatchContent, BucketHistory, CommandFilter, ConnectionEvent, ConnectionNote, Credential,
+    CredentialKey, CredentialRole, DeviceAccount, DeviceKey, DeviceRecord, DeviceStats, GroupChange, Latest,
+    Merged, NewCredential, OpenGroup, Outcome, RawHistory, Registered, Row, SealPolicy, Sealed, Since, Sizes,
+    Stats, StreamKey, StreamLedger,
 };
 pub use verify::{Depth, Finding, Notice, Stage, Verified};
 pub use writer::Writer;

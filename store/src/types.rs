@@ -3,7 +3,7 @@
 use std::fmt;
 
 use protocol::command::CommandState;
-use protocol::viewer::{DeviceInfo, GroupInfo, GroupStopped};
+use protocol::viewer::{Account, DeviceInfo, EndedBy, GroupInfo, GroupStopped, StreamAccount};
 use protocol::{
     Bucket, CommandId, DeviceId, Epoch, GroupId, MetricName, Position, Seq, SeriesId, Step, Timestamp, Value,
 };
@@ -280,6 +280,40 @@ pub struct StreamLedger {
     pub changed_at: Timestamp,
 }
 
+/// What has happened to a connection of a device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectionNote {
+    /// The device.
+    pub device: DeviceKey,
+    /// Names the connection among those since the hub's start.
+    pub session: String,
+    /// When it happened.
+    pub at: Timestamp,
+    /// What.
+    pub event: ConnectionEvent,
+}
+
+/// What can happen to a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConnectionEvent {
+    /// It was opened, from this address.
+    Opened {
+        /// Where it came from.
+        address: String,
+    },
+    /// It has ended.
+    Ended {
+        /// Which side began.
+        by: EndedBy,
+        /// The code of the close frame, if there was one.
+        code: Option<u16>,
+        /// Why, in words.
+        reason: String,
+        /// When the device was last heard; `None` if it has connected again and that is known better.
+        last_seen: Option<Timestamp>,
+    },
+}
+
 /// The database in numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stats {
@@ -364,6 +398,33 @@ pub struct DeviceAccount {
 }
 
 impl DeviceAccount {
+    /// As a viewer is told.
+    pub fn told(&self) -> Account {
+        let DeviceStats { readings, hot, sealed, conflicts, removed, damaged, ref device, .. } = self.stats;
+        let streams = self.streams.iter().map(|stream| StreamAccount {
+            epoch: stream.epoch.clone(),
+            sent: stream.sent(),
+            stored: stream.stored,
+            refused: stream.refused,
+            skipped: stream.skipped,
+            duplicate: stream.duplicate,
+            readings: stream.readings,
+            created_at: stream.created_at,
+            changed_at: stream.changed_at,
+        });
+        Account {
+            device: device.clone(),
+            adds_up: self.adds_up(),
+            readings,
+            hot,
+            sealed,
+            conflicts,
+            removed,
+            damaged,
+            streams: streams.collect(),
+        }
+    }
+
     /// Whether nothing is missing and nothing is too much: every batch is stored, refused or skipped, and every reading
     /// of the stored ones is hot, in a block, or counted as a conflict, removed or damaged.
     pub fn adds_up(&self) -> bool {

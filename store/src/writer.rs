@@ -62,6 +62,7 @@ impl Writer {
         let mut recent = Recent::default();
         link.transact(Commit::Synced, |connection| {
             block::recover(connection)?;
+            crate::connection::recover(connection)?;
             hot_row::recover(connection, &memory, &mut recent, block::sealed_through(connection)?)
         })?;
         let next = last_position(&link.connection)?.0 + 1;

@@ -18,10 +18,12 @@ enum Kind {
     Group,
     Groups,
     Members,
+    Ledger,
+    Connections,
 }
 
 impl Kind {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 10] = [
         Self::History,
         Self::Latest,
         Self::SendCommand,
@@ -30,6 +32,8 @@ impl Kind {
         Self::Group,
         Self::Groups,
         Self::Members,
+        Self::Ledger,
+        Self::Connections,
     ];
 }
 
@@ -69,6 +73,8 @@ impl Requests {
             HubToViewer::Groups(groups) => self.close(groups.id, &[Kind::Groups]),
             HubToViewer::Members(members) if members.more => true,
             HubToViewer::Members(members) => self.close(members.id, &[Kind::Members]),
+            HubToViewer::Ledger(ledger) => self.close(ledger.id, &[Kind::Ledger]),
+            HubToViewer::Connections(connections) => self.close(connections.id, &[Kind::Connections]),
             HubToViewer::Error(error) => error.id.is_some_and(|id| self.close(id, &Kind::ALL)),
             HubToViewer::Welcome(_)
             | HubToViewer::Devices(_)
@@ -85,9 +91,13 @@ impl Requests {
     /// The connection is gone: the answers to give in the hub's place.
     pub(super) fn on_disconnected(&mut self) -> Vec<ErrorMessage> {
         let lost = |(kind, id)| match kind {
-            Kind::History | Kind::Latest | Kind::Commands | Kind::Groups | Kind::Members => {
-                error(id, "the connection was lost before the answer came")
-            }
+            Kind::History
+            | Kind::Latest
+            | Kind::Commands
+            | Kind::Groups
+            | Kind::Members
+            | Kind::Ledger
+            | Kind::Connections => error(id, "the connection was lost before the answer came"),
             Kind::SendCommand | Kind::CancelCommand | Kind::Group => error(
                 id,
                 "the connection was lost before the answer came: the hub may or may not have taken it; \
@@ -111,6 +121,8 @@ const fn request(message: &ViewerMessage) -> Option<(Kind, u64)> {
         }
         ViewerMessage::Groups(_) => Kind::Groups,
         ViewerMessage::Members(_) => Kind::Members,
+        ViewerMessage::Ledger(_) => Kind::Ledger,
+        ViewerMessage::Connections(_) => Kind::Connections,
         ViewerMessage::Subscribe(_) | ViewerMessage::Unsubscribe(_) => return None,
     };
     Some((kind, message.id()))

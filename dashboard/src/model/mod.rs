@@ -405,6 +405,8 @@ impl Model {
                 }
             },
             HubToViewer::Error(error) => return self.on_error(&error),
+            // Nothing asks for these yet.
+            HubToViewer::Ledger(_) | HubToViewer::Connections(_) => {}
         }
         Vec::new()
     }

@@ -7,14 +7,14 @@ use anyhow::{Context as _, bail};
 use http_body_util::{BodyExt as _, Full};
 use hyper::Method;
 use hyper_util::rt::TokioIo;
-use protocol::viewer::DeviceInfo;
+use protocol::viewer::{ConnectionInfo, DeviceInfo};
 use protocol::{DeviceId, Tag, Timestamp, local};
 use serde_json::Value as Json;
 use store::{Reader, Writer};
 
 use super::{Remote, print, remote};
 use crate::config::data_folder;
-use crate::{auth, clock, ledger};
+use crate::{auth, clock};
 
 pub(super) fn add(id: &DeviceId, remote: &Remote) -> anyhow::Result<ExitCode> {
     let token = match remote::block_on(add_through_hub(id, remote))? {
@@ -106,7 +106,7 @@ pub(super) fn show(id: &DeviceId, json: bool, remote: &Remote) -> anyhow::Result
     let ledger = match remote::block_on(request(Method::GET, &path_of(id, "/ledger"), remote))? {
         Some(ledger) => ledger,
         None => match open_database(remote)?.account(id)? {
-            Some(account) => ledger::to_json(&account),
+            Some(account) => serde_json::to_value(account.told())?,
             None => bail!("no device {id}"),
         },
     };
@@ -151,6 +151,47 @@ pub(super) fn show(id: &DeviceId, json: bool, remote: &Remote) -> anyhow::Result
     }
     print::line("IT DOES NOT ADD UP: `hub verify` says more");
     Ok(ExitCode::FAILURE)
+}
+
+pub(super) fn connections(id: &DeviceId, json: bool, remote: &Remote) -> anyhow::Result<ExitCode> {
+    let path = path_of(id, "/connections");
+    let connections: Vec<ConnectionInfo> = match remote::block_on(request(Method::GET, &path, remote))? {
+        Some(mut body) => serde_json::from_value(body["connections"].take()).context("the hub's answer")?,
+        None => match open_database(remote)?.connections(id)? {
+            Some(connections) => connections,
+            None => bail!("no device {id}"),
+        },
+    };
+    if !json
+        && !print::line(&format!(
+            "{:<27} {:<27} {:<22} {:<8} {:<7} {:>5} {}",
+            "OPENED", "ENDED", "FROM", "SESSION", "BY", "CODE", "WHY"
+        ))
+    {
+        return Ok(ExitCode::SUCCESS);
+    }
+    for connection in connections {
+        let text = if json { serde_json::to_string(&connection)? } else { connection_row(&connection) };
+        if !print::line(&text) {
+            break;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn connection_row(connection: &ConnectionInfo) -> String {
+    let ConnectionInfo { session, address, opened_at, end } = connection;
+    let ended = match end {
+        None => "open".to_owned(),
+        Some(end) => end.at.map_or_else(|| "unknown".to_owned(), remote::time),
+    };
+    let by = end.as_ref().map_or("", |end| end.by.as_str());
+    let code = end.as_ref().and_then(|end| end.code).map_or_else(String::new, |code| code.to_string());
+    let why = end.as_ref().map_or("", |end| end.reason.as_str());
+    let opened = remote::time(*opened_at);
+    format!("{opened:<27} {ended:<27} {address:<22} {session:<8} {by:<7} {code:>5} {why}")
+        .trim_end()
+        .to_owned()
 }
 
 pub(super) fn list(json: bool, remote: &Remote) -> anyhow::Result<ExitCode> {

@@ -89,6 +89,16 @@ enum DeviceCommand {
         #[command(flatten)]
         remote: Remote,
     },
+    /// List the last connections of a device, newest first: when, from where, and why each ended
+    Connections {
+        /// Id of the device
+        id: DeviceId,
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        remote: Remote,
+    },
     /// Show the ledger of a device: what became of everything it sent
     Show {
         /// Id of the device
@@ -214,6 +224,9 @@ pub fn run(cli: Cli) -> ExitCode {
         Some(Command::Device(DeviceCommand::Add { id, remote })) => device::add(&id, &remote),
         Some(Command::Device(DeviceCommand::List { json, remote })) => device::list(json, &remote),
         Some(Command::Device(DeviceCommand::Show { id, json, remote })) => device::show(&id, json, &remote),
+        Some(Command::Device(DeviceCommand::Connections { id, json, remote })) => {
+            device::connections(&id, json, &remote)
+        }
         Some(Command::Order(OrderCommand::Send {
             device,
             name,

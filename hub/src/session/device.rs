@@ -16,8 +16,11 @@ use protocol::desk::Actor;
 use protocol::device::{Ack, DeviceMessage, ErrorMessage, Hello, HubToDevice, RawReadings, Refuse, Welcome};
 use protocol::inbox::{Inbox, Ticket, Verdict};
 use protocol::limits::{self, DeviceLimits};
-use protocol::{CloseCode, DeviceId, ErrorCode, Kind, RefuseCode, SeriesId};
-use store::{BatchContent, CredentialRole, Registered, Row, StoreError, StreamKey};
+use protocol::viewer::EndedBy;
+use protocol::{CloseCode, DeviceId, ErrorCode, Kind, RefuseCode, SeriesId, Timestamp};
+use store::{
+    BatchContent, ConnectionEvent, ConnectionNote, CredentialRole, Registered, Row, StoreError, StreamKey,
+};
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::protocol::Message;
 
@@ -64,14 +67,17 @@ pub async fn run(hub: Arc<Hub>, mut socket: Socket, peer: Peer) {
     }
     tracing::info!(device = %id, session = peer.name(), address = %peer.address, settled = registered.settled.0, "device connected");
 
+    let note = |at, event| ConnectionNote { device: registered.device, session: peer.name(), at, event };
+    hub.ingest.note(note(now, ConnectionEvent::Opened { address: peer.address.to_string() })).await;
+
     let mut session = Session::new(&hub, &peer, hello, &registered, inward);
     let end = session.run(&mut socket, sender).await;
     let last_seen = session.heartbeat.last_heard();
     tracing::info!(device = %id, session = peer.name(), ?end, "device disconnected");
     hub.commands.disconnected(id.clone(), peer.session).await;
-    if let Some(key) = hub.directory.disconnected(&id, peer.session, last_seen, clock::now()) {
-        hub.ingest.touch(key, last_seen).await;
-    }
+    let now = clock::now();
+    let was_present = hub.directory.disconnected(&id, peer.session, last_seen, now).is_some();
+    hub.ingest.note(note(now, ended(&end, was_present.then_some(last_seen)))).await;
     close(socket, &end).await;
 }
 
@@ -84,7 +90,8 @@ async fn expect_hello(hub: &Hub, socket: &mut Socket, peer: &Peer) -> Result<Hel
                 Some(Ok(Message::Text(text))) => return Ok(text),
                 Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
                 Some(Ok(Message::Binary(_))) => return Err(End::close(CloseCode::Unsupported)),
-                Some(Ok(Message::Close(_))) | None => return Err(End::Gone("closed before hello".into())),
+                Some(Ok(Message::Close(frame))) => return Err(End::left(frame)),
+                None => return Err(End::Gone("connection lost before hello".into())),
                 Some(Err(error)) => return Err(end_of(&error)),
             }
         }
@@ -109,6 +116,17 @@ async fn expect_hello(hub: &Hub, socket: &mut Socket, peer: &Peer) -> Result<Hel
             Err(End::close(CloseCode::WrongDevice))
         }
     }
+}
+
+/// An end as it is written down.
+fn ended(end: &End, last_seen: Option<Timestamp>) -> ConnectionEvent {
+    let (by, code, reason) = match end {
+        End::Gone(reason) => (EndedBy::Lost, None, reason.clone()),
+        End::Left(Some((code, reason))) => (EndedBy::Device, Some(*code), reason.clone()),
+        End::Left(None) => (EndedBy::Device, None, String::new()),
+        End::Close(code, reason) => (EndedBy::Hub, Some(code.number()), reason.clone()),
+    };
+    ConnectionEvent::Ended { by, code, reason, last_seen }
 }
 
 fn refused_hello(error: &StoreError) -> End {
@@ -323,10 +341,7 @@ impl<'a> Session<'a> {
                 Ok(())
             }
             Message::Ping(_) | Message::Frame(_) => Ok(()),
-            Message::Close(frame) => Err(End::Gone(match frame {
-                Some(frame) => format!("the device closed: {} {}", frame.code, frame.reason),
-                None => "the device closed".into(),
-            })),
+            Message::Close(frame) => Err(End::left(frame)),
         }
     }
 

@@ -63,8 +63,10 @@ pub fn socket_config(read: usize, message_max: usize, write_max: usize) -> WebSo
 /// Why a session ends.
 #[derive(Debug)]
 pub enum End {
-    /// The peer closed, or its connection is gone.
+    /// The connection is gone.
     Gone(String),
+    /// The peer closed, with this code and reason if it gave them.
+    Left(Option<(u16, String)>),
     /// We close, with this code and reason.
     Close(CloseCode, String),
 }
@@ -73,6 +75,11 @@ impl End {
     /// We close for the usual reason of `code`.
     pub fn close(code: CloseCode) -> Self {
         Self::Close(code, code.reason().to_owned())
+    }
+
+    /// The peer closed with this frame.
+    pub fn left(frame: Option<CloseFrame>) -> Self {
+        Self::Left(frame.map(|frame| (frame.code.into(), frame.reason.as_str().to_owned())))
     }
 }
 

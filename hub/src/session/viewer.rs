@@ -14,12 +14,12 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use protocol::desk::Actor;
 use protocol::limits::{self, ViewerLimits};
 use protocol::viewer::{
-    CancelGroup, CommandEvent, CommandInfo, Commands, CommandsRequest, DeviceInfo, Devices, ErrorMessage,
-    GroupEvent, GroupInfo, Groups, GroupsRequest, History, HistoryRequest, HubToViewer, Latest,
-    LatestRequest, Member, Members, MembersRequest, Resolution, RetryGroup, Role, SendGroup, Subscribe,
-    Subscribed, ViewerMessage, ViewerWelcome,
+    CancelGroup, CommandEvent, CommandInfo, Commands, CommandsRequest, Connections, ConnectionsRequest,
+    DeviceInfo, Devices, ErrorMessage, GroupEvent, GroupInfo, Groups, GroupsRequest, History, HistoryRequest,
+    HubToViewer, Latest, LatestRequest, Ledger, LedgerRequest, Member, Members, MembersRequest, Resolution,
+    RetryGroup, Role, SendGroup, Subscribe, Subscribed, ViewerMessage, ViewerWelcome,
 };
-use protocol::{CloseCode, ErrorCode, Position, SeriesId, Timestamp, Value};
+use protocol::{CloseCode, DeviceId, ErrorCode, Position, SeriesId, Timestamp, Value};
 use store::{CommandFilter, CredentialRole, Since, StoreError};
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::mpsc;
@@ -137,6 +137,10 @@ type Order = (u64, Result<Arc<CommandInfo>, ErrorMessage>);
 
 fn refuse(id: u64, code: ErrorCode, message: impl Into<String>) -> ErrorMessage {
     ErrorMessage { id: Some(id), code, message: message.into() }
+}
+
+fn no_device(id: u64, device: &DeviceId) -> ErrorMessage {
+    refuse(id, ErrorCode::NotFound, format!("no device {device}"))
 }
 
 fn store_trouble(id: u64, error: &StoreError) -> ErrorMessage {
@@ -273,10 +277,7 @@ impl Session {
                 Ok(())
             }
             Message::Ping(_) | Message::Frame(_) => Ok(()),
-            Message::Close(frame) => Err(End::Gone(match frame {
-                Some(frame) => format!("the viewer closed: {} {}", frame.code, frame.reason),
-                None => "the viewer closed".into(),
-            })),
+            Message::Close(frame) => Err(End::left(frame)),
         }
     }
 
@@ -327,6 +328,10 @@ impl Session {
                 self.say_group(id, answer).await
             }
             ViewerMessage::Groups(request) => self.groups(request).await,
+            ViewerMessage::Ledger(LedgerRequest { id, device }) => self.ledger(id, device).await,
+            ViewerMessage::Connections(ConnectionsRequest { id, device }) => {
+                self.connections(id, device).await
+            }
             ViewerMessage::Members(MembersRequest { id, group, states }) => {
                 let members = groups::members(&self.hub, group, states).await;
                 self.say_members(id, members).await
@@ -591,6 +596,24 @@ impl Session {
         }
         self.say(Members { id, members: part, more: false }).await?;
         Ok(Ok(()))
+    }
+
+    async fn ledger(&self, id: u64, device: DeviceId) -> Result<Answer, End> {
+        let asked = device.clone();
+        match self.hub.readers.read(move |reader| reader.account(&asked)).await {
+            Ok(Some(account)) => self.say(Ledger { id, account: account.told() }).await.map(Ok),
+            Ok(None) => Ok(Err(no_device(id, &device))),
+            Err(error) => Ok(Err(store_trouble(id, &error))),
+        }
+    }
+
+    async fn connections(&self, id: u64, device: DeviceId) -> Result<Answer, End> {
+        let asked = device.clone();
+        match self.hub.readers.read(move |reader| reader.connections(&asked)).await {
+            Ok(Some(connections)) => self.say(Connections { id, device, connections }).await.map(Ok),
+            Ok(None) => Ok(Err(no_device(id, &device))),
+            Err(error) => Ok(Err(store_trouble(id, &error))),
+        }
     }
 
     async fn groups(&self, request: GroupsRequest) -> Result<Answer, End> {

@@ -14,6 +14,7 @@ mod care;
 mod cli;
 mod closes;
 mod config;
+mod connections;
 mod crash;
 mod deadlines;
 mod declarations;

@@ -164,6 +164,13 @@ impl Peer {
         }
     }
 
+    /// Closes with this code and reason, and waits for the hub's answer.
+    pub(crate) async fn close(mut self, code: u16, reason: &str) {
+        let frame = CloseFrame { code: code.into(), reason: reason.into() };
+        within("room to close", self.socket.close(Some(frame))).await.unwrap();
+        while let Heard::Message(_) = self.hear().await {}
+    }
+
     /// The code and reason with which the hub closes; messages before are passed over.
     pub(crate) async fn closed(&mut self) -> (u16, String) {
         loop {

@@ -20,11 +20,12 @@ use protocol::group::{MemberState, Tally, Targets};
 use protocol::limits::{DeviceLimits, ViewerLimits};
 use protocol::select::Select;
 use protocol::viewer::{
-    CancelAsked, CancelCommand, CancelGroup, CommandEvent, CommandInfo, Commands, CommandsRequest, Detail,
-    DeviceInfo, Devices, GroupEvent, GroupInfo, GroupRequest, GroupStopped, Groups, GroupsRequest, History,
-    HistoryRequest, HubToViewer, Latest, LatestRequest, LiveReadings, Member, Members, MembersRequest,
-    MetricInfo, Omitted, Resolution, RetryGroup, Role, SendCommand, SendGroup, SeriesReadings, Subscribe,
-    Subscribed, Transition, Unsubscribe, ViewerMessage, ViewerWelcome,
+    Account, CancelAsked, CancelCommand, CancelGroup, CommandEvent, CommandInfo, Commands, CommandsRequest,
+    ConnectionEnd, ConnectionInfo, Connections, ConnectionsRequest, Detail, DeviceInfo, Devices, EndedBy,
+    GroupEvent, GroupInfo, GroupRequest, GroupStopped, Groups, GroupsRequest, History, HistoryRequest,
+    HubToViewer, Latest, LatestRequest, Ledger, LedgerRequest, LiveReadings, Member, Members, MembersRequest,
+    MetricInfo, Omitted, Resolution, RetryGroup, Role, SendCommand, SendGroup, SeriesReadings, StreamAccount,
+    Subscribe, Subscribed, Transition, Unsubscribe, ViewerMessage, ViewerWelcome,
 };
 use protocol::{
     Bucket, CommandId, DeviceId, Epoch, ErrorCode, GroupId, Kind, MetricName, Position, RefuseCode, Seq,

@@ -10,6 +10,7 @@ mod append;
 mod as_of;
 mod backup;
 mod commands;
+mod connections;
 mod credentials;
 mod damage;
 mod devices;

@@ -13,14 +13,15 @@ use store::{CommandFilter, Reader, Stats, Writer};
 use crate::support::{Base, NOW, row, suffixed};
 
 /// The version that this program writes.
-const NEWEST: i64 = 6;
+const NEWEST: i64 = 7;
 /// The step from each version to the next, from version 1 on.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("../../src/migrations/0002.sql"),
     include_str!("../../src/migrations/0003.sql"),
     include_str!("../../src/migrations/0004.sql"),
     include_str!("../../src/migrations/0005.sql"),
     include_str!("../../src/migrations/0006.sql"),
+    include_str!("../../src/migrations/0007.sql"),
 ];
 
 /// A file of each past version.
@@ -105,6 +106,20 @@ fn a_command_that_ended_in_doubt_is_kept_as_it_was_and_belongs_to_no_group() {
     assert_eq!((command.delivery, command.forced), (Delivery::AfterReceived, true));
     assert_eq!(command.cancel.unwrap().address.as_deref(), Some("10.0.0.7:50000"));
     assert!(base.reader().groups(None, 10).unwrap().is_empty());
+}
+
+#[test]
+fn a_group_and_credentials_of_a_past_version_are_kept_and_nothing_is_known_of_its_connections() {
+    let base = fixture(6);
+    drop(base.writer());
+    let reader = base.reader();
+    let groups = reader.groups(None, 10).unwrap();
+    assert_eq!((groups.len(), groups[0].request.name.as_str(), groups[0].tally.total()), (1, "reset", 2));
+    let roles: Vec<_> =
+        reader.credentials().unwrap().iter().map(|c| (c.role.as_str(), c.label.clone())).collect();
+    assert_eq!(roles.len(), 4);
+    assert!(roles.contains(&("viewer", "wall".into())), "{roles:?}");
+    assert_eq!(reader.connections(&"pump".parse().unwrap()).unwrap(), Some(vec![]));
 }
 
 #[test]

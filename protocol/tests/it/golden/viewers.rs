@@ -175,6 +175,8 @@ fn i_10_golden_messages_of_viewers_decode_for_ever() {
             Canonical,
             MembersRequest { id: 16, group: group("g-01JD3W"), states: vec![] }.into(),
         ),
+        ("ledger", Canonical, LedgerRequest { id: 17, device: device("pump-07") }.into()),
+        ("connections", Canonical, ConnectionsRequest { id: 18, device: device("pump-07") }.into()),
     ]);
 }
 
@@ -587,6 +589,83 @@ fn i_10_golden_messages_to_viewers_decode_for_ever() {
                     },
                 ],
                 more: true,
+            }
+            .into(),
+        ),
+        (
+            "ledger",
+            Canonical,
+            Ledger {
+                id: 17,
+                account: Account {
+                    device: device("pump-07"),
+                    adds_up: true,
+                    readings: 1_200,
+                    hot: 200,
+                    sealed: 999,
+                    conflicts: 1,
+                    removed: 0,
+                    damaged: 0,
+                    streams: vec![StreamAccount {
+                        epoch: "e-5f1c".parse().unwrap(),
+                        sent: 121,
+                        stored: 120,
+                        refused: 0,
+                        skipped: 1,
+                        duplicate: 3,
+                        readings: 1_200,
+                        created_at: Timestamp(1_767_225_600_000_000),
+                        changed_at: Timestamp(1_767_229_200_000_000),
+                    }],
+                },
+            }
+            .into(),
+        ),
+        (
+            "connections",
+            Canonical,
+            Connections {
+                id: 18,
+                device: device("pump-07"),
+                connections: vec![
+                    ConnectionInfo {
+                        session: "s12".into(),
+                        address: "10.0.0.7:50412".into(),
+                        opened_at: Timestamp(1_767_229_200_000_000),
+                        end: None,
+                    },
+                    ConnectionInfo {
+                        session: "s3".into(),
+                        address: "10.0.0.7:50123".into(),
+                        opened_at: Timestamp(1_767_225_600_000_000),
+                        end: Some(ConnectionEnd {
+                            at: Some(Timestamp(1_767_229_100_000_000)),
+                            by: EndedBy::Hub,
+                            code: Some(4_004),
+                            reason: "no answer to pings".into(),
+                        }),
+                    },
+                ],
+            }
+            .into(),
+        ),
+        (
+            "connections.killed",
+            Canonical,
+            Connections {
+                id: 18,
+                device: device("pump-07"),
+                connections: vec![ConnectionInfo {
+                    session: "s3".into(),
+                    address: "10.0.0.7:50123".into(),
+                    opened_at: Timestamp(1_767_225_600_000_000),
+                    end: Some(ConnectionEnd {
+                        at: None,
+                        by: EndedBy::Lost,
+                        code: None,
+                        reason: String::new(),
+                    }),
+                }],
             }
             .into(),
         ),
