@@ -14,7 +14,7 @@ use crate::model::form::Field;
 use crate::model::groups::Source;
 use crate::model::layouts::LayoutsEdit;
 use crate::model::table::{Format, TableFilter};
-use crate::settings::ThemeChoice;
+use crate::settings::{Number, ThemeChoice, Times};
 
 /// One chart of the layout. Stable for as long as the chart exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
@@ -283,6 +283,26 @@ pub enum Action {
     ReconnectNow,
     /// Another palette.
     SetTheme(ThemeChoice),
+    /// Open the settings, or close them.
+    ToggleSettings,
+    /// What was typed into a field of the settings.
+    TypeSetting {
+        /// The setting.
+        number: Number,
+        /// What stands there now.
+        text: String,
+    },
+    /// Use what was typed, if it can be.
+    UseSetting(Number),
+    /// Use this number.
+    SetNumber {
+        /// The setting.
+        number: Number,
+        /// What it is from now on; what is out of range becomes the nearest that is not.
+        value: u32,
+    },
+    /// Show times in this zone.
+    SetTimes(Times),
     /// Remove a toast.
     DismissToast(u64),
     /// Put a text on the clipboard.

@@ -9,7 +9,7 @@ use egui::{InputState, Key};
 use crate::action::Action;
 use crate::layout::Layout;
 use crate::model::{FormStage, Model};
-use crate::settings::ThemeChoice;
+use crate::settings::{Number, ThemeChoice, Times};
 
 /// The widths of the view that have a key: name and microseconds.
 pub const SPANS: [(&str, i64); 5] = [
@@ -19,6 +19,9 @@ pub const SPANS: [(&str, i64); 5] = [
     ("1 h", 3_600_000_000),
     ("24 h", 86_400_000_000),
 ];
+
+/// The scales that keys go through, in percent.
+pub const SCALES: [u32; 8] = [80, 90, 100, 110, 125, 150, 175, 200];
 
 /// Keys that are pressed together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -196,6 +199,12 @@ pub enum Verb {
     UndeclaredCommand,
     /// Find anything by name.
     Palette,
+    /// Open the settings.
+    Settings,
+    /// Show everything larger (1), smaller (-1), or as large as usual (0).
+    Scale(i8),
+    /// Show times in this zone.
+    Times(Times),
     /// Show or hide the sheet of shortcuts.
     Help,
     /// Close what is open, innermost first.
@@ -233,6 +242,12 @@ impl Verb {
         Self::Groups,
         Self::UndeclaredCommand,
         Self::Palette,
+        Self::Settings,
+        Self::Scale(1),
+        Self::Scale(-1),
+        Self::Scale(0),
+        Self::Times(Times::Local),
+        Self::Times(Times::Utc),
         Self::Help,
         Self::Close,
         Self::Theme(ThemeChoice::Dark),
@@ -297,6 +312,14 @@ impl Verb {
             Self::Palette => {
                 about(Window, "Find anything by name", two(Chord::ctrl(Key::K), Chord::ctrl(Key::P)))
             }
+            Self::Settings => about(Window, "Settings", [Some(Chord::ctrl(Key::Comma)), None]),
+            Self::Scale(1..) => {
+                about(Window, "Show everything larger", two(Chord::ctrl(Key::Plus), Chord::ctrl(Key::Equals)))
+            }
+            Self::Scale(0) => about(Window, "Show everything as usual", [Some(Chord::ctrl(Key::Num0)), None]),
+            Self::Scale(_) => about(Window, "Show everything smaller", [Some(Chord::ctrl(Key::Minus)), None]),
+            Self::Times(Times::Local) => about(Window, "Times of this place", NONE),
+            Self::Times(Times::Utc) => about(Window, "Times in UTC", NONE),
             Self::Help => about(Window, "The sheet of shortcuts", one(Key::Questionmark)),
             Self::Close => about(Window, "Close what is open", one(Key::Escape)),
             Self::Theme(ThemeChoice::Dark) => about(Window, "Dark colours", NONE),
@@ -344,6 +367,22 @@ impl Verb {
                 when(model.selected_device().is_some(), Action::OpenUndeclared, "Open a device first")
             }
             Self::Palette => Ok(Action::TogglePalette),
+            Self::Settings => Ok(Action::ToggleSettings),
+            Self::Scale(by) => {
+                let now = model.settings.scale;
+                let value = match by {
+                    1.. => SCALES.into_iter().find(|s| *s > now),
+                    0 => Some(100).filter(|s| *s != now),
+                    _ => SCALES.into_iter().rev().find(|s| *s < now),
+                };
+                match value {
+                    Some(value) => Ok(Action::SetNumber { number: Number::Scale, value }),
+                    None => Err("It is that large already"),
+                }
+            }
+            Self::Times(times) => {
+                when(model.settings.times != times, Action::SetTimes(times), "They are shown so already")
+            }
             Self::Help => Ok(Action::ToggleHelp),
             Self::Close => close(model).ok_or("Nothing is open"),
             Self::Theme(theme) => Ok(Action::SetTheme(theme)),
@@ -367,6 +406,7 @@ impl Verb {
     const fn closes_dialog(self, model: &Model) -> bool {
         match self {
             Self::Layouts => model.layouts_form.is_some(),
+            Self::Settings => model.settings_form.is_some(),
             Self::Palette => model.palette.is_some(),
             Self::Help => model.help,
             _ => false,

@@ -27,13 +27,11 @@ use crate::views::chart::ChartCache;
 use crate::views::commands::TableView;
 use crate::views::{
     banner, chart_form, charts, command, commands, composer, device, devices, empty, form, groups, help,
-    layouts, palette, range, status_bar, toasts, top_bar,
+    layouts, palette, range, settings, status_bar, toasts, top_bar,
 };
 
 /// Time in which a frame takes in events; the rest waits for the next frame.
 const DRAIN_BUDGET: Duration = Duration::from_millis(4);
-/// The shortest time between two frames for readings, focused: 30 a second.
-const PACE_MIN: Duration = Duration::from_millis(33);
 /// The longest: numbers that change less often than this feel dead.
 const PACE_MAX: Duration = Duration::from_millis(250);
 /// The shortest time while another window has the focus.
@@ -88,7 +86,7 @@ pub struct Pace(Arc<AtomicU64>);
 
 impl Default for Pace {
     fn default() -> Self {
-        Self(Arc::new(AtomicU64::new(PACE_MIN.as_micros() as u64)))
+        Self(Arc::new(AtomicU64::new(PACE_UNFOCUSED.as_micros() as u64)))
     }
 }
 
@@ -97,7 +95,8 @@ impl Pace {
         self.0.store(pace.as_micros() as u64, Ordering::Relaxed);
     }
 
-    fn get(&self) -> Duration {
+    /// The shortest time between two frames for readings.
+    pub fn get(&self) -> Duration {
         Duration::from_micros(self.0.load(Ordering::Relaxed))
     }
 
@@ -135,8 +134,8 @@ pub struct App {
     unsaved: Unsaved,
     /// Width of the widest chart, in pixels.
     chart_width: f32,
-    /// The theme that egui was last told.
-    theme: ThemeChoice,
+    /// The settings that egui was last told of.
+    told: Settings,
     frame_time: Option<Duration>,
     /// Readings in memory, and when they were counted.
     readings_held: (Timestamp, u64),
@@ -156,6 +155,11 @@ impl App {
             settings.theme = theme;
         }
         theme::install(ctx, settings.theme);
+        // Ours is a setting: it is kept, and has its limits.
+        ctx.options_mut(|options| options.zoom_with_keyboard = false);
+        if settings.scale != 100 {
+            ctx.set_zoom_factor(settings.scale as f32 / 100.0);
+        }
         let layout = path(LAYOUT_FILE).filter(|_| !start.fresh_layout).and_then(|path| {
             let read = |text: &str| Layout::from_json(text).map_err(|error| error.to_string());
             disk::read_kept(&path, &mut problems, read)
@@ -166,7 +170,7 @@ impl App {
         let disk = Disk::start(pace.waker(ctx.clone()))
             .inspect_err(|error| tracing::error!(%error, "settings will not be saved"))
             .ok();
-        let theme = settings.theme;
+        let told = settings.clone();
         let mut model = Model::new(&start.address, settings, start.zone, now);
         model.library = library;
         model.export_path = files::export_path();
@@ -187,7 +191,7 @@ impl App {
             disk,
             unsaved: Unsaved::default(),
             chart_width: 800.0,
-            theme,
+            told,
             frame_time: None,
             readings_held: (Timestamp(0), 0),
             exit_at: start.exit_after.map(|after| Instant::now() + after),
@@ -255,6 +259,24 @@ impl App {
         ctx.request_repaint();
     }
 
+    /// Tells egui and the caches what has changed in the settings.
+    fn use_settings(&mut self, ctx: &egui::Context) {
+        let settings = &self.model.settings;
+        if self.told == *settings {
+            return;
+        }
+        if self.told.theme != settings.theme {
+            ctx.set_theme(theme::preference(settings.theme));
+        }
+        if self.told.scale != settings.scale {
+            ctx.set_zoom_factor(settings.scale as f32 / 100.0);
+        }
+        if self.told.times != settings.times {
+            self.cache = ChartCache::default(); // its ticks are in the other zone
+        }
+        self.told = settings.clone();
+    }
+
     /// A frame for readings at most every pixel of time, and not faster than can be read.
     fn set_pace(&self, ctx: &egui::Context) {
         let (focused, hidden) = ctx.input(|i| {
@@ -262,7 +284,8 @@ impl App {
         });
         let pixel = self.model.viewport.width() as f64 / f64::from(self.chart_width.max(1.0));
         let pace = if self.model.viewport.is_following() {
-            Duration::from_micros(pixel.max(0.0) as u64).clamp(PACE_MIN, PACE_MAX)
+            let fastest = self.model.settings.frame_time();
+            Duration::from_micros(pixel.max(0.0) as u64).clamp(fastest, PACE_MAX.max(fastest))
         } else {
             PACE_MAX
         };
@@ -320,10 +343,7 @@ impl eframe::App for App {
 
     fn ui(&mut self, ui: &mut Ui, _frame: &mut eframe::Frame) {
         let ctx = ui.ctx().clone();
-        if self.theme != self.model.settings.theme {
-            self.theme = self.model.settings.theme;
-            ctx.set_theme(theme::preference(self.theme));
-        }
+        self.use_settings(&ctx);
         self.actions.extend(Verb::pressed(&ctx, &self.model, &self.layout));
         let held = self.count_readings();
         let Self { model, layout, cache, table_view, found, actions, chart_width, frame_time, .. } = self;
@@ -332,7 +352,7 @@ impl eframe::App for App {
 
         let side = |left, right| panel.inner_margin(Margin { left, right, top: 0, bottom: 0 });
         Panel::top("top").exact_size(tokens::TOP_BAR).frame(side(12, 12)).show(ui, |ui| {
-            top_bar::top_bar(ui, model, actions);
+            top_bar::top_bar(ui, model, layout, actions);
         });
         if banner::is_needed(model) {
             Panel::top("banner").frame(egui::Frame::new()).show(ui, |ui| banner::banner(ui, model, actions));
@@ -392,6 +412,7 @@ impl eframe::App for App {
         range::range(ui, model, actions);
         layouts::layouts(ui, model, actions);
         chart_form::chart_form(ui, model, actions);
+        settings::settings(ui, model, held, actions);
         if model.help {
             help::help(ui, actions);
         }

@@ -18,6 +18,7 @@ pub mod outcome;
 pub mod palette;
 pub mod range;
 mod sending;
+mod settings_form;
 mod subscriptions;
 pub mod table;
 pub mod thresholds;
@@ -36,7 +37,7 @@ use protocol::{CommandId, DeviceId, SeriesId, Timestamp, Value};
 use crate::action::Action;
 use crate::format;
 use crate::series::SeriesStore;
-use crate::settings::Settings;
+use crate::settings::{Number, Settings, Times};
 use crate::viewport::{View, Viewport};
 
 pub use chart_form::ChartForm;
@@ -53,6 +54,7 @@ pub use layouts::{LayoutsForm, Library};
 pub use palette::Palette;
 use range::{Asked, RangeForm};
 use sending::Sent;
+pub use settings_form::SettingsForm;
 use subscriptions::{Subscriptions, Wanted};
 pub use table::Table;
 pub use thresholds::{Axis, Thresholds};
@@ -62,8 +64,6 @@ pub use toasts::{Level, Toasts};
 const FIRST_REQUEST: u64 = 1 << 32;
 /// Commands asked for when a device is opened.
 const COMMANDS_OF_DEVICE: u32 = 100;
-/// Readings kept in memory, in bytes. Chosen: 10 M readings, and small beside what a graphics driver takes.
-pub const BUFFER_BYTES: usize = 160 * 1024 * 1024;
 /// Longest text of the hub that is shown in full, in characters.
 const TEXT_MAX: usize = 400;
 
@@ -141,6 +141,10 @@ pub struct Model {
     pub settings: Settings,
     /// The zone in which times are shown.
     pub zone: TimeZone,
+    /// The zone of this machine.
+    local_zone: TimeZone,
+    /// The settings as they are typed, while they are open.
+    pub settings_form: Option<SettingsForm>,
     /// Whether the sheet of shortcuts is shown.
     pub help: bool,
     /// The command palette, while it is open.
@@ -171,7 +175,7 @@ impl Model {
         Self {
             connection: Connection::new(address),
             devices: Devices::default(),
-            series: SeriesStore::new(BUFFER_BYTES),
+            series: SeriesStore::new(settings.memory_bytes()),
             viewport,
             commands: CommandLog::default(),
             table: Table::default(),
@@ -190,8 +194,10 @@ impl Model {
             pins: Vec::new(),
             toasts: Toasts::default(),
             counters: Counters::default(),
+            zone: zone_of(settings.times, &zone),
+            local_zone: zone,
+            settings_form: None,
             settings,
-            zone,
             help: false,
             palette: None,
             library: Library::default(),
@@ -358,7 +364,7 @@ impl Model {
 
     /// A position only ever grows: a smaller one is another database, where the same numbers mean other series.
     fn forget_database(&mut self) {
-        self.series = SeriesStore::new(BUFFER_BYTES);
+        self.series = SeriesStore::new(self.settings.memory_bytes());
         self.commands = CommandLog::default();
         self.history = History::default();
         self.table.start_again();
@@ -686,6 +692,27 @@ impl Model {
                 self.settings.theme = theme;
                 return vec![Effect::SaveSettings];
             }
+            Action::ToggleSettings => {
+                let form = SettingsForm::of(&self.settings);
+                self.settings_form = if self.settings_form.is_none() { Some(form) } else { None };
+            }
+            Action::TypeSetting { number, text } => {
+                if let Some(form) = &mut self.settings_form {
+                    form.set(number, text);
+                }
+            }
+            Action::UseSetting(number) => {
+                let typed = self.settings_form.as_ref().map(|form| form.typed(number).to_owned());
+                if let Some(Ok(value)) = typed.map(|typed| number.parse(&typed)) {
+                    return self.set_number(number, value);
+                }
+            }
+            Action::SetNumber { number, value } => return self.set_number(number, value),
+            Action::SetTimes(times) => {
+                self.settings.times = times;
+                self.zone = zone_of(times, &self.local_zone);
+                return vec![Effect::SaveSettings];
+            }
             Action::DismissToast(id) => self.toasts.dismiss(id),
             Action::Copy(text) => return vec![Effect::Copy(text)],
             Action::ToggleHelp => self.help = !self.help,
@@ -789,6 +816,26 @@ impl Model {
         id
     }
 
+    fn set_number(&mut self, number: Number, value: u32) -> Vec<Effect> {
+        let range = number.range();
+        let value = value.clamp(*range.start(), *range.end());
+        if let Some(form) = &mut self.settings_form {
+            form.set(number, value.to_string());
+        }
+        if number.of(&self.settings) == value {
+            return Vec::new();
+        }
+        number.set(&mut self.settings, value);
+        self.series.set_budget(self.settings.memory_bytes());
+        vec![Effect::SaveSettings]
+    }
+
+    /// Whether the zone of this machine is another than UTC now.
+    pub fn zone_differs(&self) -> bool {
+        let now = jiff::Timestamp::from_microsecond(self.now().0);
+        now.is_ok_and(|now| self.local_zone.to_offset(now) != jiff::tz::Offset::UTC)
+    }
+
     /// Opens the form of a command as it was sent before.
     fn repeat(&mut self, command: &CommandId) -> Vec<Effect> {
         let Some(info) = self.commands.get(command).cloned() else { return Vec::new() };
@@ -867,12 +914,20 @@ impl Model {
             || self.chart_form.is_some()
             || self.palette.is_some()
             || self.layouts_form.is_some()
+            || self.settings_form.is_some()
             || self.help
     }
 
     /// Whether this viewer is known to be one who only looks.
     pub fn only_looks(&self) -> bool {
         self.connection.role == Some(Role::Viewer)
+    }
+}
+
+fn zone_of(times: Times, local: &TimeZone) -> TimeZone {
+    match times {
+        Times::Local => local.clone(),
+        Times::Utc => TimeZone::UTC,
     }
 }
 

@@ -92,6 +92,14 @@ impl SeriesStore {
         }
     }
 
+    /// Holds about this much from now on; makes room at once.
+    pub fn set_budget(&mut self, budget_bytes: usize) {
+        self.budget_bytes = budget_bytes;
+        if self.bytes > self.budget_bytes {
+            self.evict();
+        }
+    }
+
     /// Takes readings that arrived live, in any order. One that is there already is left as it was.
     pub fn push_live(&mut self, series: SeriesId, points: &[(Timestamp, Value)]) {
         let holder = self.series.entry(series).or_default();

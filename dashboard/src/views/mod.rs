@@ -16,6 +16,7 @@ pub mod help;
 pub mod layouts;
 pub mod palette;
 pub mod range;
+pub mod settings;
 pub mod status_bar;
 pub mod toasts;
 pub mod top_bar;

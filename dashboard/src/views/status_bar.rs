@@ -6,6 +6,7 @@ use egui::{RichText, Ui};
 
 use crate::format;
 use crate::model::Model;
+use crate::settings::Times;
 use crate::theme::{Tokens, fonts};
 
 /// Draws the status bar. `frame` is the processor time of the last frame.
@@ -27,6 +28,9 @@ pub fn status_bar(ui: &mut Ui, model: &Model, readings_held: u64, frame: Option<
             t.text_secondary,
             "Readings that arrived here in the last two seconds, a second. Charts ask for every reading, the list for the latest.",
         );
+        if model.settings.times == Times::Utc && model.zone_differs() {
+            say("times in UTC".to_owned(), t.text_secondary, "Another zone is chosen in the settings");
+        }
         let color = if counters.omitted > 0 { t.warn } else { t.text_secondary };
         say(
             format!("{} omitted", format::count(counters.omitted)),

@@ -7,14 +7,14 @@ use crate::format;
 use crate::model::{Link, Model};
 use crate::settings::ThemeChoice;
 use crate::theme::{Tokens, fonts, tokens};
-use crate::verb::SPANS;
+use crate::verb::{Chord, SPANS, Verb};
 use crate::views::widgets::{self, Icon};
 
 /// Room that the group at the right end takes.
 const RIGHT_GROUP: f32 = 620.0;
 
 /// Draws the top bar.
-pub fn top_bar(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
+pub fn top_bar(ui: &mut Ui, model: &Model, layout: &crate::layout::Layout, actions: &mut Vec<Action>) {
     let t = Tokens::of(ui);
     ui.horizontal_centered(|ui| {
         ui.spacing_mut().item_spacing.x = 8.0;
@@ -25,9 +25,7 @@ pub fn top_bar(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
             ui.spacing_mut().item_spacing.x = 4.0;
             theme_switch(ui, model, actions);
-            if widgets::chip(ui, "?", model.help).on_hover_text("Shortcuts").clicked() {
-                actions.push(Action::ToggleHelp);
-            }
+            menu(ui, model, layout, actions);
             let open = model.commands.open_count();
             let text = if open > 0 {
                 format!("Commands {}", format::count(open as u64))
@@ -212,6 +210,31 @@ fn bars(ui: &Ui, center: egui::Pos2, color: Color32) {
         let bar = Rect::from_center_size(center + vec2(x, 0.0), vec2(2.5, 9.0));
         ui.painter().rect_filled(bar, 0.5, color);
     }
+}
+
+/// What the menu offers.
+const MENU: [Verb; 6] =
+    [Verb::Palette, Verb::Layouts, Verb::UndoLayout, Verb::RedoLayout, Verb::Settings, Verb::Help];
+
+fn menu(ui: &mut Ui, model: &Model, layout: &crate::layout::Layout, actions: &mut Vec<Action>) {
+    let response = widgets::icon_button(ui, Icon::Menu, "Menu");
+    egui::Popup::menu(&response).show(|ui| {
+        ui.set_min_width(230.0);
+        for verb in MENU {
+            let about = verb.about();
+            let keys = about.keys().next().map(Chord::text).unwrap_or_default();
+            let action = verb.action(model, layout);
+            let button = egui::Button::new(about.name)
+                .shortcut_text(egui::RichText::new(keys).font(fonts::mono(11.5)))
+                .frame_when_inactive(false)
+                .min_size(vec2(218.0, 24.0));
+            let response = ui.add_enabled(action.is_ok(), button);
+            if let (true, Ok(action)) = (response.clicked(), action) {
+                actions.push(action);
+                ui.close();
+            }
+        }
+    });
 }
 
 fn theme_switch(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {

@@ -424,6 +424,8 @@ pub enum Icon {
     Down,
     /// More.
     Dots,
+    /// Everything that is seldom wanted.
+    Menu,
     /// Dark palette.
     Moon,
     /// Light palette.
@@ -459,6 +461,11 @@ fn icon_on(ui: &Ui, center: Pos2, icon: Icon, color: Color32, ground: Color32) {
         Icon::Dots => {
             for x in [-4.5, 0.0, 4.5] {
                 painter.circle_filled(at(x, 0.0), 1.4, color);
+            }
+        }
+        Icon::Menu => {
+            for y in [-4.0, 0.0, 4.0] {
+                painter.line_segment([at(-5.0, y), at(5.0, y)], line);
             }
         }
         Icon::Sun => {

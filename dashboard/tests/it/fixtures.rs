@@ -145,7 +145,16 @@ impl Window {
         })
     }
 
+    /// A window that tells its pace.
+    pub(crate) fn paced(pace: Pace) -> Self {
+        Self::make(ThemeChoice::Dark, [1200.0, 760.0], |_| {}, pace)
+    }
+
     pub(crate) fn start(theme: ThemeChoice, size: [f32; 2], change: impl FnOnce(&mut Start)) -> Self {
+        Self::make(theme, size, change, Pace::default())
+    }
+
+    fn make(theme: ThemeChoice, size: [f32; 2], change: impl FnOnce(&mut Start), pace: Pace) -> Self {
         let time = Arc::new(AtomicI64::new(NOW.0));
         let clock: Clock = {
             let time = Arc::clone(&time);
@@ -164,7 +173,7 @@ impl Window {
                 start.zone = TimeZone::UTC;
                 start.theme = Some(theme);
                 change(&mut start);
-                App::new(&creation.egui_ctx, start, link, Pace::default())
+                App::new(&creation.egui_ctx, start, link, pace)
             });
         Self { harness, hub, time }
     }

@@ -14,5 +14,6 @@ mod layout;
 mod layouts;
 mod model;
 mod palette;
+mod settings;
 mod snapshots;
 mod window;
