@@ -11,15 +11,39 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::error::{Error, ProtocolError};
 use tokio_tungstenite::tungstenite::http::header::{AUTHORIZATION, RETRY_AFTER, SEC_WEBSOCKET_PROTOCOL};
 use tokio_tungstenite::tungstenite::http::{HeaderValue, Request, Response};
+use tokio_util::either::Either;
 
 use crate::ending::{ConnectError, RETRY_AFTER_MAX};
 use crate::endpoint::Endpoint;
 use crate::line::{Line, LineLimits, clean};
+use crate::tls::{self, Transport};
 
-/// Time for the name lookup, the TCP connection and the upgrade together. Chosen: a far hub over a bad line needs 3 s.
+/// Time for the name lookup, the TCP connection, TLS and the upgrade together. Chosen: a far hub over a bad line needs 3 s.
 pub const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 /// Characters of the hub's words that are kept from a refusal.
 const MESSAGE_MAX_CHARS: usize = 300;
+
+/// Connects to the hub's port, with TLS where the URL asks for it. Nothing is said yet.
+pub async fn dial(endpoint: &Endpoint) -> Result<Transport, ConnectError> {
+    let address = endpoint.address();
+    let unreachable =
+        |e: std::io::Error| ConnectError::Unreachable { address: address.clone(), problem: e.to_string() };
+    let stream = TcpStream::connect(&address).await.map_err(unreachable)?;
+    // Acks and commands are small and must not wait for more.
+    stream.set_nodelay(true).map_err(unreachable)?;
+    let Some(tls) = &endpoint.tls else { return Ok(Either::Left(stream)) };
+    let host = endpoint.host();
+    tls.connect(&host, stream).await.map_err(|error| not_reached(&address, &host, &error))
+}
+
+/// What an error of the system, or of TLS in its clothes, says of the attempt.
+fn not_reached(address: &str, host: &str, error: &std::io::Error) -> ConnectError {
+    let address = address.to_owned();
+    match tls::problem_of(error, host) {
+        Some(problem) => ConnectError::Tls { address, problem },
+        None => ConnectError::Unreachable { address, problem: error.to_string() },
+    }
+}
 
 /// Connects to one of the hub's WebSockets.
 pub(crate) async fn connect(
@@ -34,7 +58,7 @@ pub(crate) async fn connect(
 /// Connects and returns the bare socket: for load generators that frame their own messages.
 ///
 /// Nothing of the hub may be lost in the library's buffer, so this is only for a path on which the client speaks first.
-pub async fn connect_bare(endpoint: &Endpoint, path: &'static str) -> Result<TcpStream, ConnectError> {
+pub async fn connect_bare(endpoint: &Endpoint, path: &'static str) -> Result<Transport, ConnectError> {
     let socket = open(endpoint, path, LineLimits::DEVICE, CONNECT_DEADLINE).await?;
     Ok(socket.into_inner())
 }
@@ -44,20 +68,15 @@ async fn open(
     path: &'static str,
     limits: LineLimits,
     deadline: Duration,
-) -> Result<tokio_tungstenite::WebSocketStream<TcpStream>, ConnectError> {
+) -> Result<tokio_tungstenite::WebSocketStream<Transport>, ConnectError> {
     let address = endpoint.address();
     let attempt = async {
-        let unreachable = |e: std::io::Error| ConnectError::Unreachable {
-            address: address.clone(),
-            problem: e.to_string(),
-        };
-        let stream = TcpStream::connect(&address).await.map_err(unreachable)?;
-        // Acks and commands are small and must not wait for more.
-        stream.set_nodelay(true).map_err(unreachable)?;
-        let request = request(endpoint, path).map_err(|e| refusal(&address, e))?;
+        let stream = dial(endpoint).await?;
+        let refusal = |error| refusal(&address, &endpoint.host(), error);
+        let request = request(endpoint, path).map_err(refusal)?;
         let (socket, _) = tokio_tungstenite::client_async_with_config(request, stream, Some(limits.config()))
             .await
-            .map_err(|e| refusal(&address, e))?;
+            .map_err(refusal)?;
         Ok(socket)
     };
     match tokio::time::timeout(deadline, attempt).await {
@@ -68,14 +87,20 @@ async fn open(
 
 fn request(endpoint: &Endpoint, path: &str) -> Result<Request<()>, Error> {
     let mut request = endpoint.socket_url(path).as_str().into_client_request()?;
-    let mut bearer = HeaderValue::from_str(&format!("Bearer {}", endpoint.token.reveal()))?;
-    bearer.set_sensitive(true);
-    request.headers_mut().insert(AUTHORIZATION, bearer);
+    if let Some(token) = &endpoint.token {
+        let mut bearer = HeaderValue::from_str(&format!("Bearer {}", token.reveal()))?;
+        bearer.set_sensitive(true);
+        request.headers_mut().insert(AUTHORIZATION, bearer);
+    }
     request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
     Ok(request)
 }
 
-fn refusal(address: &str, error: Error) -> ConnectError {
+fn refusal(address: &str, host: &str, error: Error) -> ConnectError {
+    if let Error::Io(error) = &error {
+        // In TLS 1.3 a client learns only now that its own certificate was refused.
+        return not_reached(address, host, error);
+    }
     let address = address.to_owned();
     let problem = error.to_string();
     match error {

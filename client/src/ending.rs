@@ -26,6 +26,15 @@ pub enum ConnectError {
         /// How long was waited.
         after: Duration,
     },
+    /// TLS was not agreed on: the hub's certificate is not to be trusted, ours is not by the hub, or one of both speaks
+    /// none.
+    #[error("no TLS with {address}: {problem}")]
+    Tls {
+        /// `host:port`.
+        address: String,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
     /// 401: the hub does not know the token.
     #[error("the hub does not accept the token: {message}")]
     Unauthorized {
@@ -62,7 +71,8 @@ impl ConnectError {
     /// Whether the same attempt may succeed later without anybody doing anything.
     pub const fn is_retryable(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::TimedOut { .. } => true,
+            // A certificate that has expired is renewed at the hub: a fleet must not have to be touched for that.
+            Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Tls { .. } => true,
             Self::Unauthorized { .. } | Self::Forbidden { .. } | Self::NotAHub { .. } => false,
             // 408 and 429 say "later" and 5xx says "my fault"; any other status says that the request is wrong.
             Self::Refused { status, .. } => matches!(*status, 408 | 429 | 500..=599),

@@ -10,16 +10,37 @@ use std::path::{Path, PathBuf};
 use protocol::local;
 use url::{Host, Url};
 
+use crate::tls::{Tls, TlsError, TlsFiles};
+
 /// Longest token that the protocol allows, in bytes.
 pub const TOKEN_MAX_BYTES: usize = 256;
 
 /// A hub and the credential for it.
 #[derive(Debug, Clone)]
 pub struct Endpoint {
-    /// The hub: `ws://host:port`. The path is the client's affair.
+    /// The hub: `ws://host:port` or `wss://host:port`. The path is the client's affair.
     pub url: Url,
-    /// What proves that the hub may let us in.
-    pub token: Token,
+    /// What proves that the hub may let us in. `None`: a certificate does.
+    pub token: Option<Token>,
+    /// How TLS is spoken, where the URL asks for it.
+    pub tls: Option<Tls>,
+}
+
+/// What somebody named; whatever is left out is looked for in the environment, and then in its usual place.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Given<'a> {
+    /// The hub's URL.
+    pub url: Option<&'a str>,
+    /// The token itself.
+    pub token: Option<&'a str>,
+    /// The data folder of a hub on this machine.
+    pub data: Option<&'a Path>,
+    /// CAs that are trusted instead of the system's.
+    pub ca: Option<&'a Path>,
+    /// The certificate of a device, which then needs no token.
+    pub certificate: Option<&'a Path>,
+    /// The key of the certificate.
+    pub key: Option<&'a Path>,
 }
 
 /// A secret. Neither `Debug` nor any error shows it (I-12).
@@ -66,6 +87,8 @@ pub enum TokenRole {
     Viewer,
     /// Someone who also sends commands.
     Operator,
+    /// Someone who also says who may connect.
+    Admin,
 }
 
 impl TokenRole {
@@ -75,6 +98,7 @@ impl TokenRole {
             Self::Device => local::FLEET_TOKEN_FILE,
             Self::Viewer => local::VIEWER_TOKEN_FILE,
             Self::Operator => local::OPERATOR_TOKEN_FILE,
+            Self::Admin => local::ADMIN_TOKEN_FILE,
         }
     }
 }
@@ -83,18 +107,28 @@ impl TokenRole {
 #[derive(Debug, thiserror::Error)]
 pub enum EndpointError {
     /// Not a URL, or not one of a hub.
-    #[error("{url:?} is not the URL of a hub: {problem}. Give it as ws://host:port")]
+    #[error(
+        "{url:?} is not the URL of a hub: {problem}. Give it as ws://host:port, or wss://host:port for TLS"
+    )]
     BadUrl {
         /// The text as given, without user and password.
         url: String,
         /// What is wrong with it.
         problem: String,
     },
-    /// The URL asks for TLS.
+    /// TLS is asked for and cannot be spoken.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// A certificate or a key without the other.
     #[error(
-        "{0} asks for TLS, which this client does not speak yet: put a TLS proxy beside it and connect to that with ws://, or use a tunnel"
+        "a certificate and its key belong together: give both --certificate and --key (or {} and {})",
+        local::CERTIFICATE_VARIABLE,
+        local::KEY_VARIABLE
     )]
-    TlsNotSpoken(Url),
+    HalfIdentity,
+    /// A certificate for a hub without TLS.
+    #[error("a certificate is shown in TLS alone: give the hub as wss://host:port")]
+    IdentityWithoutTls,
     /// A token that cannot be one.
     #[error("the token cannot be used: {0}")]
     BadToken(String),
@@ -130,44 +164,83 @@ pub enum EndpointError {
 }
 
 impl Endpoint {
-    /// Finds the hub and the token.
+    /// Finds the hub and the credential.
     ///
-    /// The URL: `url`, else the variable `TELEMETRY_HUB`, else [`protocol::DEFAULT_ADDRESS`].
-    /// The token: `token`, else the variable `TELEMETRY_TOKEN`, else, if the host is this machine, the role's file in
-    /// the data folder (`data_folder`, else the variable `TELEMETRY_DATA`, else the user's data directory).
-    pub fn find(
-        url: Option<&str>,
-        role: TokenRole,
-        token: Option<&str>,
-        data_folder: Option<&Path>,
-    ) -> Result<Self, EndpointError> {
-        Self::find_with(url, role, token, data_folder, |name| std::env::var(name).ok())
+    /// The URL: as given, else the variable `TELEMETRY_HUB`, else [`protocol::DEFAULT_ADDRESS`].
+    /// A certificate and its key: as given, else the variables `TELEMETRY_CERTIFICATE` and `TELEMETRY_KEY`.
+    /// The token: as given, else the variable `TELEMETRY_TOKEN`, else none if there is a certificate, else, if the host is
+    /// this machine, the role's file in the data folder (as given, else the variable `TELEMETRY_DATA`, else the user's data
+    /// directory).
+    /// The CAs: as given, else the variable `TELEMETRY_CA`, else those that the system trusts.
+    pub fn find(role: TokenRole, given: Given<'_>) -> Result<Self, EndpointError> {
+        Self::find_with(role, given, |name| std::env::var(name).ok())
     }
 
-    /// Makes an endpoint from a URL and a token, with nothing looked up.
+    /// Makes an endpoint from a URL and a token, with nothing looked up. For TLS the system's CAs are trusted.
     pub fn new(url: &str, token: &str) -> Result<Self, EndpointError> {
-        Ok(Self { url: parse_url(url)?, token: Token::new(token)? })
+        Self { token: Some(Token::new(token)?), url: parse_url(url)?, tls: None }
+            .with_tls(&TlsFiles::default())
     }
 
-    fn find_with(
-        url: Option<&str>,
-        role: TokenRole,
-        token: Option<&str>,
-        data_folder: Option<&Path>,
-        variable: impl Fn(&str) -> Option<String>,
-    ) -> Result<Self, EndpointError> {
+    /// The hub alone, as [`Endpoint::find`] finds it, without a credential.
+    pub fn find_hub(given: Given<'_>) -> Result<Self, EndpointError> {
+        Self::hub_with(given, |name| std::env::var(name).ok())
+    }
+
+    /// The same endpoint with other files for TLS; they are read only if its URL asks for TLS.
+    pub fn with_tls(mut self, files: &TlsFiles) -> Result<Self, EndpointError> {
+        self.tls = match self.url.scheme() {
+            "wss" => Some(Tls::new(files)?),
+            _ if files.identity.is_some() => return Err(EndpointError::IdentityWithoutTls),
+            _ => None,
+        };
+        Ok(self)
+    }
+
+    /// Whether the hub is on this very machine, so that its files are ours to use.
+    pub fn is_here(&self) -> bool {
+        is_loopback(&self.url)
+    }
+
+    fn hub_with(given: Given<'_>, variable: impl Fn(&str) -> Option<String>) -> Result<Self, EndpointError> {
         let variable = |name| variable(name).filter(|text| !text.trim().is_empty());
-        let url = match url.map(str::to_owned).or_else(|| variable(local::HUB_VARIABLE)) {
+        let file = |named: Option<&Path>, name| {
+            named.map(Path::to_owned).or_else(|| variable(name).map(PathBuf::from))
+        };
+        let url = match given.url.map(str::to_owned).or_else(|| variable(local::HUB_VARIABLE)) {
             Some(text) => parse_url(&text)?,
             None => parse_url(&format!("ws://{}", protocol::DEFAULT_ADDRESS))?,
         };
-        if let Some(token) = token.map(str::to_owned).or_else(|| variable(local::TOKEN_VARIABLE)) {
-            return Ok(Self { token: Token::new(&token)?, url });
+        let certificate = file(given.certificate, local::CERTIFICATE_VARIABLE);
+        let identity = match (certificate, file(given.key, local::KEY_VARIABLE)) {
+            (Some(certificate), Some(key)) => Some((certificate, key)),
+            (None, None) => None,
+            (Some(_), None) | (None, Some(_)) => return Err(EndpointError::HalfIdentity),
+        };
+        let files = TlsFiles { ca: file(given.ca, local::CA_VARIABLE), identity };
+        Self { url, token: None, tls: None }.with_tls(&files)
+    }
+
+    fn find_with(
+        role: TokenRole,
+        given: Given<'_>,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, EndpointError> {
+        let hub = Self::hub_with(given, &variable)?;
+        let variable = |name| variable(name).filter(|text| !text.trim().is_empty());
+        if let Some(token) = given.token.map(str::to_owned).or_else(|| variable(local::TOKEN_VARIABLE)) {
+            return Ok(Self { token: Some(Token::new(&token)?), ..hub });
         }
-        if !is_loopback(&url) {
-            return Err(EndpointError::TokenNeeded { host: url.host_str().unwrap_or_default().to_owned() });
+        if given.certificate.is_some() || variable(local::CERTIFICATE_VARIABLE).is_some() {
+            return Ok(hub);
         }
-        let folder = match data_folder
+        if !hub.is_here() {
+            return Err(EndpointError::TokenNeeded {
+                host: hub.url.host_str().unwrap_or_default().to_owned(),
+            });
+        }
+        let folder = match given
+            .data
             .map(Path::to_owned)
             .or_else(|| variable(local::DATA_VARIABLE).map(PathBuf::from))
         {
@@ -175,7 +248,7 @@ impl Endpoint {
             None => default_data_folder().ok_or(EndpointError::NoDataFolder)?,
         };
         let token = read_token(folder.join(role.file_name()))?;
-        Ok(Self { url, token })
+        Ok(Self { token: Some(token), ..hub })
     }
 
     /// The URL of one of the hub's WebSockets: [`protocol::DEVICE_PATH`] or [`protocol::VIEWER_PATH`].
@@ -190,6 +263,11 @@ impl Endpoint {
     pub fn address(&self) -> String {
         let host = self.url.host_str().unwrap_or_default();
         format!("{host}:{}", self.url.port_or_known_default().unwrap_or(80))
+    }
+
+    /// The host alone, an address of IPv6 without its brackets: what a certificate must be for.
+    pub fn host(&self) -> String {
+        self.url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned()
     }
 }
 
@@ -206,11 +284,12 @@ fn parse_url(text: &str) -> Result<Url, EndpointError> {
     let full = if text.contains("://") { text.to_owned() } else { format!("ws://{text}") };
     let mut url = Url::parse(&full).map_err(|e| bad(&e.to_string()))?;
     match url.scheme() {
-        "ws" => {}
-        "http" => url = Url::parse(&full.replacen("http", "ws", 1)).map_err(|e| bad(&e.to_string()))?,
-        "wss" | "https" => {
-            let shown = Url::parse(&without_secrets(&full)).unwrap_or(url);
-            return Err(EndpointError::TlsNotSpoken(shown));
+        "ws" | "wss" => {}
+        // `https` becomes `wss`.
+        "http" | "https" => {
+            let start = full.find(':').unwrap_or_default();
+            let socket = if url.scheme() == "http" { "ws" } else { "wss" };
+            url = Url::parse(&format!("{socket}{}", &full[start..])).map_err(|e| bad(&e.to_string()))?;
         }
         other => return Err(bad(&format!("{other} is not a scheme of a hub"))),
     }
@@ -270,9 +349,14 @@ mod tests {
         variables: &[(&str, &str)],
         folder: Option<&Path>,
     ) -> Result<Endpoint, EndpointError> {
-        Endpoint::find_with(url, TokenRole::Operator, None, folder, |name| {
+        let given = Given { url, data: folder, ..Given::default() };
+        Endpoint::find_with(TokenRole::Operator, given, |name| {
             variables.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned())
         })
+    }
+
+    fn secret(endpoint: &Endpoint) -> &str {
+        endpoint.token.as_ref().unwrap().reveal()
     }
 
     #[test]
@@ -282,7 +366,7 @@ mod tests {
         assert_eq!(find(None, &variables, None).unwrap().url.as_str(), "ws://b:1/");
         let only_token = find(None, &variables[1..], None).unwrap();
         assert_eq!(only_token.url.as_str(), "ws://127.0.0.1:7878/");
-        assert_eq!(only_token.token.reveal(), "secret");
+        assert_eq!(secret(&only_token), "secret");
     }
 
     #[test]
@@ -291,11 +375,7 @@ mod tests {
         std::fs::write(folder.path().join("operator.token"), "from-file\n").unwrap();
         for url in ["ws://127.0.0.1:1", "ws://127.9.9.9:1", "ws://localhost:1", "ws://[::1]:1", "localhost:1"]
         {
-            assert_eq!(
-                find(Some(url), &[], Some(folder.path())).unwrap().token.reveal(),
-                "from-file",
-                "{url}"
-            );
+            assert_eq!(secret(&find(Some(url), &[], Some(folder.path())).unwrap()), "from-file", "{url}");
         }
         for url in ["ws://10.0.0.1:1", "ws://hub.example:1", "ws://127.0.0.1.example:1"] {
             let error = find(Some(url), &[], Some(folder.path())).unwrap_err();
@@ -312,9 +392,30 @@ mod tests {
     }
 
     #[test]
-    fn tls_is_refused_clearly() {
-        let error = Endpoint::new("wss://hub.example", "t").unwrap_err().to_string();
-        assert!(error.contains("wss://hub.example/ asks for TLS"), "{error}");
+    fn a_url_of_https_is_one_of_wss() {
+        for (text, url) in [("https://hub.example", "wss://hub.example/"), ("HTTP://a:1/x", "ws://a:1/x")] {
+            assert_eq!(parse_url(text).unwrap().as_str(), url);
+        }
+        assert_eq!(parse_url("wss://hub.example").unwrap().port_or_known_default(), Some(443));
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_files_of_tls_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let missing = folder.path().join("ca.pem");
+        let empty = folder.path().join("empty.pem");
+        std::fs::write(&empty, "nothing").unwrap();
+        let find = |url, ca: Option<&Path>, certificate: Option<&Path>| {
+            let given = Given { url: Some(url), token: Some("t"), ca, certificate, ..Given::default() };
+            Endpoint::find_with(TokenRole::Device, given, |_| None).map_err(|error| error.to_string())
+        };
+        let error = find("wss://a:1", Some(&missing), None).unwrap_err();
+        assert!(error.contains("ca.pem: No such file"), "{error}");
+        let error = find("wss://a:1", Some(&empty), None).unwrap_err();
+        assert!(error.contains("empty.pem: no certificate"), "{error}");
+        assert!(find("ws://a:1", Some(&missing), None).is_ok(), "not needed without TLS");
+        let error = find("wss://a:1", None, Some(&missing)).unwrap_err();
+        assert!(error.contains("both --certificate and --key"), "{error}");
     }
 
     #[test]

@@ -8,8 +8,10 @@ pub mod endpoint;
 pub mod heartbeat;
 mod line;
 mod link;
+pub mod tls;
 pub mod viewer;
 
 pub use backoff::BackoffConfig;
 pub use ending::{ConnectError, Ending};
-pub use endpoint::{Endpoint, EndpointError, Token, TokenRole};
+pub use endpoint::{Endpoint, EndpointError, Given, Token, TokenRole};
+pub use tls::{Tls, TlsError, TlsFiles, Transport};

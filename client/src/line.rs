@@ -10,13 +10,13 @@ use std::time::Duration;
 use futures_util::{Sink, Stream};
 use protocol::CloseCode;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::{Error, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Bytes, Message, Utf8Bytes, protocol::WebSocketConfig};
 
 use crate::ending::Ending;
+use crate::tls::Transport;
 
 /// Bytes of messages that are handed to the socket before it is flushed. Chosen: a few system calls for the largest
 /// backlog, and far below what a hub takes in a round trip.
@@ -69,7 +69,7 @@ pub(crate) enum Incoming {
 
 /// An open WebSocket.
 #[derive(Debug)]
-pub(crate) struct Line<S = TcpStream> {
+pub(crate) struct Line<S = Transport> {
     socket: WebSocketStream<S>,
     queued_bytes: usize,
     needs_flush: bool,

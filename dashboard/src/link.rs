@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use client::viewer::{SendError, ViewerClient, ViewerConfig, ViewerEvent};
-use client::{Endpoint, EndpointError, TokenRole};
+use client::{Endpoint, EndpointError, Given, TokenRole};
 use protocol::viewer::ViewerMessage;
 use tokio::sync::mpsc;
 
@@ -29,6 +29,8 @@ pub struct Target {
     pub data: Option<PathBuf>,
     /// A file with the token.
     pub token_file: Option<PathBuf>,
+    /// A file of CAs that are trusted instead of the system's.
+    pub ca: Option<PathBuf>,
 }
 
 impl Target {
@@ -54,18 +56,24 @@ impl Target {
             })?),
             None => None,
         };
-        Endpoint::find(self.hub.as_deref(), TokenRole::Operator, token.as_deref(), self.data.as_deref())
-            .map_err(|error| match error {
-                EndpointError::TokenFileMissing { path } => format!(
-                    "No token: {} does not exist. Start the hub once, or name its data folder with --data.",
-                    path.display()
-                ),
-                other => {
-                    let text = other.to_string();
-                    let mut chars = text.chars();
-                    chars.next().map(|c| c.to_uppercase().chain(chars).collect()).unwrap_or_default()
-                }
-            })
+        let given = Given {
+            url: self.hub.as_deref(),
+            token: token.as_deref(),
+            data: self.data.as_deref(),
+            ca: self.ca.as_deref(),
+            ..Given::default()
+        };
+        Endpoint::find(TokenRole::Operator, given).map_err(|error| match error {
+            EndpointError::TokenFileMissing { path } => format!(
+                "No token: {} does not exist. Start the hub once, or name its data folder with --data.",
+                path.display()
+            ),
+            other => {
+                let text = other.to_string();
+                let mut chars = text.chars();
+                chars.next().map(|c| c.to_uppercase().chain(chars).collect()).unwrap_or_default()
+            }
+        })
     }
 }
 
@@ -269,6 +277,7 @@ mod tests {
             hub: Some("ws://127.0.0.1:9".into()),
             data: Some(folder.path().to_owned()),
             token_file: None,
+            ca: None,
         };
         let mut link = Link::start(target, Arc::new(|_| {})).unwrap();
         let said = link.events.blocking_recv();

@@ -27,6 +27,9 @@ struct Arguments {
     /// A file with the token of an operator or viewer.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
+    /// CAs in PEM that are trusted instead of the system's, for a hub at wss://. Without it: $TELEMETRY_CA.
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
     /// The palette; otherwise the one chosen last.
     #[arg(long, value_enum)]
     theme: Option<ThemeChoice>,
@@ -71,8 +74,12 @@ fn run(arguments: Arguments) -> Result<(), eframe::Error> {
         options,
         Box::new(|creation| {
             let ctx = creation.egui_ctx.clone();
-            let target =
-                Target { hub: arguments.hub, data: arguments.data, token_file: arguments.token_file };
+            let target = Target {
+                hub: arguments.hub,
+                data: arguments.data,
+                token_file: arguments.token_file,
+                ca: arguments.ca,
+            };
             let start = Start {
                 address: target.address(),
                 folder: settings::folder(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
-use client::{Endpoint, TokenRole};
+use client::{Endpoint, Given, TokenRole};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -32,7 +32,7 @@ enum Command {
     /// Runs a fleet that behaves like a real one.
     Run(Box<Run>),
     /// Sends as fast as the hub acknowledges, or at a rate, and measures.
-    Load(Load),
+    Load(Box<Load>),
 }
 
 /// Where the hub is, and how to be let in.
@@ -56,6 +56,20 @@ struct Hub {
         help = "The hub's data folder [default: $TELEMETRY_DATA, else where a hub keeps it]"
     )]
     data: Option<PathBuf>,
+    #[arg(
+        long,
+        value_name = "FILE",
+        help = "CAs in PEM that are trusted instead of the system's [default: $TELEMETRY_CA]"
+    )]
+    ca: Option<PathBuf>,
+    #[arg(
+        long,
+        value_name = "FILE",
+        help = "Certificate in PEM by which the hub knows the device, instead of a token [default: $TELEMETRY_CERTIFICATE]"
+    )]
+    certificate: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", help = "Key of the certificate, in PEM [default: $TELEMETRY_KEY]")]
+    key: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -172,8 +186,15 @@ struct Load {
 
 impl Hub {
     fn endpoint(&self) -> anyhow::Result<Endpoint> {
-        let (url, token) = (self.url.as_deref(), self.token.as_deref());
-        Ok(Endpoint::find(url, TokenRole::Device, token, self.data.as_deref())?)
+        let given = Given {
+            url: self.url.as_deref(),
+            token: self.token.as_deref(),
+            data: self.data.as_deref(),
+            ca: self.ca.as_deref(),
+            certificate: self.certificate.as_deref(),
+            key: self.key.as_deref(),
+        };
+        Ok(Endpoint::find(TokenRole::Device, given)?)
     }
 }
 
@@ -188,7 +209,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
     match arguments.command {
         Command::Run(run) => run_fleet(*run).await,
-        Command::Load(load) => run_load(load).await,
+        Command::Load(load) => run_load(*load).await,
     }
 }
 

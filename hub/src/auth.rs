@@ -14,6 +14,8 @@ use store::{
     Credential, CredentialKey, CredentialRole, DeviceKey, NewCredential, Reader, StoreError, Writer,
 };
 
+use crate::tls::Identity;
+
 /// A secret that opens a connection. Prints as `***`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(String);
@@ -68,10 +70,37 @@ pub struct Principal {
 
 /// Looks a token up. `None`: unknown or revoked.
 pub fn find(reader: &Reader, token: &Token) -> Result<Option<Principal>, StoreError> {
-    let found = reader.credential(&token.hash())?;
+    find_hash(reader, &token.hash())
+}
+
+/// Looks a credential up by its hash. `None`: unknown or revoked.
+pub fn find_hash(reader: &Reader, hash: &[u8; 32]) -> Result<Option<Principal>, StoreError> {
+    let found = reader.credential(hash)?;
     Ok(found
         .filter(|credential| credential.revoked_at.is_none())
         .map(|Credential { key, role, label, .. }| Principal { key, role, label }))
+}
+
+/// What the certificate of a device is called in the list of credentials.
+pub fn certificate_label(device: &DeviceId) -> String {
+    format!("certificate of {device}")
+}
+
+/// Stores the certificate of a device, and makes the device if it is not known yet. One that is stored already, revoked or
+/// not, is [`StoreError::Exists`].
+pub fn add_certificate(
+    writer: &mut Writer,
+    identity: &Identity,
+    now: Timestamp,
+) -> Result<(CredentialKey, DeviceKey), StoreError> {
+    let device = writer.create_device(&identity.device, now)?;
+    let key = writer.add_credential(&NewCredential {
+        hash: identity.hash,
+        role: CredentialRole::Device(identity.device.clone()),
+        label: certificate_label(&identity.device),
+        created_at: now,
+    })?;
+    Ok((key, device))
 }
 
 /// Makes a device, if it is not there yet, and a token for it, whose hash is stored.

@@ -32,6 +32,18 @@ pub struct Options {
     /// How to log [default: text]
     #[arg(long, env = "TELEMETRY_LOG_FORMAT", value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
+    /// The hub's certificate in PEM, with those between it and its CA: with it the port speaks TLS
+    #[arg(long, env = "TELEMETRY_TLS_CERTIFICATE", value_name = "FILE")]
+    pub tls_certificate: Option<PathBuf>,
+    /// The key of the certificate, in PEM
+    #[arg(long, env = "TELEMETRY_TLS_KEY", value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+    /// CAs in PEM: a device that shows a certificate of theirs needs no token
+    #[arg(long, env = "TELEMETRY_TLS_CLIENT_CA", value_name = "FILE")]
+    pub tls_client_ca: Option<PathBuf>,
+    /// Listen without TLS on an address that others reach: tokens and readings are open to whoever is on the way
+    #[arg(long, env = "TELEMETRY_INSECURE")]
+    pub insecure: bool,
     /// Most connections at once [default: 10000]
     #[arg(long, env = "TELEMETRY_MAX_CONNECTIONS", value_name = "COUNT")]
     pub max_connections: Option<usize>,
@@ -60,6 +72,11 @@ struct File {
     listen: Option<SocketAddr>,
     log: Option<String>,
     log_format: Option<LogFormat>,
+    tls_certificate: Option<PathBuf>,
+    tls_key: Option<PathBuf>,
+    tls_client_ca: Option<PathBuf>,
+    #[serde(default)]
+    insecure: bool,
     max_connections: Option<usize>,
     heartbeat_seconds: Option<u32>,
     shutdown_seconds: Option<u32>,
@@ -104,6 +121,17 @@ impl CommandSettings {
 /// Longest wait that may be set for commands, in seconds: 1 year.
 const COMMAND_WAIT_MAX_SECONDS: u64 = 365 * 24 * 3_600;
 
+/// Where the files are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The hub's certificate in PEM, with those between it and its CA.
+    pub certificate: PathBuf,
+    /// Its key in PEM.
+    pub key: PathBuf,
+    /// The CAs, in PEM, whose certificates devices may connect with.
+    pub client_ca: Option<PathBuf>,
+}
+
 /// What the hub does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -115,6 +143,8 @@ pub struct Config {
     pub log: String,
     /// How to log.
     pub log_format: LogFormat,
+    /// With which files TLS is spoken. `None`: it is not.
+    pub tls: Option<TlsFiles>,
     /// Most connections at once, of all kinds.
     pub max_connections: usize,
     /// Time between two pings to a peer.
@@ -163,6 +193,16 @@ pub enum ConfigError {
     /// An origin is none.
     #[error("origins: {0:?} is not of the form https://host or https://host:port, without anything after it")]
     Origin(String),
+    /// A setting of TLS without another that it needs.
+    #[error(
+        "{0} is set and {1} is not: TLS needs both tls_certificate and tls_key (`hub cert server` makes them)"
+    )]
+    HalfTls(&'static str, &'static str),
+    /// Others could reach the address, and nothing would be secret.
+    #[error(
+        "listen is {0}, which other machines may reach, and there is no TLS: set tls_certificate and tls_key (`hub cert server` makes them), listen on 127.0.0.1 behind a proxy that has TLS, or say --insecure"
+    )]
+    Insecure(SocketAddr),
     /// No data folder was named and the system has no place for one.
     #[error("no home directory here: name a data folder with --data or {}", local::DATA_VARIABLE)]
     NoDataFolder,
@@ -182,11 +222,12 @@ impl Config {
     /// Works out what `options`, the file and the defaults mean together.
     pub fn resolve(options: &Options) -> Result<Self, ConfigError> {
         let data = data_folder(options.data.as_deref())?;
-        let file = match &options.config {
-            Some(path) => read_file(path)?,
+        let (config_file, file) = match &options.config {
+            Some(path) => (path.clone(), read_file(path)?),
             None => {
                 let path = data.join("hub.toml");
-                if path.exists() { read_file(&path)? } else { File::default() }
+                let file = if path.exists() { read_file(&path)? } else { File::default() };
+                (path, file)
             }
         };
         let range = |key, value: u64, min, max| {
@@ -196,18 +237,35 @@ impl Config {
                 Err(ConfigError::Range { key, value, min, max })
             }
         };
+        // Where the file names others, it does so from where it is.
+        let beside = |path: PathBuf| match config_file.parent() {
+            Some(folder) => folder.join(path),
+            None => path,
+        };
+        let named = |flag: &Option<PathBuf>, file: Option<PathBuf>| flag.clone().or(file.map(beside));
+        let tls = resolve_tls(
+            named(&options.tls_certificate, file.tls_certificate),
+            named(&options.tls_key, file.tls_key),
+            named(&options.tls_client_ca, file.tls_client_ca),
+        )?;
+        let listen = match options.listen.or(file.listen) {
+            Some(address) => address,
+            None => SocketAddr::from(([127, 0, 0, 1], 7878)),
+        };
+        if tls.is_none() && !listen.ip().to_canonical().is_loopback() && !(options.insecure || file.insecure)
+        {
+            return Err(ConfigError::Insecure(listen));
+        }
         let heartbeat =
             options.heartbeat_seconds.or(file.heartbeat_seconds).unwrap_or(limits::HEARTBEAT_SECONDS);
         let shutdown = options.shutdown_seconds.or(file.shutdown_seconds).unwrap_or(5);
         let max_connections = options.max_connections.or(file.max_connections).unwrap_or(10_000);
         Ok(Self {
-            listen: match options.listen.or(file.listen) {
-                Some(address) => address,
-                None => SocketAddr::from(([127, 0, 0, 1], 7878)),
-            },
+            listen,
             data,
             log: options.log.clone().or(file.log).unwrap_or_else(|| "info".into()),
             log_format: options.log_format.or(file.log_format).unwrap_or(LogFormat::Text),
+            tls,
             max_connections: range("max_connections", max_connections as u64, 1, 1_000_000)? as usize,
             heartbeat: Duration::from_secs(range("heartbeat_seconds", u64::from(heartbeat), 1, 3_600)?),
             shutdown: Duration::from_secs(range("shutdown_seconds", u64::from(shutdown), 1, 600)?),
@@ -220,6 +278,20 @@ impl Config {
     /// The database file.
     pub fn database(&self) -> PathBuf {
         self.data.join(local::DATABASE_FILE)
+    }
+}
+
+fn resolve_tls(
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+    client_ca: Option<PathBuf>,
+) -> Result<Option<TlsFiles>, ConfigError> {
+    match (certificate, key, client_ca) {
+        (Some(certificate), Some(key), client_ca) => Ok(Some(TlsFiles { certificate, key, client_ca })),
+        (Some(_), None, _) => Err(ConfigError::HalfTls("tls_certificate", "tls_key")),
+        (None, Some(_), _) => Err(ConfigError::HalfTls("tls_key", "tls_certificate")),
+        (None, None, Some(_)) => Err(ConfigError::HalfTls("tls_client_ca", "tls_certificate")),
+        (None, None, None) => Ok(None),
     }
 }
 
@@ -260,6 +332,37 @@ mod tests {
         assert_eq!(config.max_connections, 10_000);
         let flags = Options { listen: "127.0.0.1:9001".parse().ok(), ..Options::default() };
         assert_eq!(resolve("listen = \"127.0.0.1:9000\"", flags).unwrap().listen.port(), 9001);
+    }
+
+    #[test]
+    fn an_address_that_others_reach_needs_tls_or_the_word_insecure() {
+        for address in ["0.0.0.0:1", "[::]:1", "192.0.2.1:1", "[::ffff:192.0.2.1]:1", "[fe80::1]:1"] {
+            let text = format!("listen = {address:?}");
+            let error = resolve(&text, Options::default()).unwrap_err();
+            assert!(error.contains("--insecure") && error.contains("tls_certificate"), "{error}");
+            let flags = Options { insecure: true, ..Options::default() };
+            assert!(resolve(&text, flags).unwrap().tls.is_none());
+            assert!(resolve(&format!("insecure = true\n{text}"), Options::default()).is_ok());
+            let tls =
+                resolve(&format!("tls_certificate = \"c\"\ntls_key = \"/k\"\n{text}"), Options::default());
+            let tls = tls.unwrap().tls.unwrap();
+            assert!(
+                tls.certificate.is_absolute() && tls.certificate.ends_with("c"),
+                "beside the file: {tls:?}"
+            );
+            assert_eq!(tls.key, Path::new("/k"));
+        }
+        for address in ["127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
+            assert!(resolve(&format!("listen = {address:?}"), Options::default()).is_ok(), "{address}");
+        }
+        for (text, missing) in [
+            ("tls_key = \"k\"", "tls_certificate"),
+            ("tls_certificate = \"c\"", "tls_key"),
+            ("tls_client_ca = \"c\"", "tls_certificate"),
+        ] {
+            let error = resolve(text, Options::default()).unwrap_err();
+            assert!(error.contains(&format!("{missing} is not")), "{error}");
+        }
     }
 
     #[test]

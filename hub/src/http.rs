@@ -10,7 +10,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Path, Request, State};
 use axum::http::header::{self, HeaderMap, HeaderValue};
-use axum::http::{Method, StatusCode, Version};
+use axum::http::{Extensions, Method, StatusCode, Version};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, put};
 use axum::{Json, Router};
@@ -18,12 +18,14 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use protocol::{DEVICE_PATH, DeviceId, ErrorCode, SUBPROTOCOL, VIEWER_PATH, limits};
 use serde_json::json;
-use store::CredentialRole;
+use store::{CredentialRole, StoreError};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio_util::either::Either;
 
 use crate::auth::{self, Principal, TOKEN_MAX_BYTES, Token};
 use crate::clock;
@@ -31,9 +33,12 @@ use crate::orders;
 use crate::orders::caller::{Looker, Refused};
 use crate::serve::Hub;
 use crate::session::{self, Peer, socket_config};
+use crate::tls::{self, Identity, TlsPort, Transport};
 use crate::tokens;
 
-/// Time from accepting a connection to a complete request head.
+/// Time from accepting a connection to the end of the handshake of TLS.
+const TLS_DEADLINE: Duration = Duration::from_secs(10);
+/// Time from there to a complete request head.
 const HEAD_DEADLINE: Duration = Duration::from_secs(10);
 /// Time that a request which is being read or answered gets when the hub stops.
 const LAST_REQUEST_DEADLINE: Duration = Duration::from_secs(1);
@@ -48,6 +53,8 @@ const ORIGIN_SHOWN_MAX: usize = 200;
 #[derive(Clone)]
 pub(crate) struct Connection {
     pub(crate) address: SocketAddr,
+    /// The device whose certificate was shown, or why it is nobody's.
+    certificate: Option<Arc<Result<Identity, String>>>,
     _place: Arc<OwnedSemaphorePermit>,
 }
 
@@ -106,15 +113,65 @@ pub async fn accept(hub: Arc<Hub>, listener: TcpListener) {
         let service = service.clone();
         let hub_of_connection = Arc::clone(&hub);
         hub.tasks.spawn(async move {
-            let connection = Connection { address, _place: Arc::new(place) };
-            serve_connection(&hub_of_connection, stream, connection, service).await;
+            let hub = hub_of_connection;
+            let stream = match &hub.tls {
+                None => Either::Left(stream),
+                Some(tls) => {
+                    let agreed = tokio::select! {
+                        agreed = agree_on_tls(tls, stream, address) => agreed,
+                        () = hub.stopping.cancelled() => return,
+                    };
+                    let Some(stream) = agreed else { return };
+                    stream
+                }
+            };
+            let certificate = tls::identity(&stream).map(Arc::new);
+            let connection = Connection { address, certificate, _place: Arc::new(place) };
+            serve_connection(&hub, stream, connection, service).await;
         });
     }
 }
 
+/// `None`: the peer speaks none, or not in time.
+async fn agree_on_tls(tls: &TlsPort, stream: TcpStream, address: SocketAddr) -> Option<Transport> {
+    /// The first byte of a handshake (RFC 8446, 5.1).
+    const HANDSHAKE: u8 = 22;
+    let agree = async move {
+        let mut first = [0];
+        if stream.peek(&mut first).await? > 0 && first != [HANDSHAKE] {
+            say_that_it_is_tls(stream).await?;
+            return Ok(None);
+        }
+        tls.accept(stream).await.map(Some)
+    };
+    match tokio::time::timeout(TLS_DEADLINE, agree).await {
+        Ok(Ok(agreed)) => agreed,
+        Ok(Err(error)) => {
+            tracing::debug!(%address, %error, "no TLS with this peer");
+            None
+        }
+        Err(_) => {
+            tracing::debug!(%address, "no TLS in time");
+            None
+        }
+    }
+}
+
+/// Answers whoever speaks plain HTTP to a port of TLS.
+async fn say_that_it_is_tls(mut stream: TcpStream) -> std::io::Result<()> {
+    let body = json!({ "error": "this port speaks TLS: connect with wss:// or https://" }).to_string();
+    let answer = format!(
+        "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(answer.as_bytes()).await?;
+    session::linger(&mut stream).await;
+    Ok(())
+}
+
 async fn serve_connection(
     hub: &Hub,
-    stream: TcpStream,
+    stream: Transport,
     connection: Connection,
     service: TowerToHyperService<Router>,
 ) {
@@ -171,8 +228,13 @@ async fn healthz(State(hub): State<Arc<Hub>>) -> Response {
 }
 
 /// Makes a device and gives its token, once. Operators only.
-async fn add_device(State(hub): State<Arc<Hub>>, Path(id): Path<String>, headers: HeaderMap) -> Response {
-    match authenticate(&hub, &headers).await {
+async fn add_device(
+    State(hub): State<Arc<Hub>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    extensions: Extensions,
+) -> Response {
+    match authenticate(&hub, &headers, &extensions).await {
         Ok(Principal { role: CredentialRole::Operator, .. }) => {}
         Ok(_) => return refusal(StatusCode::FORBIDDEN, "only an operator may add a device"),
         Err(response) => return *response,
@@ -194,8 +256,13 @@ async fn add_device(State(hub): State<Arc<Hub>>, Path(id): Path<String>, headers
 }
 
 /// What became of the batches of a device. Viewers and operators only.
-async fn ledger(State(hub): State<Arc<Hub>>, Path(id): Path<String>, headers: HeaderMap) -> Response {
-    match authenticate(&hub, &headers).await {
+async fn ledger(
+    State(hub): State<Arc<Hub>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    extensions: Extensions,
+) -> Response {
+    match authenticate(&hub, &headers, &extensions).await {
         Ok(Principal { role: CredentialRole::Viewer | CredentialRole::Operator, .. }) => {}
         Ok(_) => return refusal(StatusCode::FORBIDDEN, "only a viewer or an operator may look at a ledger"),
         Err(response) => return *response,
@@ -229,14 +296,30 @@ async fn connections(
     }
 }
 
-pub(crate) async fn authenticate(hub: &Hub, headers: &HeaderMap) -> Result<Principal, Box<Response>> {
-    let unauthorized = |message: &str| {
-        let mut response = refusal(StatusCode::UNAUTHORIZED, message);
-        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        Box::new(response)
-    };
+fn unauthorized(message: &str) -> Response {
+    let mut response = refusal(StatusCode::UNAUTHORIZED, message);
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    response
+}
+
+fn no_lookup(error: &dyn std::fmt::Display) -> Response {
+    tracing::error!(%error, "a credential could not be looked up");
+    refusal(StatusCode::SERVICE_UNAVAILABLE, "credentials cannot be looked up now: try again")
+}
+
+/// Who asks: by the token, if one is sent; else by the certificate.
+pub(crate) async fn authenticate(
+    hub: &Hub,
+    headers: &HeaderMap,
+    extensions: &Extensions,
+) -> Result<Principal, Box<Response>> {
     let Some(value) = headers.get(header::AUTHORIZATION) else {
-        return Err(unauthorized("no credential: send the header Authorization: Bearer TOKEN"));
+        let connection = extensions.get::<Connection>();
+        return match connection.and_then(|connection| connection.certificate.as_deref()) {
+            Some(Ok(identity)) => by_certificate(hub, identity).await,
+            Some(Err(problem)) => Err(Box::new(unauthorized(problem))),
+            None => Err(Box::new(unauthorized("no credential: send the header Authorization: Bearer TOKEN"))),
+        };
     };
     let token = value
         .to_str()
@@ -245,21 +328,40 @@ pub(crate) async fn authenticate(hub: &Hub, headers: &HeaderMap) -> Result<Princ
         .filter(|(scheme, token)| scheme.eq_ignore_ascii_case("bearer") && token.len() <= TOKEN_MAX_BYTES)
         .map(|(_, token)| Token::from_text(token));
     let Some(token) = token else {
-        return Err(unauthorized("the header Authorization is not of the form: Bearer TOKEN"));
+        return Err(Box::new(unauthorized("the header Authorization is not of the form: Bearer TOKEN")));
     };
     match hub.readers.read(move |reader| auth::find(reader, &token)).await {
         Ok(Some(principal)) => Ok(principal),
-        Ok(None) => Err(unauthorized(
+        Ok(None) => Err(Box::new(unauthorized(
             "unknown or revoked token: `hub device add` makes one for a device, `hub token add` any other",
-        )),
-        Err(error) => {
-            tracing::error!(%error, "a credential could not be looked up");
-            Err(Box::new(refusal(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "credentials cannot be looked up now: try again",
-            )))
+        ))),
+        Err(error) => Err(Box::new(no_lookup(&error))),
+    }
+}
+
+/// The device of a certificate. The first time it comes it is stored like a token, so that it is listed and can be revoked.
+async fn by_certificate(hub: &Hub, identity: &Identity) -> Result<Principal, Box<Response>> {
+    let hash = identity.hash;
+    for _ in 0..2 {
+        let found = hub.readers.read(move |reader| auth::find_hash(reader, &hash)).await;
+        if let Some(principal) = found.map_err(|error| Box::new(no_lookup(&error)))? {
+            return Ok(principal);
+        }
+        match hub.ingest.add_certificate(identity.clone(), clock::now()).await {
+            Ok((key, device_key)) => {
+                hub.directory.created(device_key, &identity.device);
+                tracing::info!(device = %identity.device, key = key.0, "a certificate is used for the first time");
+                let role = CredentialRole::Device(identity.device.clone());
+                return Ok(Principal { key, role, label: auth::certificate_label(&identity.device) });
+            }
+            // Revoked; or another connection was faster, and then it is found now.
+            Err(StoreError::Exists(_)) => {}
+            Err(error) => return Err(Box::new(no_lookup(&error))),
         }
     }
+    Err(Box::new(unauthorized(
+        "the certificate is revoked: give the device a new key and a certificate for it",
+    )))
 }
 
 /// Checks that this is an upgrade as RFC 6455, 4.2.1 asks, in our subprotocol. Returns the key.
@@ -323,7 +425,7 @@ async fn upgrade(State(hub): State<Arc<Hub>>, mut request: Request, door: Door) 
     if let Err(response) = check_origin(&hub, request.headers()) {
         return *response;
     }
-    let principal = match authenticate(&hub, request.headers()).await {
+    let principal = match authenticate(&hub, request.headers(), request.extensions()).await {
         Ok(principal) => principal,
         Err(response) => return *response,
     };
@@ -363,7 +465,7 @@ async fn upgrade(State(hub): State<Arc<Hub>>, mut request: Request, door: Door) 
                 return;
             }
         };
-        let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
+        let Ok(parts) = upgraded.downcast::<TokioIo<Transport>>() else {
             tracing::error!(%address, "an upgraded connection of an unknown kind");
             return;
         };

@@ -36,6 +36,7 @@ use crate::clock;
 use crate::live::{Commit, Live};
 use crate::queue::{self, Receiver, Sender};
 use crate::retention::Turns;
+use crate::tls::Identity;
 
 /// Requests that wait for the writing thread. From sessions to the thread; when full, sessions wait.
 const QUEUE: usize = 4_096;
@@ -132,6 +133,7 @@ enum Request {
     AnsweredLate(DeviceId, Box<CommandUpdate>, Actor, Reply<Option<CommandInfo>>),
     AddDevice(DeviceId, Timestamp, oneshot::Sender<Result<(DeviceKey, Token), AuthError>>),
     AddToken(CredentialRole, String, Timestamp, oneshot::Sender<Result<NewToken, AuthError>>),
+    AddCertificate(Identity, Timestamp, Reply<(CredentialKey, DeviceKey)>),
     RevokeToken(CredentialKey, Timestamp, Reply<Credential>),
 }
 
@@ -238,6 +240,15 @@ impl Ingest {
         let request = Request::AddToken(role, label, now, reply);
         self.requests.send(request).await.map_err(|_| stopping())?;
         answer.await.map_err(|_| stopping())?
+    }
+
+    /// Stores the certificate of a device, see [`auth::add_certificate`].
+    pub async fn add_certificate(
+        &self,
+        identity: Identity,
+        now: Timestamp,
+    ) -> Result<(CredentialKey, DeviceKey), StoreError> {
+        self.ask(|reply| Request::AddCertificate(identity, now, reply)).await
     }
 
     /// Makes a token open nothing any more.
@@ -518,6 +529,10 @@ impl Worker {
                     self.note_failure(error);
                 }
                 drop(reply.send(answer));
+            }
+            Request::AddCertificate(identity, at, reply) => {
+                let answer = auth::add_certificate(&mut self.writer, &identity, at.max(now));
+                self.answer(reply, answer);
             }
             Request::RevokeToken(key, at, reply) => {
                 let answer = self.writer.revoke_credential(key, at.max(now));

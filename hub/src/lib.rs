@@ -21,6 +21,7 @@ pub mod readers;
 pub mod retention;
 pub mod serve;
 pub mod session;
+pub mod tls;
 pub mod tokens;
 
 pub use config::Config;

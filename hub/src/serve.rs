@@ -22,6 +22,7 @@ use crate::http;
 use crate::ingest::Ingest;
 use crate::live::Live;
 use crate::readers::Readers;
+use crate::tls::{TlsError, TlsPort};
 use crate::tokens::Revocations;
 
 /// Connections that wait to be accepted. A storm of reconnects overflows the usual 128, at a second's cost each.
@@ -41,6 +42,8 @@ pub struct Hub {
     pub commands: Commands,
     /// Queries.
     pub readers: Readers,
+    /// How TLS is spoken, if it is.
+    pub tls: Option<Arc<TlsPort>>,
     /// Credentials that are revoked while they are in use.
     pub revocations: Revocations,
     /// The hub stops: nothing new is begun.
@@ -86,6 +89,9 @@ pub enum ServeError {
     /// The local tokens cannot be made.
     #[error(transparent)]
     Tokens(#[from] AuthError),
+    /// The files of TLS cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The address cannot be listened on.
     #[error("cannot listen on {address}: {problem}")]
     Listen {
@@ -112,6 +118,7 @@ pub struct Running {
 pub async fn start(config: Config) -> Result<Running, ServeError> {
     let folder = |problem| ServeError::Folder { path: config.data.clone(), problem };
     std::fs::create_dir_all(&config.data).map_err(folder)?;
+    let tls = config.tls.clone().map(TlsPort::load).transpose()?.map(Arc::new);
     let listener = listen(config.listen)?;
     let address =
         listener.local_addr().map_err(|problem| ServeError::Listen { address: config.listen, problem })?;
@@ -145,6 +152,7 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
         live,
         directory,
         commands,
+        tls,
         revocations: Revocations::default(),
         stopping: stopping.clone(),
         deadline: CancellationToken::new(),
@@ -154,7 +162,12 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
         config,
     });
     hub.tasks.spawn(http::accept(Arc::clone(&hub), listener));
-    tracing::info!(%address, data = %hub.config.data.display(), position = hub.live.position().0, "hub is listening");
+    if let Some(tls) = &hub.tls {
+        hub.tasks.spawn(Arc::clone(tls).keep(hub.stopping.clone()));
+    } else if !address.ip().to_canonical().is_loopback() {
+        tracing::warn!(%address, "INSECURE: there is no TLS, and other machines may reach this address: whoever is on the way reads every token and every reading, and can send commands with them");
+    }
+    tracing::info!(%address, tls = hub.tls.is_some(), data = %hub.config.data.display(), position = hub.live.position().0, "hub is listening");
     Ok(Running { address, hub, commands: commands_task, ingest: ingest_thread })
 }
 

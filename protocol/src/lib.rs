@@ -45,10 +45,18 @@ pub mod local {
     pub const TOKEN_VARIABLE: &str = "TELEMETRY_TOKEN";
     /// Environment variable that holds the hub's URL: `ws://127.0.0.1:7878`.
     pub const HUB_VARIABLE: &str = "TELEMETRY_HUB";
+    /// Environment variable that names a file of CAs in PEM, which are trusted instead of the system's.
+    pub const CA_VARIABLE: &str = "TELEMETRY_CA";
+    /// Environment variable that names the file of a device's certificate in PEM.
+    pub const CERTIFICATE_VARIABLE: &str = "TELEMETRY_CERTIFICATE";
+    /// Environment variable that names the file of the key of that certificate.
+    pub const KEY_VARIABLE: &str = "TELEMETRY_KEY";
     /// Name of the data folder inside the user's data directory (`~/.local/share` on Linux).
     pub const DATA_FOLDER: &str = "telemetry-hub";
     /// The database in the data folder.
     pub const DATABASE_FILE: &str = "telemetry.db";
+    /// Token of the administrator in the data folder, readable by its owner only.
+    pub const ADMIN_TOKEN_FILE: &str = "admin.token";
     /// Token of the operator in the data folder, readable by its owner only.
     pub const OPERATOR_TOKEN_FILE: &str = "operator.token";
     /// Token of a viewer in the data folder, readable by its owner only.

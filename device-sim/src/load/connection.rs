@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use client::Transport;
 use client::connect::connect_bare;
 use client::device::draw_epoch;
 use hdrhistogram::Histogram;
@@ -13,6 +14,7 @@ use protocol::{DeviceId, Kind, MetricName};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
+use tokio_util::either::Either;
 
 use super::batches::{Batches, Framing};
 use super::mqtt::{self, Packet};
@@ -56,7 +58,7 @@ pub(super) struct Sent {
 }
 
 pub(super) struct Connection {
-    stream: TcpStream,
+    stream: Transport,
     index: u32,
     framing: Framing,
     batches: Batches,
@@ -87,7 +89,7 @@ impl Connection {
                 mqtt::write_connect(&name, &mut out);
                 let stream = TcpStream::connect(address).await?;
                 stream.set_nodelay(true)?;
-                (stream, Framing::Mqtt(format!("load/{index:05}")))
+                (Either::Left(stream), Framing::Mqtt(format!("load/{index:05}")))
             }
         };
         let clock = Clock::start();

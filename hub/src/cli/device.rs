@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
+use client::TokenRole;
 use http_body_util::{BodyExt as _, Full};
 use hyper::Method;
 use hyper_util::rt::TokioIo;
@@ -50,17 +51,17 @@ pub(super) async fn request_with(
     remote: &Remote,
 ) -> anyhow::Result<Option<Json>> {
     let body = body.map(Json::to_string).unwrap_or_default();
-    let (host, port) = remote::host_and_port(remote)?;
-    let Ok(stream) = tokio::net::TcpStream::connect((host.as_str(), port)).await else {
-        return Ok(None);
-    };
-    let token = remote::token(remote)?;
+    let endpoint = remote::endpoint(remote)?;
+    let Some(stream) = remote::dial(&endpoint).await? else { return Ok(None) };
+    let token = remote::token(remote, &endpoint, TokenRole::Operator)?;
+    // A proxy may want a path before ours.
+    let path = format!("{}{path}", endpoint.url.path().trim_end_matches('/'));
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let connection = tokio::spawn(connection);
     let request = hyper::Request::builder()
         .method(method)
         .uri(path)
-        .header(hyper::header::HOST, format!("{host}:{port}"))
+        .header(hyper::header::HOST, endpoint.address())
         .header(hyper::header::AUTHORIZATION, format!("Bearer {token}"))
         .body(Full::new(bytes::Bytes::from(body)))?;
     let response = sender.send_request(request).await.context("the hub did not answer")?;
@@ -88,7 +89,7 @@ fn add_to_database(id: &DeviceId, remote: &Remote) -> anyhow::Result<String> {
 
 /// The database that is used where no hub answers; says so. Only for a hub on this machine.
 pub(super) fn database(remote: &Remote) -> anyhow::Result<PathBuf> {
-    if !remote::is_here(remote)? {
+    if !remote::endpoint(remote)?.is_here() {
         bail!("no hub answers at {}", remote.hub);
     }
     let path = data_folder(remote.data.as_deref())?.join(local::DATABASE_FILE);

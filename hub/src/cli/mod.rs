@@ -1,10 +1,11 @@
-//! The command line: `hub serve`, `hub device`, `hub token`, `hub command`, `hub group`, `hub tail`, files of readings, and care for the database.
+//! The command line: `hub serve`, `hub device`, `hub token`, `hub cert`, `hub command`, `hub group`, `hub tail`, files of readings, and care for the database.
 //!
 //! Only here does the hub print: answers go to standard output, logs and errors to standard error.
 //! Exit codes: 0 done, 1 failed, 2 a value that cannot be, on the command line or in the settings, 3 a command or a group that
 //! ended in another way than wanted, 4 `verify` could not check, 5 a command of which nobody knows how it ended.
 
 mod care;
+mod cert;
 mod device;
 mod files;
 mod group;
@@ -46,6 +47,9 @@ enum Command {
     /// Tokens: who may connect
     #[command(subcommand)]
     Token(token::TokenCommand),
+    /// A private CA, and certificates for a hub and its devices
+    #[command(subcommand)]
+    Cert(cert::CertCommand),
     /// Commands to devices
     #[command(subcommand, name = "command")]
     Order(OrderCommand),
@@ -194,6 +198,9 @@ struct Remote {
     /// Data folder of a hub on this machine, where the token is found
     #[arg(long, env = protocol::local::DATA_VARIABLE, value_name = "DIR")]
     data: Option<std::path::PathBuf>,
+    /// CAs in PEM that are trusted instead of the system's, for a hub at wss://
+    #[arg(long, env = protocol::local::CA_VARIABLE, value_name = "FILE")]
+    ca: Option<std::path::PathBuf>,
     /// Token, if it is not in the data folder
     #[arg(long, env = protocol::local::TOKEN_VARIABLE, value_name = "TOKEN", hide_env_values = true)]
     token: Option<String>,
@@ -246,6 +253,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Some(Command::Order(OrderCommand::Cancel { id, wait, json, remote })) => {
             order::cancel(id, wait, json, &remote)
         }
+        Some(Command::Cert(command)) => cert::run(command),
         Some(Command::Token(command)) => token::run(command),
         Some(Command::Group(command)) => group::run(command),
         Some(Command::Tail(args)) => remote::tail(args),

@@ -1,16 +1,15 @@
 //! What the command line does through a hub that runs, as a viewer of its own: `tail`, the list of devices.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
+use client::{ConnectError, Endpoint, EndpointError, Given, TokenRole, Transport};
 use futures_util::{SinkExt as _, StreamExt as _};
 use protocol::select::Select;
 use protocol::viewer::{Detail, DeviceInfo, HubToViewer, Subscribe, ViewerMessage};
 use protocol::{SUBPROTOCOL, SeriesId, Timestamp, VIEWER_PATH, limits, local};
 use serde_json::json;
-use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::ClientRequestBuilder;
 use tokio_tungstenite::tungstenite::protocol::Message;
@@ -24,19 +23,37 @@ pub(super) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyh
     tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?.block_on(work)
 }
 
-/// The operator's token: as given, else from the data folder.
-pub(super) fn token(remote: &Remote) -> anyhow::Result<String> {
+/// Where the hub is, and whom to trust.
+pub(super) fn endpoint(remote: &Remote) -> anyhow::Result<Endpoint> {
+    let given = Given { url: Some(&remote.hub), ca: remote.ca.as_deref(), ..Given::default() };
+    Endpoint::find_hub(given).map_err(|error| match error {
+        EndpointError::BadUrl { .. } => BadUsage(format!("--hub: {error}")).into(),
+        error => error.into(),
+    })
+}
+
+/// A connection to the hub on which nothing was said yet. `None`: no hub answers there.
+pub(super) async fn dial(endpoint: &Endpoint) -> anyhow::Result<Option<Transport>> {
+    match client::connect::dial(endpoint).await {
+        Ok(transport) => Ok(Some(transport)),
+        Err(ConnectError::Unreachable { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The token: as given, else that of a role in the data folder.
+pub(super) fn token(remote: &Remote, endpoint: &Endpoint, role: TokenRole) -> anyhow::Result<String> {
     if let Some(token) = &remote.token {
         return Ok(token.clone());
     }
-    if !is_here(remote)? {
+    if !endpoint.is_here() {
         bail!(
             "no token for {}: give one with {}; a token file is used only for a hub on this machine",
             remote.hub,
             local::TOKEN_VARIABLE
         );
     }
-    let path = data_folder(remote.data.as_deref())?.join(local::OPERATOR_TOKEN_FILE);
+    let path = data_folder(remote.data.as_deref())?.join(role.file_name());
     let text = std::fs::read_to_string(&path).with_context(|| {
         format!(
             "no token in {}: name the hub's folder with --data, or a token with {}",
@@ -47,24 +64,6 @@ pub(super) fn token(remote: &Remote) -> anyhow::Result<String> {
     Ok(text.trim().to_owned())
 }
 
-/// Whether the hub is on this machine: only then are its files ours to use.
-pub(super) fn is_here(remote: &Remote) -> anyhow::Result<bool> {
-    let (host, _) = host_and_port(remote)?;
-    Ok(host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback()))
-}
-
-/// Where the hub is: `ws://HOST:PORT`, or the same without `ws://`.
-pub(super) fn host_and_port(remote: &Remote) -> anyhow::Result<(String, u16)> {
-    let text = if remote.hub.contains("://") { remote.hub.clone() } else { format!("ws://{}", remote.hub) };
-    let bad = |problem: &dyn std::fmt::Display| BadUsage(format!("--hub {}: {problem}", remote.hub));
-    let url = url::Url::parse(&text).map_err(|error| bad(&error))?;
-    if url.scheme() != "ws" {
-        return Err(bad(&"only ws:// is spoken here").into());
-    }
-    let host = url.host_str().ok_or_else(|| bad(&"no host in it"))?;
-    Ok((host.trim_matches(['[', ']']).to_owned(), url.port().unwrap_or(80)))
-}
-
 /// A time for a person: UTC, to the millisecond.
 pub(super) fn time(at: Timestamp) -> String {
     jiff::Timestamp::from_microsecond(at.micros())
@@ -73,20 +72,18 @@ pub(super) fn time(at: Timestamp) -> String {
 
 /// A connection to a hub as a viewer.
 pub(super) struct Viewer {
-    socket: WebSocketStream<TcpStream>,
+    socket: WebSocketStream<Transport>,
 }
 
 impl Viewer {
     /// `None`: no hub answers there.
     pub(super) async fn connect(remote: &Remote) -> anyhow::Result<Option<Self>> {
-        let (host, port) = host_and_port(remote)?;
-        let Ok(stream) = TcpStream::connect((host.as_str(), port)).await else { return Ok(None) };
-        stream.set_nodelay(true)?;
-        let authority =
-            if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
-        let uri: Uri = format!("ws://{authority}{VIEWER_PATH}").parse()?;
+        let endpoint = endpoint(remote)?;
+        let Some(stream) = dial(&endpoint).await? else { return Ok(None) };
+        let uri: Uri = endpoint.socket_url(VIEWER_PATH).as_str().parse()?;
+        let token = token(remote, &endpoint, TokenRole::Operator)?;
         let request = ClientRequestBuilder::new(uri)
-            .with_header("Authorization", format!("Bearer {}", token(remote)?))
+            .with_header("Authorization", format!("Bearer {token}"))
             .with_sub_protocol(SUBPROTOCOL);
         let config = socket_config(16 * 1024, limits::HUB_MESSAGE_MAX_BYTES, 1024 * 1024);
         match tokio_tungstenite::client_async_with_config(request, stream, Some(config)).await {

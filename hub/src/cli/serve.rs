@@ -1,6 +1,7 @@
 //! `hub serve`: configuration, logs, signals.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use tracing_subscriber::EnvFilter;
@@ -46,6 +47,7 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     // Before anyone can connect: a signal that comes from then on means an orderly stop.
     let stop = stop_signal();
     let running = crate::start(config).await?;
+    reload_on_hangup(&running);
     let failed = tokio::select! {
         () = stop => false,
         () = running.failed() => true,
@@ -58,6 +60,26 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let in_time = running.stop().await;
     Ok(if in_time && !failed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
+
+/// SIGHUP: the files of TLS are read at once. Without TLS there is nothing to read, and the hub goes on.
+#[cfg(unix)]
+fn reload_on_hangup(running: &crate::Running) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut hangups) = signal(SignalKind::hangup()) else { return };
+    let hub = Arc::downgrade(running.hub());
+    tokio::spawn(async move {
+        while hangups.recv().await.is_some() {
+            let Some(hub) = hub.upgrade() else { return };
+            match &hub.tls {
+                Some(tls) => tls.reload(),
+                None => tracing::info!("SIGHUP: there is no TLS here, so nothing to read anew"),
+            }
+        }
+    });
+}
+
+#[cfg(not(unix))]
+fn reload_on_hangup(_: &crate::Running) {}
 
 /// Takes Ctrl-C and SIGTERM from now on. What it returns waits for one of them.
 #[cfg(unix)]

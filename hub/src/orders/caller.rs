@@ -43,7 +43,8 @@ impl FromRequestParts<Arc<Hub>> for Operator {
     type Rejection = NotLetIn;
 
     async fn from_request_parts(parts: &mut Parts, hub: &Arc<Hub>) -> Result<Self, NotLetIn> {
-        let Principal { role, label, .. } = authenticate(hub, &parts.headers).await.map_err(NotLetIn)?;
+        let Principal { role, label, .. } =
+            authenticate(hub, &parts.headers, &parts.extensions).await.map_err(NotLetIn)?;
         if role != CredentialRole::Operator {
             return Err(forbidden("only an operator may do this"));
         }
@@ -56,7 +57,7 @@ impl FromRequestParts<Arc<Hub>> for Looker {
     type Rejection = NotLetIn;
 
     async fn from_request_parts(parts: &mut Parts, hub: &Arc<Hub>) -> Result<Self, NotLetIn> {
-        match authenticate(hub, &parts.headers).await.map_err(NotLetIn)?.role {
+        match authenticate(hub, &parts.headers, &parts.extensions).await.map_err(NotLetIn)?.role {
             CredentialRole::Viewer | CredentialRole::Operator => Ok(Self),
             CredentialRole::Device(_) | CredentialRole::Fleet => {
                 Err(forbidden("only a viewer or an operator may look at this"))

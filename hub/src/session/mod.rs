@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures_util::SinkExt as _;
 use protocol::{CloseCode, Timestamp};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Error as WsError;
 use tokio_tungstenite::tungstenite::protocol::frame::CloseFrame;
@@ -18,9 +18,10 @@ use tokio_tungstenite::tungstenite::protocol::{Message, WebSocketConfig};
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::Principal;
+use crate::tls::Transport;
 
 /// The socket of a session.
-pub type Socket = WebSocketStream<TcpStream>;
+pub type Socket = WebSocketStream<Transport>;
 
 /// Who is at the other end.
 #[derive(Debug, Clone)]
@@ -142,7 +143,7 @@ pub async fn close(mut socket: Socket, end: &End) {
 
 /// Ends our half of TCP and drops what the peer still sends, until it ends its half. A socket that is closed with bytes
 /// unread is reset, and a reset may destroy a close frame that the peer has not read yet.
-pub(crate) async fn linger(stream: &mut TcpStream) {
+pub(crate) async fn linger(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
     use tokio::io::AsyncWriteExt as _;
     if stream.shutdown().await.is_ok() {
         // The connection is over either way.

@@ -164,7 +164,7 @@ async fn without_a_hub_or_a_token_the_error_says_what_to_do() {
     );
     let output = hub.run(&["tail", "--hub", &url, "--token", &hub.token(Role::Fleet)]).await;
     assert!(stderr(&output).contains("403"), "{}", stderr(&output));
-    let output = hub.run(&["tail", "--hub", "wss://127.0.0.1:1"]).await;
+    let output = hub.run(&["tail", "--hub", "ftp://127.0.0.1:1"]).await;
     assert!(stderr(&output).contains("ws://"), "{}", stderr(&output));
     assert_eq!(output.status.code(), Some(2));
 }

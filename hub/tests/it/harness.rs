@@ -211,6 +211,12 @@ impl TestHub {
         process.child.id().unwrap()
     }
 
+    /// What the program has logged since it listens.
+    pub(crate) fn log(&self) -> String {
+        let Runs::There(process) = &self.runs else { panic!("only the program has a log of its own") };
+        process.log.lock().unwrap().clone()
+    }
+
     /// Asks the program to stop, as `kill` does.
     pub(crate) fn terminate(&self) {
         let id = rustix::process::Pid::from_raw(self.process_id().cast_signed()).unwrap();

@@ -31,6 +31,7 @@ mod python;
 mod requests;
 mod slow;
 mod stop;
+mod tls;
 mod tokens;
 mod updates;
 mod wire;

@@ -15,7 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("store", &["protocol", "vtab"]),
     ("vtab", &[]),
     ("crash-vfs", &[]),
-    ("hub", &["protocol", "store"]),
+    ("hub", &["client", "protocol", "store"]),
     ("dashboard", &["client", "protocol"]),
     ("device-sim", &["client", "protocol"]),
     ("xtask", &[]),
@@ -67,6 +67,18 @@ fn crates_depend_on_each_other_as_designed_and_in_no_other_way() {
             dependencies(package).into_iter().filter(|d| packages.contains_key(d)).collect();
         found.sort();
         assert_eq!(found, *allowed, "{name}");
+    }
+}
+
+#[test]
+fn only_the_command_line_of_the_hub_is_a_client() {
+    let mut files = Vec::new();
+    rust_files(&root().join("hub/src"), &mut files);
+    let is_client = |file: &PathBuf| std::fs::read_to_string(file).unwrap().contains("client::");
+    let clients: Vec<PathBuf> = files.into_iter().filter(is_client).collect();
+    assert!(!clients.is_empty());
+    for file in clients {
+        assert!(file.starts_with(root().join("hub/src/cli")), "{}", file.display());
     }
 }
 
