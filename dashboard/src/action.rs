@@ -13,6 +13,7 @@ use crate::model::chart_form::{ChartForm, ChartSettings};
 use crate::model::form::Field;
 use crate::model::groups::Source;
 use crate::model::layouts::LayoutsEdit;
+use crate::model::page::Fold;
 use crate::model::table::{Format, TableFilter};
 use crate::settings::{Number, ThemeChoice, Times};
 
@@ -175,6 +176,10 @@ pub enum Action {
     // Devices.
     /// Show this device's panel, or none.
     Select(Option<DeviceId>),
+    /// Unfold or fold a part of that panel.
+    FoldPage(Fold),
+    /// Ask the hub again for the connections and the ledger of that device.
+    RefreshPage,
     /// Show or hide a device's metrics in the list.
     ToggleExpanded(DeviceId),
     /// Show only devices that fit.

@@ -15,6 +15,7 @@ pub mod groups;
 mod history;
 pub mod layouts;
 pub mod outcome;
+pub mod page;
 pub mod palette;
 pub mod range;
 mod sending;
@@ -51,6 +52,7 @@ pub use grouping::Question;
 pub use groups::{Composer, Groups};
 use history::History;
 pub use layouts::{LayoutsForm, Library};
+pub use page::Page;
 pub use palette::Palette;
 use range::{Asked, RangeForm};
 use sending::Sent;
@@ -93,6 +95,10 @@ enum Request {
     Groups,
     /// The members of a group.
     Members,
+    /// The connections of the open device.
+    Connections,
+    /// Its ledger.
+    Ledger,
 }
 
 /// All state of the window.
@@ -121,6 +127,8 @@ pub struct Model {
     chosen_last: Option<DeviceId>,
     /// The device whose panel is open.
     pub selection: Option<DeviceId>,
+    /// What the hub's books say of that device.
+    pub page: Option<Page>,
     /// The command whose life is shown.
     pub detail: Option<CommandId>,
     /// The form that is open.
@@ -186,6 +194,7 @@ impl Model {
             chosen_last: None,
             history: History::default(),
             selection: None,
+            page: None,
             detail: None,
             form: None,
             range_form: None,
@@ -359,6 +368,7 @@ impl Model {
         effects.push(self.ask_groups());
         self.requests.retain(|_, request| !matches!(request, Request::Lookup(_)));
         effects.extend(self.look_up_doubts());
+        effects.extend(self.ask_page());
         effects
     }
 
@@ -393,6 +403,7 @@ impl Model {
                 {
                     composer.refresh(&self.devices);
                 }
+                return self.check_page();
             }
             HubToViewer::Subscribed(subscribed) => self.on_subscribed(&subscribed),
             HubToViewer::Readings(readings) => self.on_readings(&readings),
@@ -411,8 +422,8 @@ impl Model {
                 }
             },
             HubToViewer::Error(error) => return self.on_error(&error),
-            // Nothing asks for these yet.
-            HubToViewer::Ledger(_) | HubToViewer::Connections(_) => {}
+            HubToViewer::Ledger(ledger) => self.on_ledger(ledger.id, ledger.account),
+            HubToViewer::Connections(list) => self.on_connections(list.id, &list.device, list.connections),
         }
         Vec::new()
     }
@@ -517,6 +528,7 @@ impl Model {
                 | Request::Groups
                 | Request::Members),
             ) => return self.on_group_error(id, &request, error),
+            Some(request @ (Request::Connections | Request::Ledger)) => self.on_page_error(&request, message),
             Some(Request::Commands) if !self.connection.is_connected() => {}
             Some(Request::Commands) => {
                 self.toast(Level::Warning, "Past commands could not be loaded", Some(message));
@@ -692,6 +704,12 @@ impl Model {
                 self.settings.theme = theme;
                 return vec![Effect::SaveSettings];
             }
+            Action::FoldPage(fold) => {
+                if let Some(page) = &mut self.page {
+                    page.toggle(fold);
+                }
+            }
+            Action::RefreshPage => return self.ask_page(),
             Action::ToggleSettings => {
                 let form = SettingsForm::of(&self.settings);
                 self.settings_form = if self.settings_form.is_none() { Some(form) } else { None };
@@ -790,13 +808,11 @@ impl Model {
         {
             self.form = Some(Form::new(selected.info.id.clone(), only.clone()));
         }
-        match &self.selection {
-            Some(device) if self.connection.is_connected() => {
-                let device = device.clone();
-                vec![self.ask_commands(Some(device), None, COMMANDS_OF_DEVICE)]
-            }
-            _ => Vec::new(),
+        let mut effects = self.open_page();
+        if let Some(device) = self.selection.clone().filter(|_| self.connection.is_connected()) {
+            effects.push(self.ask_commands(Some(device), None, COMMANDS_OF_DEVICE));
         }
+        effects
     }
 
     fn ask_commands(&mut self, device: Option<DeviceId>, before: Option<Timestamp>, limit: u32) -> Effect {

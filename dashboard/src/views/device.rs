@@ -12,8 +12,8 @@ use crate::model::devices::metric_label;
 use crate::model::{Device, Model, Status, outcome};
 use crate::theme::{Tokens, fonts, tokens};
 use crate::views::devices::{DraggedSeries, paint_value};
-use crate::views::form;
 use crate::views::widgets::{self, Icon};
+use crate::views::{form, ledger};
 
 /// Most commands of the past that are drawn. Chosen: more are asked for with a button.
 const RECENT_MAX: usize = 200;
@@ -30,6 +30,8 @@ pub fn device(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
         metrics(ui, model, device, actions);
         ui.add_space(16.0);
         commands(ui, model, device, actions);
+        ui.add_space(16.0);
+        ledger::ledger(ui, model, actions);
         ui.add_space(16.0);
         recent(ui, model, device, actions);
         ui.add_space(12.0);

@@ -14,6 +14,7 @@ pub mod form;
 pub mod groups;
 pub mod help;
 pub mod layouts;
+pub mod ledger;
 pub mod palette;
 pub mod range;
 pub mod settings;

@@ -13,6 +13,7 @@ mod groups;
 mod layout;
 mod layouts;
 mod model;
+mod page;
 mod palette;
 mod settings;
 mod snapshots;
