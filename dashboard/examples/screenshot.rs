@@ -71,8 +71,7 @@ fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let (width, height) = arguments.size.split_once('x').context("--size is WxH")?;
     let size = [width.parse::<f32>()?, height.parse::<f32>()?];
-    let target =
-        Target { hub: arguments.hub.clone(), data: arguments.data.clone(), token_file: None, ca: None };
+    let target = Target { hub: arguments.hub.clone(), data: arguments.data.clone(), ..Target::default() };
     let woken = Arc::new(AtomicU64::new(0));
     let waker: Waker = {
         let woken = Arc::clone(&woken);

@@ -12,6 +12,7 @@ use crate::model::Question;
 use crate::model::chart_form::{ChartForm, ChartSettings};
 use crate::model::form::Field;
 use crate::model::groups::Source;
+use crate::model::hubs::HubEdit;
 use crate::model::layouts::LayoutsEdit;
 use crate::model::page::Fold;
 use crate::model::table::{Format, TableFilter};
@@ -284,6 +285,18 @@ pub enum Action {
     Answer(bool),
 
     // The window and the link.
+    /// Open the dialog of the hubs, or close it.
+    ToggleHubs,
+    /// What is typed and asked there.
+    EditHub(HubEdit),
+    /// See whether the hub that is typed answers.
+    TestHub,
+    /// Remember the hub that is typed, and show it.
+    ConnectHub,
+    /// Show a hub that is remembered.
+    UseHub(u32),
+    /// Forget a hub and its token.
+    ForgetHub(u32),
     /// Do not wait for the next try.
     ReconnectNow,
     /// Another palette.

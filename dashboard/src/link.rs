@@ -7,10 +7,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use client::viewer::{SendError, ViewerClient, ViewerConfig, ViewerEvent};
-use client::{Endpoint, EndpointError, Given, TokenRole};
-use protocol::viewer::ViewerMessage;
+use client::{Endpoint, EndpointError, Given, Token, TokenRole};
+use protocol::viewer::{Role, ViewerMessage};
 use tokio::sync::mpsc;
 
 use crate::model::Event;
@@ -31,6 +32,8 @@ pub struct Target {
     pub token_file: Option<PathBuf>,
     /// A file of CAs that are trusted instead of the system's.
     pub ca: Option<PathBuf>,
+    /// The token itself.
+    pub token: Option<Token>,
 }
 
 impl Target {
@@ -41,20 +44,29 @@ impl Target {
             .clone()
             .or_else(|| std::env::var(protocol::local::HUB_VARIABLE).ok())
             .unwrap_or_else(|| protocol::DEFAULT_ADDRESS.to_owned());
-        let text = text.split_once("://").map_or(text.as_str(), |(_, rest)| rest);
-        let text = text.rsplit_once('@').map_or(text, |(_, host)| host);
-        text.trim_end_matches('/').to_owned()
+        crate::model::hubs::host(&text)
+    }
+
+    /// Whether a person named the hub or its data folder for this start.
+    pub fn is_given(&self) -> bool {
+        let named = |name| std::env::var(name).is_ok_and(|text| !text.trim().is_empty());
+        self.hub.is_some()
+            || self.data.is_some()
+            || self.token_file.is_some()
+            || named(protocol::local::HUB_VARIABLE)
+            || named(protocol::local::DATA_VARIABLE)
     }
 
     fn endpoint(&self) -> Result<Endpoint, String> {
-        let token = match &self.token_file {
-            Some(path) => Some(std::fs::read_to_string(path).map_err(|e| {
+        let token = match (&self.token, &self.token_file) {
+            (Some(token), _) => Some(token.reveal().to_owned()),
+            (None, Some(path)) => Some(std::fs::read_to_string(path).map_err(|e| {
                 format!(
                     "The token file {} cannot be read: {e}. Name another one with --token-file.",
                     path.display()
                 )
             })?),
-            None => None,
+            (None, None) => None,
         };
         let given = Given {
             url: self.hub.as_deref(),
@@ -242,6 +254,80 @@ async fn connected(endpoint: Endpoint, mut far_end: FarEnd, waker: Waker) {
     handle.close().await;
 }
 
+/// Longest time that a test of a hub takes.
+const PROBE_DEADLINE: Duration = Duration::from_secs(15);
+
+/// A test of a hub that is under way.
+#[derive(Debug)]
+pub struct Probe(std::sync::mpsc::Receiver<Result<String, String>>);
+
+impl Probe {
+    /// How it went, once it is over: what is there, or why not.
+    pub fn try_result(&self) -> Option<Result<String, String>> {
+        use std::sync::mpsc::TryRecvError;
+        match self.0.try_recv() {
+            Ok(result) => Some(result),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Disconnected) => Some(Err("The test ended without a result.".into())),
+        }
+    }
+}
+
+/// Connects once, to see whether it works, and hangs up again. On a thread of its own.
+pub fn probe(target: Target, waker: Waker) -> Probe {
+    let (tx, rx) = std::sync::mpsc::sync_channel(1);
+    let failed = tx.clone();
+    let thread = std::thread::Builder::new().name("probe".into()).spawn(move || {
+        let result = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime.block_on(probe_once(&target)),
+            Err(error) => Err(format!("The network could not be started: {error}.")),
+        };
+        // Nobody waits any more if the window or the dialog is gone.
+        if tx.try_send(result).is_ok() {
+            waker(true);
+        }
+    });
+    if let Err(error) = thread
+        && failed.try_send(Err(format!("The test could not be started: {error}."))).is_err()
+    {
+        tracing::debug!("nobody hears of it");
+    }
+    Probe(rx)
+}
+
+async fn probe_once(target: &Target) -> Result<String, String> {
+    let endpoint = target.endpoint()?;
+    let address = target.address();
+    let (events_tx, mut events) = mpsc::channel(64);
+    let handle = ViewerClient::spawn(ViewerConfig::new(endpoint), events_tx);
+    let first = async {
+        while let Some(event) = events.recv().await {
+            match event {
+                ViewerEvent::Connected(welcome) => {
+                    let may = match welcome.role {
+                        Role::Operator => "may look and send commands",
+                        Role::Viewer => "may look",
+                    };
+                    return Ok(format!("{address} answers. This token {may}."));
+                }
+                ViewerEvent::Disconnected { reason, .. } => return Err(reason),
+                ViewerEvent::Connecting { .. }
+                | ViewerEvent::Message(_)
+                | ViewerEvent::RoundTrip(_)
+                | ViewerEvent::BadMessage(_) => {}
+            }
+        }
+        Err("The connection ended before the hub answered.".to_owned())
+    };
+    let seconds = PROBE_DEADLINE.as_secs();
+    let result = tokio::time::timeout(PROBE_DEADLINE, first)
+        .await
+        .unwrap_or_else(|_| Err(format!("Nothing answered within {seconds} s.")));
+    drop(events);
+    handle.close().await;
+    result
+}
+
 fn translate(event: ViewerEvent) -> Event {
     match event {
         ViewerEvent::Connecting { attempt } => Event::Connecting { attempt },
@@ -276,8 +362,7 @@ mod tests {
             // Nobody listens on the discard port.
             hub: Some("ws://127.0.0.1:9".into()),
             data: Some(folder.path().to_owned()),
-            token_file: None,
-            ca: None,
+            ..Target::default()
         };
         let mut link = Link::start(target, Arc::new(|_| {})).unwrap();
         let said = link.events.blocking_recv();

@@ -2,11 +2,14 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
-use dashboard::app::{App, Pace, Start, system_clock};
+use dashboard::app::{App, Pace, Start, system_clock, target_of};
+use dashboard::disk;
 use dashboard::link::{Link, Target};
+use dashboard::model::Hubs;
 use dashboard::settings::{self, ThemeChoice};
 use jiff::tz::TimeZone;
 
@@ -66,7 +69,7 @@ fn run(arguments: Arguments) -> Result<(), eframe::Error> {
             .with_app_id("telemetry-dashboard")
             .with_icon(dashboard::theme::icon::icon())
             .with_inner_size([1440.0, 860.0])
-            .with_min_inner_size([720.0, 420.0]),
+            .with_min_inner_size([400.0, 360.0]),
         ..Default::default()
     };
     eframe::run_native(
@@ -74,23 +77,54 @@ fn run(arguments: Arguments) -> Result<(), eframe::Error> {
         options,
         Box::new(|creation| {
             let ctx = creation.egui_ctx.clone();
-            let target = Target {
+            let folder = settings::folder();
+            let mut problems = Vec::new();
+            let kept = folder.as_ref().map(|folder| folder.join(settings::HUBS_FILE));
+            let mut hubs = kept
+                .and_then(|path| disk::read_kept(&path, &mut problems, Hubs::from_json))
+                .unwrap_or_default();
+            let given = Target {
                 hub: arguments.hub,
                 data: arguments.data,
                 token_file: arguments.token_file,
-                ca: arguments.ca,
+                token: None,
+                ca: arguments.ca.clone(),
             };
+            // What is given comes before what is remembered.
+            let is_given = given.is_given();
+            let remembered = hubs.current().or(hubs.iter().next()).cloned();
+            let mut target = given;
+            if is_given {
+                hubs.current = None;
+            } else if let Some(hub) = remembered {
+                match target_of(&hub.address, &hub.credential) {
+                    Ok(of_hub) => {
+                        hubs.current = Some(hub.id);
+                        target = Target { ca: arguments.ca.clone(), ..of_hub };
+                    }
+                    Err(problem) => problems.push(format!("{}: {problem}", hub.name)),
+                }
+            }
+            let pace = Pace::default();
+            let waker = pace.waker(ctx.clone());
             let start = Start {
                 address: target.address(),
-                folder: settings::folder(),
+                folder,
                 fresh_layout: arguments.fresh_layout,
                 theme: arguments.theme,
                 zone: TimeZone::system(),
                 clock: system_clock(),
                 exit_after: arguments.exit_after.and_then(|s| Duration::try_from_secs_f64(s).ok()),
+                is_first_run: !is_given && hubs.is_empty(),
+                hubs,
+                ca: arguments.ca,
+                connector: Some(Box::new({
+                    let waker = Arc::clone(&waker);
+                    move |target| Link::start(target, Arc::clone(&waker))
+                })),
+                problems,
             };
-            let pace = Pace::default();
-            let link = Link::start(target, pace.waker(ctx.clone()))?;
+            let link = Link::start(target, waker)?;
             Ok(Box::new(App::new(&ctx, start, link, pace)))
         }),
     )

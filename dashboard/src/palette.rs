@@ -11,6 +11,7 @@ use crate::fuzzy::Query;
 use crate::layout::{self, Layout};
 use crate::model::Model;
 use crate::model::devices::metric_label;
+use crate::model::hubs;
 use crate::verb::{Chord, Verb};
 
 /// Most rows that are found. Chosen: who does not see it among these types one more letter.
@@ -23,6 +24,8 @@ pub enum Target {
     Verb(Verb),
     /// A command that the selected device declares, by name.
     Command(String),
+    /// A hub that is remembered.
+    Hub(u32),
     /// A layout that was saved, by name.
     Layout(String),
     /// A chart of the layout.
@@ -39,6 +42,7 @@ impl Target {
         match self {
             Self::Verb(_) => "",
             Self::Command(_) => "command",
+            Self::Hub(_) => "hub",
             Self::Layout(_) => "layout",
             Self::Chart(_) => "chart",
             Self::Device(_) => "device",
@@ -51,7 +55,7 @@ impl Target {
         match self {
             Self::Command(_) => 0,
             Self::Verb(_) => 1,
-            Self::Layout(_) => 2,
+            Self::Hub(_) | Self::Layout(_) => 2,
             Self::Chart(_) => 3,
             Self::Device(_) => 4,
             Self::Metric(_) => 5,
@@ -83,6 +87,7 @@ struct Listed {
     selection: Option<DeviceId>,
     charts: Vec<ChartId>,
     layouts: Vec<String>,
+    hubs: Vec<u32>,
 }
 
 /// What was found for what is typed, kept until one of them changes.
@@ -124,6 +129,7 @@ impl Found {
             selection: model.selection.clone(),
             charts: layout.charts().map(|pane| pane.chart).collect(),
             layouts: model.library.names().map(str::to_owned).collect(),
+            hubs: model.hubs.iter().map(|hub| hub.id).collect(),
         };
         if self.listed.as_ref() != Some(&listed) {
             self.candidates = candidates(model, layout);
@@ -145,7 +151,11 @@ impl Found {
             let is_offered = match &candidate.target {
                 Target::Verb(verb) => *verb != Verb::Palette && verb.action(model, layout).is_ok(),
                 Target::Command(_) => true,
-                Target::Layout(_) | Target::Chart(_) | Target::Device(_) | Target::Metric(_) => false,
+                Target::Hub(_)
+                | Target::Layout(_)
+                | Target::Chart(_)
+                | Target::Device(_)
+                | Target::Metric(_) => false,
             };
             if query.is_empty() {
                 if is_offered {
@@ -172,6 +182,9 @@ fn candidates(model: &Model, layout: &Layout) -> Vec<Candidate> {
             let label = model.command_label(&device.info.id, name);
             add(Target::Command(name.to_owned()), &format!("{label} {name} {}", device.info.id));
         }
+    }
+    for hub in model.hubs.iter() {
+        add(Target::Hub(hub.id), &format!("{} hub {}", hub.name, hubs::host(&hub.address)));
     }
     for name in model.library.names() {
         add(Target::Layout(name.to_owned()), &format!("{name} layout"));
@@ -210,6 +223,15 @@ pub fn row(target: &Target, model: &Model, layout: &Layout) -> Option<Row> {
                 text: model.command_label(&device.info.id, name),
                 detail: device.info.id.to_string(),
                 action: Ok(Action::OpenForm(Some(name.clone()))),
+            }
+        }
+        Target::Hub(id) => {
+            let hub = model.hubs.get(*id)?;
+            let is_shown = model.hubs.current == Some(*id);
+            Row {
+                text: hub.name.clone(),
+                detail: hubs::host(&hub.address),
+                action: if is_shown { Err("It is shown already") } else { Ok(Action::UseHub(*id)) },
             }
         }
         Target::Layout(name) => Row {

@@ -12,6 +12,8 @@ use crate::viewport::DEFAULT_WIDTH_MICROS;
 pub const SETTINGS_FILE: &str = "settings.json";
 /// The file of the layout.
 pub const LAYOUT_FILE: &str = "layout.json";
+/// The file of the hubs that are remembered. It holds tokens: only its owner may read it.
+pub const HUBS_FILE: &str = "hubs.json";
 /// The file of the layouts that were saved by name.
 pub const LAYOUTS_FILE: &str = "layouts.json";
 
@@ -185,6 +187,11 @@ impl Number {
             Err(_) => Err(format!("A whole number from {} to {}", range.start(), range.end())),
         }
     }
+}
+
+/// The file of the layout of a hub that is remembered, or of the one that was given at the start.
+pub fn layout_file(hub: Option<u32>) -> String {
+    hub.map_or_else(|| LAYOUT_FILE.to_owned(), |id| format!("layout-hub-{id}.json"))
 }
 
 /// The folder of settings and layout.

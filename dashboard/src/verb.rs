@@ -199,6 +199,8 @@ pub enum Verb {
     UndeclaredCommand,
     /// Find anything by name.
     Palette,
+    /// Choose, add or change a hub.
+    Hubs,
     /// Open the settings.
     Settings,
     /// Show everything larger (1), smaller (-1), or as large as usual (0).
@@ -242,6 +244,7 @@ impl Verb {
         Self::Groups,
         Self::UndeclaredCommand,
         Self::Palette,
+        Self::Hubs,
         Self::Settings,
         Self::Scale(1),
         Self::Scale(-1),
@@ -312,6 +315,7 @@ impl Verb {
             Self::Palette => {
                 about(Window, "Find anything by name", two(Chord::ctrl(Key::K), Chord::ctrl(Key::P)))
             }
+            Self::Hubs => about(Window, "Hubs: connect to another one", [Some(Chord::ctrl(Key::H)), None]),
             Self::Settings => about(Window, "Settings", [Some(Chord::ctrl(Key::Comma)), None]),
             Self::Scale(1..) => {
                 about(Window, "Show everything larger", two(Chord::ctrl(Key::Plus), Chord::ctrl(Key::Equals)))
@@ -367,6 +371,7 @@ impl Verb {
                 when(model.selected_device().is_some(), Action::OpenUndeclared, "Open a device first")
             }
             Self::Palette => Ok(Action::TogglePalette),
+            Self::Hubs => Ok(Action::ToggleHubs),
             Self::Settings => Ok(Action::ToggleSettings),
             Self::Scale(by) => {
                 let now = model.settings.scale;
@@ -407,6 +412,7 @@ impl Verb {
         match self {
             Self::Layouts => model.layouts_form.is_some(),
             Self::Settings => model.settings_form.is_some(),
+            Self::Hubs => model.hubs_form.is_some(),
             Self::Palette => model.palette.is_some(),
             Self::Help => model.help,
             _ => false,

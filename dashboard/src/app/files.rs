@@ -9,7 +9,7 @@ use crate::format;
 use crate::layout::{self, Layout};
 use crate::model::layouts::clean_name;
 use crate::model::{Effect, Event, Level};
-use crate::settings::{LAYOUT_FILE, LAYOUTS_FILE, SETTINGS_FILE};
+use crate::settings::{LAYOUTS_FILE, SETTINGS_FILE, layout_file};
 
 impl App {
     /// Asks for a file to be kept. `false`: too many wait.
@@ -35,7 +35,11 @@ impl App {
         if self.unsaved.library {
             self.save_library();
         }
-        if self.layout.take_changed() && !self.keep(LAYOUT_FILE, self.layout.to_json()) {
+        if self.unsaved.hubs {
+            self.save_hubs();
+        }
+        let file = layout_file(self.model.hubs.current);
+        if self.layout.take_changed() && !self.keep(&file, self.layout.to_json()) {
             self.layout.keep_changed();
         }
     }

@@ -4,7 +4,9 @@
 //! of their own. Nothing is drawn while nothing arrives and nobody touches anything.
 
 mod files;
+mod hubs;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,17 +19,17 @@ use protocol::Timestamp;
 use crate::action::Action;
 use crate::disk::{self, Disk};
 use crate::layout::Layout;
-use crate::link::{Link, Outgoing, Waker};
-use crate::model::{Effect, Event, Level, Library, Model};
+use crate::link::{Link, Outgoing, Probe, Target, Waker};
+use crate::model::{Effect, Event, Hubs, Level, Library, Model};
 use crate::palette::Found;
-use crate::settings::{LAYOUT_FILE, LAYOUTS_FILE, SETTINGS_FILE, Settings, ThemeChoice};
+use crate::settings::{LAYOUTS_FILE, SETTINGS_FILE, Settings, ThemeChoice, layout_file};
 use crate::theme::{self, Tokens, tokens};
 use crate::verb::Verb;
 use crate::views::chart::ChartCache;
 use crate::views::commands::TableView;
 use crate::views::{
     banner, chart_form, charts, command, commands, composer, device, devices, empty, form, groups, help,
-    layouts, palette, range, settings, status_bar, toasts, top_bar,
+    hub_list, layouts, palette, range, settings, status_bar, toasts, top_bar,
 };
 
 /// Time in which a frame takes in events; the rest waits for the next frame.
@@ -63,7 +65,20 @@ pub struct Start {
     pub clock: Clock,
     /// Close after this time.
     pub exit_after: Option<Duration>,
+    /// The hubs that are remembered, and which of them is shown.
+    pub hubs: Hubs,
+    /// No hub was given and none is remembered: a person is asked when none answers.
+    pub is_first_run: bool,
+    /// Connects to another hub.
+    pub connector: Option<Connector>,
+    /// A file of CAs that are trusted instead of the system's, for any hub.
+    pub ca: Option<PathBuf>,
+    /// What could not be read at the start.
+    pub problems: Vec<String>,
 }
+
+/// Makes a link to a hub.
+pub type Connector = Box<dyn Fn(Target) -> std::io::Result<Link>>;
 
 impl Start {
     /// A start that reads and writes no file.
@@ -76,9 +91,16 @@ impl Start {
             zone: TimeZone::system(),
             clock,
             exit_after: None,
+            hubs: Hubs::default(),
+            is_first_run: false,
+            connector: None,
+            ca: None,
+            problems: Vec::new(),
         }
     }
 }
+
+pub use hubs::target_of;
 
 /// How soon a frame follows what has arrived, shared with the link's thread.
 #[derive(Debug, Clone)]
@@ -116,6 +138,7 @@ impl Pace {
 struct Unsaved {
     settings: bool,
     library: bool,
+    hubs: bool,
 }
 
 /// The app.
@@ -140,13 +163,21 @@ pub struct App {
     /// Readings in memory, and when they were counted.
     readings_held: (Timestamp, u64),
     exit_at: Option<Instant>,
+    connector: Option<Connector>,
+    ca: Option<PathBuf>,
+    probe: Option<Probe>,
+    /// The layouts of the hubs that are not shown now.
+    other_layouts: HashMap<Option<u32>, Layout>,
+    is_first_run: bool,
+    /// The dialog has opened by itself once.
+    was_asked: bool,
 }
 
 impl App {
     /// Makes the app and gives the context its fonts and palettes.
     pub fn new(ctx: &egui::Context, start: Start, link: Link, pace: Pace) -> Self {
         let now = (start.clock)();
-        let mut problems = Vec::new();
+        let mut problems = start.problems;
         let path = |file: &str| start.folder.as_ref().map(|folder| folder.join(file));
         let mut settings = path(SETTINGS_FILE)
             .and_then(|path| disk::read_kept(&path, &mut problems, Settings::from_json))
@@ -160,10 +191,18 @@ impl App {
         if settings.scale != 100 {
             ctx.set_zoom_factor(settings.scale as f32 / 100.0);
         }
-        let layout = path(LAYOUT_FILE).filter(|_| !start.fresh_layout).and_then(|path| {
+        let mut other_layouts = HashMap::new();
+        let shown = start.hubs.current;
+        for hub in start.hubs.iter().map(|hub| Some(hub.id)).chain([None]) {
+            let Some(path) = path(&layout_file(hub)).filter(|_| !(start.fresh_layout && hub == shown)) else {
+                continue;
+            };
             let read = |text: &str| Layout::from_json(text).map_err(|error| error.to_string());
-            disk::read_kept(&path, &mut problems, read)
-        });
+            if let Some(layout) = disk::read_kept(&path, &mut problems, read) {
+                other_layouts.insert(hub, layout);
+            }
+        }
+        let layout = other_layouts.remove(&shown);
         let library = path(LAYOUTS_FILE)
             .and_then(|path| disk::read_kept(&path, &mut problems, Library::from_json))
             .unwrap_or_default();
@@ -173,6 +212,7 @@ impl App {
         let told = settings.clone();
         let mut model = Model::new(&start.address, settings, start.zone, now);
         model.library = library;
+        model.hubs = start.hubs;
         model.export_path = files::export_path();
         for problem in problems {
             model.toast(Level::Warning, "A file could not be read", Some(problem));
@@ -194,6 +234,12 @@ impl App {
             told,
             frame_time: None,
             readings_held: (Timestamp(0), 0),
+            connector: start.connector,
+            ca: start.ca,
+            probe: None,
+            other_layouts,
+            is_first_run: start.is_first_run,
+            was_asked: false,
             exit_at: start.exit_after.map(|after| Instant::now() + after),
         }
     }
@@ -233,6 +279,7 @@ impl App {
                     }
                 }
                 Effect::SaveSettings => self.save_settings(),
+                Effect::SaveHubs => self.save_hubs(),
                 Effect::SaveLayouts => self.save_library(),
                 Effect::Copy(text) => ctx.copy_text(text),
             }
@@ -248,7 +295,8 @@ impl App {
             if action == Action::FocusFilter {
                 ctx.memory_mut(|m| m.request_focus(devices::filter_id()));
             }
-            if let Some(effects) = self.layout_action(&action) {
+            let taken = self.hub_action(ctx, &action).or_else(|| self.layout_action(&action));
+            if let Some(effects) = taken {
                 self.run(ctx, effects);
                 continue;
             }
@@ -323,6 +371,8 @@ impl eframe::App for App {
             }
         }
         self.take_files(ctx);
+        self.take_probe();
+        self.first_run();
         self.layout.follow(&self.model.devices);
         self.model.watch(self.layout.thresholds());
         let shown = self.layout.shown();
@@ -411,6 +461,7 @@ impl eframe::App for App {
         groups::question(ui, model, actions);
         range::range(ui, model, actions);
         layouts::layouts(ui, model, actions);
+        hub_list::hub_list(ui, model, actions);
         chart_form::chart_form(ui, model, actions);
         settings::settings(ui, model, held, actions);
         if model.help {

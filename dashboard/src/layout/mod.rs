@@ -127,6 +127,11 @@ impl Layout {
         std::mem::take(&mut self.changed)
     }
 
+    /// The devices are those of another hub, or of another connection: the charts are matched anew.
+    pub const fn forget_matches(&mut self) {
+        self.matched = None;
+    }
+
     /// What was taken could not be saved: it is there to be saved again.
     pub const fn keep_changed(&mut self) {
         self.changed = true;

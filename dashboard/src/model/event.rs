@@ -56,6 +56,8 @@ pub enum Effect {
     SaveSettings,
     /// Write the layouts that were saved by name.
     SaveLayouts,
+    /// Write the hubs that are remembered.
+    SaveHubs,
     /// Put this on the clipboard.
     Copy(String),
 }

@@ -13,6 +13,7 @@ pub mod form;
 mod grouping;
 pub mod groups;
 mod history;
+pub mod hubs;
 pub mod layouts;
 pub mod outcome;
 pub mod page;
@@ -51,6 +52,7 @@ pub use form::{Form, FormStage};
 pub use grouping::Question;
 pub use groups::{Composer, Groups};
 use history::History;
+pub use hubs::{Hubs, HubsForm};
 pub use layouts::{LayoutsForm, Library};
 pub use page::Page;
 pub use palette::Palette;
@@ -157,6 +159,10 @@ pub struct Model {
     pub help: bool,
     /// The command palette, while it is open.
     pub palette: Option<Palette>,
+    /// The hubs that are remembered.
+    pub hubs: Hubs,
+    /// The dialog of the hubs, while it is open.
+    pub hubs_form: Option<HubsForm>,
     /// The layouts that were saved by name.
     pub library: Library,
     /// The dialog of the layouts, while it is open.
@@ -209,6 +215,8 @@ impl Model {
             settings,
             help: false,
             palette: None,
+            hubs: Hubs::default(),
+            hubs_form: None,
             library: Library::default(),
             layouts_form: None,
             export_path: String::new(),
@@ -220,6 +228,19 @@ impl Model {
             readings_at_pause: 0,
             local: now,
         }
+    }
+
+    /// The zone of this machine, whatever times are shown in.
+    pub const fn local_zone(&self) -> &TimeZone {
+        &self.local_zone
+    }
+
+    /// Takes over what belongs to the window and not to the hub it showed before.
+    pub fn keep_from(&mut self, old: Self) {
+        self.hubs = old.hubs;
+        self.library = old.library;
+        self.export_path = old.export_path;
+        self.toasts = old.toasts;
     }
 
     /// The hub's clock, as of the last event or frame.
@@ -734,6 +755,21 @@ impl Model {
             Action::DismissToast(id) => self.toasts.dismiss(id),
             Action::Copy(text) => return vec![Effect::Copy(text)],
             Action::ToggleHelp => self.help = !self.help,
+            Action::ToggleHubs => {
+                self.hubs_form = if self.hubs_form.is_none() { Some(HubsForm::default()) } else { None };
+            }
+            Action::EditHub(edit) => {
+                if let Some(form) = &mut self.hubs_form {
+                    form.edit(edit, &self.hubs);
+                }
+            }
+            Action::ForgetHub(id) => {
+                self.hubs.forget(id);
+                if let Some(form) = &mut self.hubs_form {
+                    form.edit(hubs::HubEdit::Edit(None), &self.hubs);
+                }
+                return vec![Effect::SaveHubs];
+            }
             Action::ToggleLayouts => {
                 let form = LayoutsForm::new(self.export_path.clone());
                 self.layouts_form = if self.layouts_form.is_none() { Some(form) } else { None };
@@ -790,6 +826,9 @@ impl Model {
             | Action::OpenLayout(_)
             | Action::ExportLayout
             | Action::ImportLayout
+            | Action::TestHub
+            | Action::ConnectHub
+            | Action::UseHub(_)
             | Action::FocusFilter => {}
         }
         Vec::new()
@@ -931,6 +970,7 @@ impl Model {
             || self.palette.is_some()
             || self.layouts_form.is_some()
             || self.settings_form.is_some()
+            || self.hubs_form.is_some()
             || self.help
     }
 

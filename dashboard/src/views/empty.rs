@@ -29,12 +29,14 @@ pub fn empty(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
                 let wait = countdown(retry_at.micros_since(model.local_now()));
                 ui.add_space(4.0);
                 try_now(ui, Some(&wait), actions);
+                other_hub(ui, actions);
             }
             Link::Stopped { reason } if model.devices.is_empty() => {
                 title(ui, &format!("Cannot connect to {address}"));
                 text(ui, reason);
                 ui.add_space(4.0);
                 try_now(ui, None, actions);
+                other_hub(ui, actions);
             }
             _ if model.devices.is_empty() && !model.devices.is_complete() => {
                 title(ui, "Connected");
@@ -70,7 +72,8 @@ fn text(ui: &mut Ui, what: &str) {
     });
 }
 
-fn command_line(ui: &mut Ui, line: &str, actions: &mut Vec<Action>) {
+/// A line for a terminal, with a button that copies it.
+pub fn command_line(ui: &mut Ui, line: &str, actions: &mut Vec<Action>) {
     let t = Tokens::of(ui);
     let font = fonts::mono(12.5);
     let galley = ui.painter().layout_no_wrap(line.to_owned(), font, t.text);
@@ -88,6 +91,12 @@ fn command_line(ui: &mut Ui, line: &str, actions: &mut Vec<Action>) {
     let mut child = ui.new_child(egui::UiBuilder::new().max_rect(right));
     if widgets::plain_button(&mut child, "Copy").clicked() {
         actions.push(Action::Copy(line.to_owned()));
+    }
+}
+
+fn other_hub(ui: &mut Ui, actions: &mut Vec<Action>) {
+    if widgets::link(ui, "Connect to another hub…").clicked() {
+        actions.push(Action::ToggleHubs);
     }
 }
 

@@ -13,6 +13,7 @@ pub mod empty;
 pub mod form;
 pub mod groups;
 pub mod help;
+pub mod hub_list;
 pub mod layouts;
 pub mod ledger;
 pub mod palette;

@@ -112,12 +112,14 @@ fn connection_pill(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
             if let Some(why) = connection.why_not_send() {
                 ui.label(why);
             }
+            ui.label("Click for other hubs");
         } else {
             ui.label("Click to try now");
         }
     });
-    if response.clicked() && !connection.is_connected() {
-        actions.push(Action::ReconnectNow);
+    if response.clicked() {
+        let is_connected = connection.is_connected();
+        actions.push(if is_connected { Action::ToggleHubs } else { Action::ReconnectNow });
     }
 }
 
@@ -213,8 +215,15 @@ fn bars(ui: &Ui, center: egui::Pos2, color: Color32) {
 }
 
 /// What the menu offers.
-const MENU: [Verb; 6] =
-    [Verb::Palette, Verb::Layouts, Verb::UndoLayout, Verb::RedoLayout, Verb::Settings, Verb::Help];
+const MENU: [Verb; 7] = [
+    Verb::Palette,
+    Verb::Hubs,
+    Verb::Layouts,
+    Verb::UndoLayout,
+    Verb::RedoLayout,
+    Verb::Settings,
+    Verb::Help,
+];
 
 fn menu(ui: &mut Ui, model: &Model, layout: &crate::layout::Layout, actions: &mut Vec<Action>) {
     let response = widgets::icon_button(ui, Icon::Menu, "Menu");

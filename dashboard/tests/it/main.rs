@@ -10,6 +10,7 @@ mod charts;
 mod commands;
 mod fixtures;
 mod groups;
+mod hubs;
 mod layout;
 mod layouts;
 mod model;

@@ -1,0 +1,156 @@
+//! What the app does with hubs: tests one, remembers it, and shows another one without a new start.
+
+use std::path::PathBuf;
+
+use super::App;
+use crate::action::Action;
+use crate::disk::Job;
+use crate::link::{Target, probe};
+use crate::model::hubs::{Credential, Hub, HubsForm};
+use crate::model::{Effect, Link as Connection, Model};
+use crate::palette::Found;
+use crate::settings::HUBS_FILE;
+use crate::views::chart::ChartCache;
+use crate::views::commands::TableView;
+
+/// Where to connect for a hub that is remembered.
+pub fn target_of(address: &str, credential: &Credential) -> Result<Target, String> {
+    let mut target = Target { hub: Some(address.trim().to_owned()), ..Target::default() };
+    match credential {
+        Credential::ThisMachine => {}
+        Credential::Token(token) => {
+            let token = client::Token::new(token.reveal()).map_err(|error| format!("The token: {error}."))?;
+            target.token = Some(token);
+        }
+        Credential::File(file) => target.token_file = Some(PathBuf::from(file)),
+    }
+    Ok(target)
+}
+
+impl App {
+    pub(super) fn save_hubs(&mut self) {
+        let (Some(folder), Some(disk)) = (&self.folder, &self.disk) else { return };
+        let Some(text) = self.model.hubs.to_json() else { return };
+        self.unsaved.hubs = !disk.ask(Job::Keep { path: folder.join(HUBS_FILE), text, is_secret: true });
+    }
+
+    /// Opens the dialog by itself, once, when this is the first start and no hub answers; closes it when one does.
+    pub(super) fn first_run(&mut self) {
+        if !self.is_first_run {
+            return;
+        }
+        match &self.model.connection.link {
+            Connection::Connected => {
+                self.is_first_run = false;
+                if self.model.hubs_form.as_ref().is_some_and(|form| form.is_first) {
+                    self.model.hubs_form = None;
+                }
+            }
+            Connection::Waiting { .. } | Connection::Stopped { .. } if !self.was_asked => {
+                self.was_asked = true;
+                self.model.hubs_form = Some(HubsForm { is_first: true, ..HubsForm::default() });
+            }
+            Connection::Waiting { .. } | Connection::Stopped { .. } | Connection::Connecting { .. } => {}
+        }
+    }
+
+    /// Takes in how a test of a hub went.
+    pub(super) fn take_probe(&mut self) {
+        let Some(said) = self.probe.as_ref().and_then(crate::link::Probe::try_result) else { return };
+        self.probe = None;
+        if let Some(form) = &mut self.model.hubs_form {
+            form.testing = false;
+            form.said = Some(said);
+        }
+    }
+
+    /// Does what a person asked for with hubs; `None` if it is about something else.
+    pub(super) fn hub_action(&mut self, ctx: &egui::Context, action: &Action) -> Option<Vec<Effect>> {
+        let ca = self.ca.clone();
+        match action {
+            Action::TestHub => {
+                let form = self.model.hubs_form.as_mut()?;
+                match target_of(&form.address, &form.credential()) {
+                    Ok(target) => {
+                        form.testing = true;
+                        form.said = None;
+                        let target = Target { ca, ..target };
+                        self.probe = Some(probe(target, self.pace.waker(ctx.clone())));
+                    }
+                    Err(why) => form.said = Some(Err(why)),
+                }
+                Some(Vec::new())
+            }
+            Action::ConnectHub => {
+                let form = self.model.hubs_form.clone()?;
+                let credential = form.credential();
+                let taken = target_of(&form.address, &credential)
+                    .and_then(|_| self.model.hubs.put(form.editing, &form.name, &form.address, credential));
+                match taken {
+                    Ok(id) => {
+                        self.save_hubs();
+                        self.use_hub(id);
+                    }
+                    Err(why) => {
+                        if let Some(form) = &mut self.model.hubs_form {
+                            form.said = Some(Err(why));
+                        }
+                    }
+                }
+                Some(Vec::new())
+            }
+            Action::UseHub(id) => {
+                self.use_hub(*id);
+                Some(Vec::new())
+            }
+            _ => None,
+        }
+    }
+
+    /// Shows another hub: its link, its model, its layout. What this one had is kept for when it comes back.
+    fn use_hub(&mut self, id: u32) {
+        let Some(hub) = self.model.hubs.get(id).cloned() else { return };
+        let link = target_of(&hub.address, &hub.credential).and_then(|target| match &self.connector {
+            Some(connect) => connect(Target { ca: self.ca.clone(), ..target })
+                .map_err(|error| format!("No connection can be made: {error}.")),
+            None => Err("This window cannot connect to another hub.".into()),
+        });
+        match link {
+            Ok(link) => self.change_to(&hub, link),
+            Err(why) => {
+                if let Some(form) = &mut self.model.hubs_form {
+                    form.said = Some(Err(why));
+                } else {
+                    self.model.toast(crate::model::Level::Error, "The hub cannot be shown", Some(why));
+                }
+            }
+        }
+    }
+
+    fn change_to(&mut self, hub: &Hub, link: crate::link::Link) {
+        self.layout.settle();
+        self.save_changes();
+        let old = std::mem::replace(&mut self.link, link);
+        // It says goodbye to its hub, which may take a while.
+        let closing = std::thread::Builder::new().name("old link".into()).spawn(move || drop(old));
+        if let Err(error) = closing {
+            tracing::warn!(%error, "the old link was closed without a thread of its own");
+        }
+        let now = self.now();
+        let address = crate::model::hubs::host(&hub.address);
+        let before = self.model.hubs.current;
+        let new = Model::new(&address, self.model.settings.clone(), self.model.local_zone().clone(), now);
+        let old = std::mem::replace(&mut self.model, new);
+        self.model.keep_from(old);
+        self.model.hubs.current = Some(hub.id);
+        let layout = self.other_layouts.remove(&Some(hub.id)).unwrap_or_default();
+        let old = std::mem::replace(&mut self.layout, layout);
+        self.other_layouts.insert(before, old);
+        self.layout.forget_matches();
+        self.cache = ChartCache::default();
+        self.table_view = TableView::default();
+        self.found = Found::default();
+        self.is_first_run = false;
+        self.save_hubs();
+    }
+}
