@@ -30,7 +30,7 @@ struct Arguments {
     /// A file with the token of an operator or viewer.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// CAs in PEM that are trusted instead of the system's, for a hub at wss://. Without it: $TELEMETRY_CA.
+    /// CAs in PEM that are trusted instead of the system's, for a hub at wss://. Without it: `$TELEMETRY_CA`.
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
     /// The palette; otherwise the one chosen last.

@@ -80,7 +80,7 @@ fn another_hub_is_shown_without_a_new_start_and_each_has_its_own_layout() {
     tell(&mut window, &made, devices(&[greenhouse(7, true)]));
     window.harness.get_by_label_contains("greenhouse-07 live");
     assert_eq!(window.harness.state().layout().charts().count(), 2, "a first layout of its own");
-    assert!(window.hub.outbox.is_closed(), "the old link has gone");
+    window.run_until("the old link has gone", |w| w.hub.outbox.is_closed());
 
     // Back again: the layout as it was, also after a new start.
     window.harness.state_mut().act(Action::UseHub(1));
