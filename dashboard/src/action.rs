@@ -14,6 +14,7 @@ use crate::model::form::Field;
 use crate::model::groups::Source;
 use crate::model::hubs::HubEdit;
 use crate::model::layouts::LayoutsEdit;
+use crate::model::listing::ListOrder;
 use crate::model::page::Fold;
 use crate::model::table::{Format, TableFilter};
 use crate::settings::{Number, ThemeChoice, Times};
@@ -185,6 +186,10 @@ pub enum Action {
     ToggleExpanded(DeviceId),
     /// Show only devices that fit.
     SetFilter(String),
+    /// Group and sort the list.
+    SetListOrder(ListOrder),
+    /// Hide or show the devices of a group of the list.
+    FoldGroup(String),
     /// Put the keyboard into the filter of the list.
     FocusFilter,
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::listing::ListOrder;
 use crate::viewport::DEFAULT_WIDTH_MICROS;
 
 /// The file of the settings.
@@ -86,6 +87,8 @@ pub struct Settings {
     pub memory_mb: u32,
     /// Most frames a second for readings that arrive, within [`FRAMES`]. What a person does is shown at once.
     pub frames: u32,
+    /// How the device list is grouped and sorted.
+    pub list: ListOrder,
 }
 
 impl Default for Settings {
@@ -99,6 +102,7 @@ impl Default for Settings {
             // 10 M readings and more, and small beside what a graphics driver takes.
             memory_mb: 160,
             frames: 30,
+            list: ListOrder::default(),
         }
     }
 }

@@ -8,6 +8,7 @@ use egui::{InputState, Key};
 
 use crate::action::Action;
 use crate::layout::Layout;
+use crate::model::listing::{GroupBy, ListOrder, SortBy};
 use crate::model::{FormStage, Model};
 use crate::settings::{Number, ThemeChoice, Times};
 
@@ -191,6 +192,10 @@ pub enum Verb {
     ShowAllDevices,
     /// Choose no devices.
     ChooseNone,
+    /// Group the device list.
+    GroupList(GroupBy),
+    /// Sort the device list.
+    SortList(SortBy),
     /// Show or hide the table of all commands.
     AllCommands,
     /// Show or hide the panel of groups.
@@ -240,6 +245,14 @@ impl Verb {
         Self::FilterDevices,
         Self::ShowAllDevices,
         Self::ChooseNone,
+        Self::GroupList(GroupBy::Nothing),
+        Self::GroupList(GroupBy::Model),
+        Self::GroupList(GroupBy::Tag),
+        Self::GroupList(GroupBy::State),
+        Self::SortList(SortBy::Name),
+        Self::SortList(SortBy::State),
+        Self::SortList(SortBy::Staleness),
+        Self::SortList(SortBy::LastSeen),
         Self::AllCommands,
         Self::Groups,
         Self::UndeclaredCommand,
@@ -309,6 +322,14 @@ impl Verb {
             Self::FilterDevices => about(Devices, "Filter the devices", one(Key::Slash)),
             Self::ShowAllDevices => about(Devices, "Show all devices", NONE),
             Self::ChooseNone => about(Devices, "Choose no devices", NONE),
+            Self::GroupList(GroupBy::Nothing) => about(Devices, "Devices in one list", NONE),
+            Self::GroupList(GroupBy::Model) => about(Devices, "Devices grouped by model", NONE),
+            Self::GroupList(GroupBy::Tag) => about(Devices, "Devices grouped by tag", NONE),
+            Self::GroupList(GroupBy::State) => about(Devices, "Devices grouped by state", NONE),
+            Self::SortList(SortBy::Name) => about(Devices, "Devices sorted by name", NONE),
+            Self::SortList(SortBy::State) => about(Devices, "Abnormal devices first", NONE),
+            Self::SortList(SortBy::Staleness) => about(Devices, "Longest silent devices first", NONE),
+            Self::SortList(SortBy::LastSeen) => about(Devices, "Last heard devices first", NONE),
             Self::AllCommands => about(Devices, "All commands, or not", one(Key::C)),
             Self::Groups => about(Devices, "Groups: commands to many devices", one(Key::G)),
             Self::UndeclaredCommand => about(Devices, "Send a command that is not declared", NONE),
@@ -365,6 +386,16 @@ impl Verb {
                 "All devices are shown",
             ),
             Self::ChooseNone => when(!model.chosen.is_empty(), Action::ClearChosen, "No device is chosen"),
+            Self::GroupList(group) => {
+                let order = model.devices.order();
+                let is_new = order.group != group;
+                when(is_new, Action::SetListOrder(ListOrder { group, ..order }), "They are already")
+            }
+            Self::SortList(sort) => {
+                let order = model.devices.order();
+                let is_new = order.sort != sort;
+                when(is_new, Action::SetListOrder(ListOrder { sort, ..order }), "They are already")
+            }
             Self::AllCommands => Ok(Action::ToggleTable),
             Self::Groups => Ok(Action::ToggleGroups),
             Self::UndeclaredCommand => {

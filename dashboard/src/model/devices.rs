@@ -6,6 +6,8 @@ use protocol::declare::MetricDeclaration;
 use protocol::viewer::{DeviceInfo, Devices as DevicesMessage};
 use protocol::{DeviceId, Kind, SeriesId, Timestamp};
 
+use super::listing::{ListOrder, ListRow, Listing};
+
 /// Most devices that are kept. Chosen: ten times what one hub is meant for; above it, further ones are not shown.
 const DEVICES_MAX: usize = 100_000;
 /// Silence after which a connected device counts as stale, at least, in microseconds.
@@ -56,6 +58,8 @@ pub struct Device {
     outside: HashSet<SeriesId>,
     /// When it was away, as far as this window has seen it; oldest first.
     outages: VecDeque<(Timestamp, Timestamp)>,
+    /// How it was doing when the list was made.
+    listed_as: Status,
 }
 
 impl Device {
@@ -69,6 +73,7 @@ impl Device {
             interval: 0.0,
             outside,
             outages: VecDeque::new(),
+            listed_as: Status::Offline,
         }
     }
 
@@ -177,11 +182,12 @@ pub struct Devices {
     revision: u64,
     snapshot: Option<HashSet<DeviceId>>,
     complete: bool,
-    filter: String,
-    listed: Vec<DeviceId>,
+    listing: Listing,
     tally: Tally,
     /// Whether tally and list are older than what they are made from.
     dirty: bool,
+    /// When a state changes by itself.
+    next_stale: Option<Timestamp>,
 }
 
 impl Devices {
@@ -236,22 +242,48 @@ impl Devices {
 
     /// What the list is filtered by.
     pub fn filter(&self) -> &str {
-        &self.filter
+        &self.listing.filter
+    }
+
+    /// How the list is ordered.
+    pub const fn order(&self) -> ListOrder {
+        self.listing.order
+    }
+
+    /// The rows of the list.
+    pub fn rows(&self) -> &[ListRow] {
+        &self.listing.rows
+    }
+
+    /// How many devices were looked at to make the list, ever.
+    pub const fn work(&self) -> u64 {
+        self.listing.work
     }
 
     /// The devices that fit the filter, in the order of the list.
     pub fn listed(&self) -> &[DeviceId] {
-        &self.listed
+        &self.listing.listed
     }
 
     pub(super) fn set_filter(&mut self, filter: String, now: Timestamp) {
-        self.filter = filter;
+        self.listing.filter = filter;
         self.refresh(now);
+    }
+
+    pub(super) fn set_order(&mut self, order: ListOrder) {
+        self.listing.order = order;
+        self.dirty = true;
+    }
+
+    pub(super) fn toggle_group(&mut self, name: String) {
+        self.listing.toggle_fold(name);
+        self.dirty = true;
     }
 
     pub(super) fn toggle_expanded(&mut self, id: &DeviceId) {
         if let Some(device) = self.by_id.get_mut(id) {
             device.expanded = !device.expanded;
+            self.dirty = true;
         }
     }
 
@@ -331,19 +363,22 @@ impl Devices {
     pub(super) fn heard(&mut self, series: SeriesId, number: Option<f64>, live: bool, now: Timestamp) {
         let Some((id, index)) = self.series.get(&series) else { return };
         let Some(device) = self.by_id.get_mut(id) else { return };
-        self.dirty = true;
+        self.listing.has_moved = true;
         if live && device.heard_at != Some(now) {
             device.heard(now);
         }
-        let (Some(n), Some(metric)) = (number, device.info.metrics.get(*index)) else { return };
-        let declaration = &metric.declaration;
-        let outside =
-            declaration.min.is_some_and(|min| n < min) || declaration.max.is_some_and(|max| n > max);
-        if outside {
-            device.outside.insert(series);
-        } else {
-            device.outside.remove(&series);
+        if let (Some(n), Some(metric)) = (number, device.info.metrics.get(*index)) {
+            let declaration = &metric.declaration;
+            let outside =
+                declaration.min.is_some_and(|min| n < min) || declaration.max.is_some_and(|max| n > max);
+            if outside {
+                device.outside.insert(series);
+            } else {
+                device.outside.remove(&series);
+            }
         }
+        // A reading alone changes neither tally nor list; what it says of the device may.
+        self.dirty |= device.status(now) != device.listed_as;
     }
 
     /// Whether the latest value of a series is outside the declared range.
@@ -354,65 +389,38 @@ impl Devices {
             .is_some_and(|device| device.outside.contains(&series))
     }
 
-    pub(super) const fn is_dirty(&self) -> bool {
-        self.dirty
+    /// Whether the list or the tally has to be made again.
+    pub(super) fn is_due(&self, now: Timestamp) -> bool {
+        self.dirty || self.next_change().is_some_and(|at| at <= now)
     }
 
-    /// Counts states and filters anew; returns when a state changes by itself.
-    pub(super) fn refresh(&mut self, now: Timestamp) -> Option<Timestamp> {
+    /// When the list changes although nothing arrives.
+    pub(super) fn next_change(&self) -> Option<Timestamp> {
+        [self.next_stale, self.listing.moves_at()].into_iter().flatten().min()
+    }
+
+    /// Counts states, filters, groups and sorts anew.
+    pub(super) fn refresh(&mut self, now: Timestamp) {
         self.dirty = false;
-        let filter = Filter::parse(&self.filter);
         let mut tally = Tally { total: self.by_id.len(), ..Tally::default() };
         let mut next: Option<Timestamp> = None;
-        self.listed.clear();
-        for (id, device) in &self.by_id {
-            let status = device.status(now);
-            match status {
+        for device in self.by_id.values_mut() {
+            device.listed_as = device.status(now);
+            match device.listed_as {
                 Status::Live => tally.live += 1,
                 Status::Stale => tally.stale += 1,
                 Status::OutOfRange => tally.out_of_range += 1,
                 Status::Offline => tally.offline += 1,
             }
-            if status == Status::Live
+            if device.listed_as == Status::Live
                 && let Some(at) = device.stale_at()
             {
                 next = Some(next.map_or(at, |n| n.min(at)));
             }
-            if filter.fits(device, status) {
-                self.listed.push(id.clone());
-            }
         }
+        let devices: Vec<(&Device, Status)> = self.by_id.values().map(|d| (d, d.listed_as)).collect();
+        self.listing.make(&devices, now);
         self.tally = tally;
-        next
-    }
-}
-
-/// What is typed above the list: words that all must fit, `status:offline` among them.
-struct Filter {
-    words: Vec<String>,
-    status: Vec<String>,
-}
-
-impl Filter {
-    fn parse(text: &str) -> Self {
-        let mut filter = Self { words: Vec::new(), status: Vec::new() };
-        for word in text.to_lowercase().split_whitespace() {
-            match word.strip_prefix("status:") {
-                Some(status) => filter.status.push(status.to_owned()),
-                None => filter.words.push(word.to_owned()),
-            }
-        }
-        filter
-    }
-
-    fn fits(&self, device: &Device, status: Status) -> bool {
-        self.status.iter().all(|s| status.label().replace(' ', "_").starts_with(s.as_str()))
-            && self.words.iter().all(|word| {
-                let has = |text: &str| text.to_lowercase().contains(word.as_str());
-                has(device.info.id.as_str())
-                    || device.info.model.as_deref().is_some_and(has)
-                    || device.info.tags.iter().any(|tag| has(tag.as_str()))
-                    || device.info.metrics.iter().any(|m| has(m.declaration.name.as_str()))
-            })
+        self.next_stale = next;
     }
 }

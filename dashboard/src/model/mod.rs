@@ -15,6 +15,7 @@ pub mod groups;
 mod history;
 pub mod hubs;
 pub mod layouts;
+pub mod listing;
 pub mod outcome;
 pub mod page;
 pub mod palette;
@@ -173,7 +174,6 @@ pub struct Model {
     subscriptions: Subscriptions,
     requests: HashMap<u64, Request>,
     next_request: u64,
-    next_stale: Option<Timestamp>,
     /// The limits of the charts.
     watched: HashMap<SeriesId, Thresholds>,
     /// Readings received when the view was paused.
@@ -186,9 +186,11 @@ impl Model {
     /// A model that has heard nothing yet.
     pub fn new(address: &str, settings: Settings, zone: TimeZone, now: Timestamp) -> Self {
         let viewport = Viewport::new(View::Follow { width: settings.span_micros });
+        let mut devices = Devices::default();
+        devices.set_order(settings.list);
         Self {
             connection: Connection::new(address),
-            devices: Devices::default(),
+            devices,
             series: SeriesStore::new(settings.memory_bytes()),
             viewport,
             commands: CommandLog::default(),
@@ -223,7 +225,6 @@ impl Model {
             subscriptions: Subscriptions::default(),
             requests: HashMap::new(),
             next_request: FIRST_REQUEST,
-            next_stale: None,
             watched: HashMap::new(),
             readings_at_pause: 0,
             local: now,
@@ -317,8 +318,8 @@ impl Model {
         let hub_now = self.now();
         self.toasts.expire(now);
         self.counters.trim(now);
-        if self.devices.is_dirty() || self.next_stale.is_some_and(|at| at <= hub_now) {
-            self.next_stale = self.devices.refresh(hub_now);
+        if self.devices.is_due(hub_now) {
+            self.devices.refresh(hub_now);
         }
         if self.table.open {
             let label = |c: &CommandInfo| label_of(&self.devices, &c.device, c.name.as_str());
@@ -352,7 +353,7 @@ impl Model {
             }
             _ => None,
         };
-        let stale = self.next_stale.map(|at| at.plus_micros(-self.connection.clock_offset));
+        let stale = self.devices.next_change().map(|at| at.plus_micros(-self.connection.clock_offset));
         let table = self.table.next_change(&self.commands);
         [
             countdown,
@@ -725,6 +726,12 @@ impl Model {
                 self.settings.theme = theme;
                 return vec![Effect::SaveSettings];
             }
+            Action::SetListOrder(order) => {
+                self.devices.set_order(order);
+                self.settings.list = order;
+                return vec![Effect::SaveSettings];
+            }
+            Action::FoldGroup(name) => self.devices.toggle_group(name),
             Action::FoldPage(fold) => {
                 if let Some(page) = &mut self.page {
                     page.toggle(fold);

@@ -11,6 +11,7 @@ use crate::action::Action;
 use crate::format;
 use crate::model::devices::metric_label;
 use crate::model::groups::Source;
+use crate::model::listing::{GroupBy, ListOrder, ListRow, SortBy};
 use crate::model::{Device, Model, Status};
 use crate::theme::{Tokens, fonts, tokens};
 use crate::views::widgets::{self, Icon};
@@ -34,11 +35,6 @@ pub fn filter_id() -> Id {
     Id::unique("device-filter")
 }
 
-enum Row<'a> {
-    Device(&'a Device),
-    Metric(&'a Device, usize),
-}
-
 /// Draws the list.
 pub fn devices(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
     ui.spacing_mut().item_spacing.y = 0.0;
@@ -50,16 +46,13 @@ pub fn devices(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
             filter(ui, model, actions);
         },
     );
-    let mut rows = Vec::with_capacity(model.devices.listed().len());
-    for id in model.devices.listed() {
-        let Some(device) = model.devices.get(id) else { continue };
-        rows.push(Row::Device(device));
-        if device.expanded {
-            rows.extend((0..device.info.metrics.len()).map(|index| Row::Metric(device, index)));
+    let rows = model.devices.rows();
+    if rows.is_empty() {
+        if model.devices.is_empty() {
+            no_devices(ui, model);
+        } else {
+            nothing_fits(ui, actions);
         }
-    }
-    if rows.is_empty() && !model.devices.is_empty() {
-        nothing_fits(ui, actions);
         return;
     }
     // Below the list, so that no row moves away from under the pointer.
@@ -69,8 +62,19 @@ pub fn devices(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
         ui.spacing_mut().item_spacing.y = 0.0;
         for row in rows.get(visible).unwrap_or_default() {
             match row {
-                Row::Device(device) => device_row(ui, model, device, actions),
-                Row::Metric(device, index) => metric_row(ui, model, device, *index, actions),
+                ListRow::Group { name, status, count, is_folded } => {
+                    group_row(ui, name, *status, *count, *is_folded, actions);
+                }
+                ListRow::Device(id) => {
+                    if let Some(device) = model.devices.get(id) {
+                        device_row(ui, model, device, actions);
+                    }
+                }
+                ListRow::Metric(id, index) => {
+                    if let Some(device) = model.devices.get(id) {
+                        metric_row(ui, model, device, *index, actions);
+                    }
+                }
             }
         }
     });
@@ -105,21 +109,98 @@ fn header(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
     ui.horizontal(|ui| {
         widgets::caption(ui, "Devices");
         let (shown, all) = (model.devices.listed().len(), model.devices.len());
-        if shown != all {
-            ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
-                let text = format!("{} of {}", format::count(shown as u64), format::count(all as u64));
-                ui.label(egui::RichText::new(text).font(fonts::mono(11.0)).color(t.text_weak));
-                if shown > 1
-                    && model.chosen.is_empty()
-                    && model.connection.may_send()
-                    && widgets::link(ui, "Send to these…")
-                        .on_hover_text("Tell all that fit the filter")
-                        .clicked()
-                {
-                    actions.push(Action::Compose(Source::Listed));
-                }
-            });
+        ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
+            ui.spacing_mut().item_spacing.x = 6.0;
+            order(ui, model, actions);
+            if shown == all {
+                return;
+            }
+            let text = format!("{} of {}", format::count(shown as u64), format::count(all as u64));
+            ui.label(egui::RichText::new(text).font(fonts::mono(11.0)).color(t.text_weak));
+            if shown > 1
+                && model.chosen.is_empty()
+                && model.connection.may_send()
+                && widgets::link(ui, "Send to these…").on_hover_text("Tell all that fit the filter").clicked()
+            {
+                actions.push(Action::Compose(Source::Listed));
+            }
+        });
+    });
+}
+
+/// How the list is grouped and sorted, and the menu to change it.
+fn order(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
+    let order = model.devices.order();
+    let response = widgets::icon_button(ui, Icon::Order, "Group and sort");
+    egui::Popup::menu(&response).show(|ui| {
+        ui.set_min_width(170.0);
+        let t = Tokens::of(ui);
+        let mut item = |ui: &mut Ui, text: &str, chosen: bool, order: ListOrder| {
+            let button = egui::Button::selectable(chosen, text).min_size(vec2(158.0, 24.0));
+            if ui.add(button).clicked() {
+                actions.push(Action::SetListOrder(order));
+                ui.close();
+            }
+        };
+        ui.label(egui::RichText::new("Group").font(fonts::medium(11.5)).color(t.text_weak));
+        for group in GroupBy::ALL {
+            item(ui, group.label(), order.group == group, ListOrder { group, ..order });
         }
+        ui.separator();
+        ui.label(egui::RichText::new("Sort").font(fonts::medium(11.5)).color(t.text_weak));
+        for sort in SortBy::ALL {
+            item(ui, sort.label(), order.sort == sort, ListOrder { sort, ..order });
+        }
+    });
+}
+
+fn group_row(
+    ui: &mut Ui,
+    name: &str,
+    status: Option<Status>,
+    count: usize,
+    is_folded: bool,
+    actions: &mut Vec<Action>,
+) {
+    let t = Tokens::of(ui);
+    let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), tokens::ROW), Sense::click());
+    let noun = if count == 1 { "device" } else { "devices" };
+    let label = format!("Group {name}, {} {noun}", format::count(count as u64));
+    response.widget_info(|| WidgetInfo::selected(Role::Button, true, !is_folded, &label));
+    paint_ground(ui, rect, false, response.hovered());
+    widgets::focus_ring(ui, &response, rect);
+    let y = rect.center().y;
+    let picture = if is_folded { Icon::Right } else { Icon::Down };
+    widgets::icon(ui, pos2(rect.left() + 11.0, y), picture, t.text_weak);
+    let mut left = rect.left() + 22.0;
+    if let Some(status) = status {
+        widgets::status_shape(ui, pos2(left + 4.0, y), status, t);
+        left += 14.0;
+    }
+    let text = format::ellipsis(name, 60);
+    let width = rect.right() - left - 70.0;
+    widgets::text_in(ui, pos2(left, y), width, &text, fonts::semibold(12.0), t.text_secondary);
+    let text = format::count(count as u64);
+    let galley = ui.painter().layout_no_wrap(text, fonts::mono(11.5), t.text_weak);
+    let at = pos2(rect.right() - 12.0 - galley.size().x, y - galley.size().y / 2.0);
+    ui.painter().galley(at, galley, t.text_weak);
+    ui.painter().hline(rect.x_range(), rect.bottom() - 0.5, egui::Stroke::new(1.0, t.line));
+    if response.on_hover_cursor(egui::CursorIcon::PointingHand).clicked() {
+        actions.push(Action::FoldGroup(name.to_owned()));
+    }
+}
+
+/// Why there are none, in the words of the place where they will be.
+fn no_devices(ui: &mut Ui, model: &Model) {
+    let t = Tokens::of(ui);
+    let text = match (model.connection.is_connected(), model.devices.is_complete()) {
+        (false, _) => "Devices appear once the hub is connected.",
+        (true, false) => "Waiting for the list of devices…",
+        (true, true) => "No device has connected to this hub yet.",
+    };
+    ui.add_space(20.0);
+    egui::Frame::new().inner_margin(egui::Margin::symmetric(12, 0)).show(ui, |ui| {
+        ui.add(egui::Label::new(egui::RichText::new(text).color(t.text_weak)).wrap());
     });
 }
 

@@ -426,6 +426,8 @@ pub enum Icon {
     Dots,
     /// Everything that is seldom wanted.
     Menu,
+    /// How a list is ordered.
+    Order,
     /// Dark palette.
     Moon,
     /// Light palette.
@@ -461,6 +463,11 @@ fn icon_on(ui: &Ui, center: Pos2, icon: Icon, color: Color32, ground: Color32) {
         Icon::Dots => {
             for x in [-4.5, 0.0, 4.5] {
                 painter.circle_filled(at(x, 0.0), 1.4, color);
+            }
+        }
+        Icon::Order => {
+            for (y, half) in [(-4.0, 5.0), (0.0, 3.2), (4.0, 1.4)] {
+                painter.line_segment([at(-5.0, y), at(-5.0 + 2.0 * half, y)], line);
             }
         }
         Icon::Menu => {

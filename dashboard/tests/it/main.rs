@@ -13,6 +13,7 @@ mod groups;
 mod hubs;
 mod layout;
 mod layouts;
+mod listing;
 mod model;
 mod page;
 mod palette;
