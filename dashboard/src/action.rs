@@ -326,6 +326,10 @@ pub enum Action {
     },
     /// Show times in this zone.
     SetTimes(Times),
+    /// Show or hide the log of notices.
+    ToggleLog,
+    /// Forget what is in the log.
+    ClearLog,
     /// Remove a toast.
     DismissToast(u64),
     /// Put a text on the clipboard.

@@ -206,6 +206,8 @@ pub enum Verb {
     Palette,
     /// Choose, add or change a hub.
     Hubs,
+    /// Show or hide the log of notices.
+    Log,
     /// Open the settings.
     Settings,
     /// Show everything larger (1), smaller (-1), or as large as usual (0).
@@ -258,6 +260,7 @@ impl Verb {
         Self::UndeclaredCommand,
         Self::Palette,
         Self::Hubs,
+        Self::Log,
         Self::Settings,
         Self::Scale(1),
         Self::Scale(-1),
@@ -337,6 +340,7 @@ impl Verb {
                 about(Window, "Find anything by name", two(Chord::ctrl(Key::K), Chord::ctrl(Key::P)))
             }
             Self::Hubs => about(Window, "Hubs: connect to another one", [Some(Chord::ctrl(Key::H)), None]),
+            Self::Log => about(Window, "Notices: what has happened", one(Key::N)),
             Self::Settings => about(Window, "Settings", [Some(Chord::ctrl(Key::Comma)), None]),
             Self::Scale(1..) => {
                 about(Window, "Show everything larger", two(Chord::ctrl(Key::Plus), Chord::ctrl(Key::Equals)))
@@ -403,6 +407,7 @@ impl Verb {
             }
             Self::Palette => Ok(Action::TogglePalette),
             Self::Hubs => Ok(Action::ToggleHubs),
+            Self::Log => Ok(Action::ToggleLog),
             Self::Settings => Ok(Action::ToggleSettings),
             Self::Scale(by) => {
                 let now = model.settings.scale;
@@ -479,6 +484,8 @@ impl Verb {
 fn close(model: &Model) -> Option<Action> {
     if model.form.as_ref().is_some_and(|f| f.stage == FormStage::Confirming) {
         None // the question takes it
+    } else if model.log_open {
+        Some(Action::ToggleLog)
     } else if !model.pins.is_empty() {
         Some(Action::ClearPins)
     } else if model.detail.is_some() {

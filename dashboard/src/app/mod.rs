@@ -29,7 +29,7 @@ use crate::views::chart::ChartCache;
 use crate::views::commands::TableView;
 use crate::views::{
     banner, chart_form, charts, command, commands, composer, device, devices, empty, form, groups, help,
-    hub_list, layouts, palette, range, settings, status_bar, toasts, top_bar,
+    hub_list, layouts, log, palette, range, settings, status_bar, toasts, top_bar,
 };
 
 /// Time in which a frame takes in events; the rest waits for the next frame.
@@ -455,7 +455,11 @@ impl eframe::App for App {
             }
         });
         charts::dragged(ui, model);
-        toasts::toasts(ui, model, actions);
+        if model.log_open {
+            log::log(ui, model, actions);
+        } else {
+            toasts::toasts(ui, model, actions);
+        }
         form::confirmation(ui, model, actions);
         composer::composer(ui, model, actions);
         groups::question(ui, model, actions);

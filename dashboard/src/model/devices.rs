@@ -188,6 +188,8 @@ pub struct Devices {
     dirty: bool,
     /// When a state changes by itself.
     next_stale: Option<Timestamp>,
+    /// Devices that went offline while this window was told, since they were last asked for.
+    gone: Vec<DeviceId>,
 }
 
 impl Devices {
@@ -336,6 +338,9 @@ impl Devices {
         }
         match self.by_id.get_mut(&info.id) {
             Some(device) => {
+                if self.snapshot.is_none() && device.info.connected && !info.connected {
+                    self.gone.push(info.id.clone());
+                }
                 if !info.connected {
                     device.interval = 0.0;
                 }
@@ -357,6 +362,11 @@ impl Devices {
                 self.by_id.insert(info.id.clone(), Device::new(info, now));
             }
         }
+    }
+
+    /// Devices that went offline since the last call.
+    pub(super) fn take_gone(&mut self) -> Vec<DeviceId> {
+        std::mem::take(&mut self.gone)
     }
 
     /// Notes that a value of a series has arrived; `live` if it is new and not the snapshot at the start.

@@ -146,6 +146,8 @@ pub struct Model {
     pub pins: Vec<Timestamp>,
     /// Short notices.
     pub toasts: Toasts,
+    /// Whether the log of notices is shown.
+    pub log_open: bool,
     /// Rates and totals.
     pub counters: Counters,
     /// What is remembered between runs.
@@ -210,6 +212,7 @@ impl Model {
             cursor: None,
             pins: Vec::new(),
             toasts: Toasts::default(),
+            log_open: false,
             counters: Counters::default(),
             zone: zone_of(settings.times, &zone),
             local_zone: zone,
@@ -419,6 +422,9 @@ impl Model {
                 let now = self.now();
                 let before = self.devices.revision();
                 self.devices.update(devices, now);
+                for id in self.devices.take_gone() {
+                    self.toasts.push_group(toasts::Group::Offline, id.as_str(), self.local);
+                }
                 self.check_form();
                 if let Some(composer) = &mut self.composer
                     && self.devices.revision() != before
@@ -759,6 +765,11 @@ impl Model {
                 self.zone = zone_of(times, &self.local_zone);
                 return vec![Effect::SaveSettings];
             }
+            Action::ToggleLog => {
+                self.log_open = !self.log_open;
+                self.toasts.read();
+            }
+            Action::ClearLog => self.toasts.clear_log(),
             Action::DismissToast(id) => self.toasts.dismiss(id),
             Action::Copy(text) => return vec![Effect::Copy(text)],
             Action::ToggleHelp => self.help = !self.help,

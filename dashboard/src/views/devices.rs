@@ -301,8 +301,11 @@ fn device_row(ui: &mut Ui, model: &Model, device: &Device, actions: &mut Vec<Act
     let color = if quiet { t.text_weak } else { t.text };
     let left = rect.left() + 40.0;
     let spark = spark_rect(rect, hovered);
+    // Where there is no curve, the name has its room.
+    let has_curve = main.is_some_and(|series| model.series.sparkline(series, 2).len() > 1);
+    let right = if has_curve || hovered { spark.left() } else { spark_rect(rect, false).right() };
     let font = fonts::regular(13.0);
-    widgets::text_in(ui, pos2(left, rect.center().y), spark.left() - left - 8.0, id.as_str(), font, color);
+    widgets::text_in(ui, pos2(left, rect.center().y), right - left - 8.0, id.as_str(), font, color);
     if let Some(series) = main {
         paint_sparkline(ui, model, series, spark, status);
     }

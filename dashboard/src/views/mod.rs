@@ -16,6 +16,7 @@ pub mod help;
 pub mod hub_list;
 pub mod layouts;
 pub mod ledger;
+pub mod log;
 pub mod palette;
 pub mod range;
 pub mod settings;

@@ -26,6 +26,7 @@ pub fn top_bar(ui: &mut Ui, model: &Model, layout: &crate::layout::Layout, actio
             ui.spacing_mut().item_spacing.x = 4.0;
             theme_switch(ui, model, actions);
             menu(ui, model, layout, actions);
+            bell(ui, model, actions);
             let open = model.commands.open_count();
             let text = if open > 0 {
                 format!("Commands {}", format::count(open as u64))
@@ -211,6 +212,25 @@ fn bars(ui: &Ui, center: egui::Pos2, color: Color32) {
     for x in [-2.5, 2.5] {
         let bar = Rect::from_center_size(center + vec2(x, 0.0), vec2(2.5, 9.0));
         ui.painter().rect_filled(bar, 0.5, color);
+    }
+}
+
+/// The way to the log of notices, with how many are new.
+fn bell(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
+    let t = Tokens::of(ui);
+    let unread = model.toasts.unread();
+    let name = if unread == 0 { "Notices".to_owned() } else { format!("Notices, {unread} unread") };
+    let response = widgets::icon_button(ui, Icon::Bell, &name);
+    if unread > 0 && !model.log_open {
+        let text = if unread > 99 { "99+".to_owned() } else { unread.to_string() };
+        let galley = ui.painter().layout_no_wrap(text, fonts::semibold(9.5), t.on_accent);
+        let size = vec2((galley.size().x + 7.0).max(14.0), 13.0);
+        let badge = Rect::from_center_size(response.rect.right_top() + vec2(-3.0, 5.0), size);
+        ui.painter().rect_filled(badge, 6.5, t.accent);
+        ui.painter().galley(badge.center() - galley.size() / 2.0, galley, t.on_accent);
+    }
+    if response.clicked() {
+        actions.push(Action::ToggleLog);
     }
 }
 

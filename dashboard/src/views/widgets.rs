@@ -428,6 +428,8 @@ pub enum Icon {
     Menu,
     /// How a list is ordered.
     Order,
+    /// Notices.
+    Bell,
     /// Dark palette.
     Moon,
     /// Light palette.
@@ -464,6 +466,14 @@ fn icon_on(ui: &Ui, center: Pos2, icon: Icon, color: Color32, ground: Color32) {
             for x in [-4.5, 0.0, 4.5] {
                 painter.circle_filled(at(x, 0.0), 1.4, color);
             }
+        }
+        Icon::Bell => {
+            let dome = arc(at(0.0, -0.5), 4.0, 180.0, 360.0);
+            let mut outline = vec![at(-5.5, 3.5), at(-4.0, 1.8)];
+            outline.extend(dome);
+            outline.extend([at(4.0, 1.8), at(5.5, 3.5)]);
+            painter.add(Shape::closed_line(outline, Stroke::new(1.4, color)));
+            painter.line_segment([at(-1.4, 5.8), at(1.4, 5.8)], Stroke::new(1.6, color));
         }
         Icon::Order => {
             for (y, half) in [(-4.0, 5.0), (0.0, 3.2), (4.0, 1.4)] {

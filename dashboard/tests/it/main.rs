@@ -15,6 +15,7 @@ mod layout;
 mod layouts;
 mod listing;
 mod model;
+mod notices;
 mod page;
 mod palette;
 mod settings;
