@@ -190,6 +190,8 @@ pub enum Action {
     SetListOrder(ListOrder),
     /// Hide or show the devices of a group of the list.
     FoldGroup(String),
+    /// Show or hide the list.
+    ToggleList,
     /// Put the keyboard into the filter of the list.
     FocusFilter,
 

@@ -186,6 +186,8 @@ pub enum Verb {
     Layouts,
     /// Build the layout anew from what the fleet declares.
     ResetLayout,
+    /// Show or hide the device list.
+    List,
     /// Type into the filter of the device list.
     FilterDevices,
     /// Show all devices again.
@@ -244,6 +246,7 @@ impl Verb {
         Self::RedoLayout,
         Self::Layouts,
         Self::ResetLayout,
+        Self::List,
         Self::FilterDevices,
         Self::ShowAllDevices,
         Self::ChooseNone,
@@ -322,6 +325,7 @@ impl Verb {
                 about(Charts, "Layouts: save, open, export, import", [Some(Chord::ctrl(Key::S)), None])
             }
             Self::ResetLayout => about(Charts, "Make a layout from what the fleet declares", NONE),
+            Self::List => about(Devices, "The device list, or not", one(Key::D)),
             Self::FilterDevices => about(Devices, "Filter the devices", one(Key::Slash)),
             Self::ShowAllDevices => about(Devices, "Show all devices", NONE),
             Self::ChooseNone => about(Devices, "Choose no devices", NONE),
@@ -383,6 +387,7 @@ impl Verb {
             Self::RedoLayout => when(layout.can_redo(), Action::RedoLayout, "Nothing was undone"),
             Self::Layouts => Ok(Action::ToggleLayouts),
             Self::ResetLayout => Ok(Action::ResetLayout),
+            Self::List => Ok(Action::ToggleList),
             Self::FilterDevices => Ok(Action::FocusFilter),
             Self::ShowAllDevices => when(
                 !model.devices.filter().is_empty(),

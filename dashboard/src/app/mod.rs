@@ -38,6 +38,8 @@ const DRAIN_BUDGET: Duration = Duration::from_millis(4);
 const PACE_MAX: Duration = Duration::from_millis(250);
 /// The shortest time while another window has the focus.
 const PACE_UNFOCUSED: Duration = Duration::from_millis(100);
+/// Below this width there is room for one thing at a time: the list, the charts or a device.
+const NARROW: f32 = 640.0;
 /// While the window cannot be seen.
 const PACE_HIDDEN: Duration = Duration::from_secs(1);
 
@@ -395,6 +397,7 @@ impl eframe::App for App {
         let ctx = ui.ctx().clone();
         self.use_settings(&ctx);
         self.actions.extend(Verb::pressed(&ctx, &self.model, &self.layout));
+        self.model.is_narrow = ctx.content_rect().width() < NARROW;
         let held = self.count_readings();
         let Self { model, layout, cache, table_view, found, actions, chart_width, frame_time, .. } = self;
         let t = Tokens::of(ui);
@@ -407,21 +410,25 @@ impl eframe::App for App {
         if banner::is_needed(model) {
             Panel::top("banner").frame(egui::Frame::new()).show(ui, |ui| banner::banner(ui, model, actions));
         }
-        Panel::left("devices").default_size(312.0).size_range(220.0..=520.0).frame(panel).show(ui, |ui| {
-            devices::devices(ui, model, actions);
-        });
-        if model.selection.is_some() || model.detail.is_some() {
-            let frame = panel.inner_margin(Margin { left: 14, right: 14, top: 12, bottom: 0 });
-            Panel::right("device").default_size(340.0).size_range(280.0..=560.0).frame(frame).show(
-                ui,
-                |ui| {
-                    if model.detail.is_some() {
-                        command::command(ui, model, actions);
-                    } else {
-                        device::device(ui, model, actions);
-                    }
-                },
-            );
+        // A narrow window shows one thing at a time.
+        let has_page = model.selection.is_some() || model.detail.is_some();
+        let page_frame = panel.inner_margin(Margin { left: 14, right: 14, top: 12, bottom: 0 });
+        let page = |ui: &mut Ui, actions: &mut Vec<Action>| {
+            if model.detail.is_some() {
+                command::command(ui, model, actions);
+            } else {
+                device::device(ui, model, actions);
+            }
+        };
+        if !model.is_narrow {
+            if model.shows_list() {
+                let left = Panel::left("devices").default_size(312.0).size_range(220.0..=520.0);
+                left.frame(panel).show(ui, |ui| devices::devices(ui, model, actions));
+            }
+            if has_page {
+                let right = Panel::right("device").default_size(340.0).size_range(280.0..=560.0);
+                right.frame(page_frame).show(ui, |ui| page(ui, actions));
+            }
         }
         Panel::bottom("status").exact_size(tokens::STATUS_BAR).frame(side(12, 12)).show(ui, |ui| {
             status_bar::status_bar(ui, model, held, *frame_time);
@@ -441,19 +448,27 @@ impl eframe::App for App {
                     }
                 });
         }
+        if model.is_narrow && has_page {
+            egui::CentralPanel::default().frame(page_frame).show(ui, |ui| page(ui, actions));
+        } else if model.is_narrow && model.shows_list() {
+            egui::CentralPanel::default().frame(panel).show(ui, |ui| devices::devices(ui, model, actions));
+        }
+        let shows_charts = !model.is_narrow || !(has_page || model.shows_list());
         let canvas = egui::Frame::new().fill(t.canvas).inner_margin(Margin::same(tokens::GAP as i8));
-        egui::CentralPanel::default().frame(canvas).show(ui, |ui| {
-            let rect = ui.max_rect();
-            if layout.is_empty() || (model.devices.is_empty() && !model.connection.was_connected()) {
-                empty::empty(ui, model, actions);
-                charts::drop_anywhere(ui, rect, actions);
-            } else {
-                let width = charts::charts(ui, model, layout, cache, actions);
-                if width > 0.0 {
-                    *chart_width = width;
+        if shows_charts {
+            egui::CentralPanel::default().frame(canvas).show(ui, |ui| {
+                let rect = ui.max_rect();
+                if layout.is_empty() || (model.devices.is_empty() && !model.connection.was_connected()) {
+                    empty::empty(ui, model, actions);
+                    charts::drop_anywhere(ui, rect, actions);
+                } else {
+                    let width = charts::charts(ui, model, layout, cache, actions);
+                    if width > 0.0 {
+                        *chart_width = width;
+                    }
                 }
-            }
-        });
+            });
+        }
         charts::dragged(ui, model);
         if model.log_open {
             log::log(ui, model, actions);

@@ -146,6 +146,10 @@ pub struct Model {
     pub pins: Vec<Timestamp>,
     /// Short notices.
     pub toasts: Toasts,
+    /// Whether the window has room for one thing at a time only.
+    pub is_narrow: bool,
+    /// Whether a person wants to see the device list; `None`: if there is room.
+    list: Option<bool>,
     /// Whether the log of notices is shown.
     pub log_open: bool,
     /// Rates and totals.
@@ -212,6 +216,8 @@ impl Model {
             cursor: None,
             pins: Vec::new(),
             toasts: Toasts::default(),
+            is_narrow: false,
+            list: None,
             log_open: false,
             counters: Counters::default(),
             zone: zone_of(settings.times, &zone),
@@ -765,6 +771,15 @@ impl Model {
                 self.zone = zone_of(times, &self.local_zone);
                 return vec![Effect::SaveSettings];
             }
+            Action::FocusFilter => self.list = Some(true),
+            Action::ToggleList => {
+                // In a narrow window it stands where the page of a device does.
+                if self.is_narrow && (self.selection.is_some() || self.detail.is_some()) {
+                    self.list = Some(true);
+                    return self.select(None);
+                }
+                self.list = Some(!self.shows_list());
+            }
             Action::ToggleLog => {
                 self.log_open = !self.log_open;
                 self.toasts.read();
@@ -846,8 +861,7 @@ impl Model {
             | Action::ImportLayout
             | Action::TestHub
             | Action::ConnectHub
-            | Action::UseHub(_)
-            | Action::FocusFilter => {}
+            | Action::UseHub(_) => {}
         }
         Vec::new()
     }
@@ -977,6 +991,11 @@ impl Model {
     /// The latest value of a series.
     pub fn latest(&self, series: SeriesId) -> Option<(Timestamp, Value)> {
         self.series.latest(series)
+    }
+
+    /// Whether the device list is shown.
+    pub fn shows_list(&self) -> bool {
+        self.list.unwrap_or(!self.is_narrow)
     }
 
     /// Whether a dialog is open, which takes all keys.

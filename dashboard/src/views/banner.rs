@@ -35,28 +35,45 @@ pub fn banner(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
         .fill(t.tint(color))
         .inner_margin(egui::Margin::symmetric(tokens::PADDING as i8, 6))
         .show(ui, |ui| {
-            ui.horizontal(|ui| {
+            ui.horizontal_top(|ui| {
                 let (rect, _) = ui.allocate_exact_size(egui::vec2(10.0, 22.0), egui::Sense::hover());
                 ui.painter().circle_stroke(rect.center(), 3.5, egui::Stroke::new(1.5, color));
-                ui.label(egui::RichText::new(text).font(fonts::medium(12.5)).color(t.text));
-                if let Some(lost) = connection.lost_at {
-                    let at = format::clock(lost, &model.zone);
-                    ui.label(
-                        egui::RichText::new(format!("What is shown ends at {at}.")).color(t.text_secondary),
-                    );
+                // In a narrow window the reason has a line of its own, or two.
+                if model.is_narrow {
+                    ui.vertical(|ui| {
+                        let text = egui::RichText::new(text).font(fonts::medium(12.5)).color(t.text);
+                        ui.add(egui::Label::new(text).wrap());
+                        ui.horizontal(|ui| next_try(ui, model, actions));
+                        ui.take_available_width();
+                    });
+                    return;
                 }
-                ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
-                    if widgets::plain_button(ui, "Try now").clicked() {
-                        actions.push(Action::ReconnectNow);
+                ui.set_height(22.0);
+                ui.horizontal_centered(|ui| {
+                    ui.label(egui::RichText::new(text).font(fonts::medium(12.5)).color(t.text));
+                    if let Some(lost) = connection.lost_at {
+                        let at = format::clock(lost, &model.zone);
+                        let text = format!("What is shown ends at {at}.");
+                        ui.label(egui::RichText::new(text).color(t.text_secondary));
                     }
-                    if let Link::Waiting { retry_at, .. } = &connection.link {
-                        let text = countdown(retry_at.micros_since(model.local_now()));
-                        ui.label(egui::RichText::new(text).font(fonts::mono(12.0)).color(t.text_secondary));
-                    }
+                    ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
+                        next_try(ui, model, actions);
+                    });
+                    ui.take_available_width();
                 });
-                ui.take_available_width();
             });
         });
+}
+
+fn next_try(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
+    let t = Tokens::of(ui);
+    if widgets::plain_button(ui, "Try now").clicked() {
+        actions.push(Action::ReconnectNow);
+    }
+    if let Link::Waiting { retry_at, .. } = &model.connection.link {
+        let text = countdown(retry_at.micros_since(model.local_now()));
+        ui.label(egui::RichText::new(text).font(fonts::mono(12.0)).color(t.text_secondary));
+    }
 }
 
 /// How long until the next try, in whole seconds.

@@ -475,7 +475,7 @@ pub fn confirmation(ui: &Ui, model: &Model, actions: &mut Vec<Action>) {
     let label = if form.declaration.is_some() { model.command_label(device, &name) } else { name.clone() };
     let frame = egui::Frame::popup(ui.style()).inner_margin(egui::Margin::same(20));
     let modal = egui::Modal::new(egui::Id::unique("confirmation")).frame(frame).show(ui.ctx(), |ui| {
-        ui.set_width(380.0);
+        ui.set_width(380.0_f32.min(ui.ctx().content_rect().width() - 60.0));
         ui.spacing_mut().item_spacing.y = 8.0;
         let title = format!("{label} {device}?");
         ui.label(RichText::new(title).font(fonts::semibold(15.0)).color(t.text));

@@ -16,7 +16,7 @@ pub fn range(ui: &Ui, model: &Model, actions: &mut Vec<Action>) {
     let (now, zone) = (model.now(), &model.zone);
     let frame = egui::Frame::popup(ui.style()).inner_margin(egui::Margin::same(20));
     let modal = egui::Modal::new(egui::Id::unique("range")).frame(frame).show(ui.ctx(), |ui| {
-        ui.set_width(380.0);
+        ui.set_width(380.0_f32.min(ui.ctx().content_rect().width() - 60.0));
         ui.label(RichText::new("Show a stretch of time").font(fonts::semibold(15.0)).color(t.text));
         ui.add_space(10.0);
         let mut has_mistake = false;

@@ -33,10 +33,11 @@ pub fn toasts(ui: &Ui, model: &Model, actions: &mut Vec<Action>) {
                     bottom: 8,
                 });
                 let response = frame.show(ui, |ui| {
-                    ui.set_width(320.0);
+                    let width = 320.0_f32.min(ui.ctx().content_rect().width() - 60.0);
+                    ui.set_width(width);
                     ui.horizontal_top(|ui| {
                         ui.vertical(|ui| {
-                            ui.set_width(290.0);
+                            ui.set_width(width - 30.0);
                             let times = if toast.times > 1 {
                                 format!(" ({} times)", toast.times)
                             } else {

@@ -13,20 +13,33 @@ use crate::views::widgets::{self, Icon};
 /// Room that the group at the right end takes.
 const RIGHT_GROUP: f32 = 620.0;
 
+/// Room for the mark of the live view, also while it says how far behind it is.
+const LIVE: f32 = 96.0;
+
 /// Draws the top bar.
 pub fn top_bar(ui: &mut Ui, model: &Model, layout: &crate::layout::Layout, actions: &mut Vec<Action>) {
     let t = Tokens::of(ui);
     ui.horizontal_centered(|ui| {
         ui.spacing_mut().item_spacing.x = 8.0;
-        ui.label(egui::RichText::new("Telemetry").font(fonts::semibold(15.0)).color(t.text));
+        if model.is_narrow {
+            let shown = model.shows_list() && model.selection.is_none() && model.detail.is_none();
+            if widgets::toggle(ui, "Devices", shown).on_hover_text("The device list, or not (D)").clicked() {
+                actions.push(Action::ToggleList);
+            }
+        } else {
+            ui.label(egui::RichText::new("Telemetry").font(fonts::semibold(15.0)).color(t.text));
+        }
         connection_pill(ui, model, actions);
         ui.add_space(2.0);
         fleet(ui, model, actions);
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
             ui.spacing_mut().item_spacing.x = 4.0;
-            theme_switch(ui, model, actions);
+            if !model.is_narrow {
+                theme_switch(ui, model, actions);
+            }
             menu(ui, model, layout, actions);
             bell(ui, model, actions);
+            // What does not fit is reached by its key and in the palette.
             let open = model.commands.open_count();
             let text = if open > 0 {
                 format!("Commands {}", format::count(open as u64))
@@ -35,22 +48,35 @@ pub fn top_bar(ui: &mut Ui, model: &Model, layout: &crate::layout::Layout, actio
             };
             let hint = "All commands of the hub (C). The number: those that have not ended";
             let shown = model.table.open || model.groups.open;
-            if widgets::chip(ui, &text, shown).on_hover_text(hint).clicked() {
+            if !model.is_narrow && widgets::chip(ui, &text, shown).on_hover_text(hint).clicked() {
                 actions.push(if model.groups.open { Action::ToggleGroups } else { Action::ToggleTable });
             }
             ui.add_space(6.0);
             let hint = "Type from when to when (R)";
-            if widgets::chip(ui, "Range", model.range_form.is_some()).on_hover_text(hint).clicked() {
-                actions.push(Action::ToggleRange);
-            }
             let width = model.viewport.width();
-            for (name, micros) in SPANS.iter().rev() {
-                if widgets::chip(ui, name, width == *micros).clicked() {
-                    actions.push(Action::SetWidth { micros: *micros });
+            let names: Vec<&str> = SPANS.iter().map(|(name, _)| *name).chain(["Range"]).collect();
+            let is_open = model.range_form.is_some();
+            if ui.available_width() > widgets::buttons_width(ui, &names) + LIVE {
+                if widgets::chip(ui, "Range", is_open).on_hover_text(hint).clicked() {
+                    actions.push(Action::ToggleRange);
+                }
+                for (name, micros) in SPANS.iter().rev() {
+                    if widgets::chip(ui, name, width == *micros).clicked() {
+                        actions.push(Action::SetWidth { micros: *micros });
+                    }
+                }
+            } else if ui.available_width() > LIVE + 60.0 {
+                // Where not all fit, what is shown now stands for them.
+                let name = SPANS.iter().find(|(_, micros)| *micros == width);
+                let text = name.map_or_else(|| format::duration(width), |(name, _)| (*name).to_owned());
+                if widgets::chip(ui, &text, is_open).on_hover_text(hint).clicked() {
+                    actions.push(Action::ToggleRange);
                 }
             }
             ui.add_space(2.0);
-            live_pill(ui, model, actions);
+            if ui.available_width() > 60.0 {
+                live_pill(ui, model, actions);
+            }
             steps(ui, model, actions);
         });
     });
@@ -67,9 +93,11 @@ fn connection_pill(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
         Link::Stopped { .. } => (t.error, "not connected".to_owned()),
     };
     let font = fonts::mono(12.0);
-    let host = ui.painter().layout_no_wrap(connection.address.clone(), font.clone(), t.text_secondary);
+    // A narrow window has no room for an address: it stands in the hover, and in the dialog behind a click.
+    let address = if model.is_narrow { String::new() } else { connection.address.clone() };
+    let host = ui.painter().layout_no_wrap(address, font.clone(), t.text_secondary);
     let state_text = ui.painter().layout_no_wrap(state.clone(), font, t.text_secondary);
-    let gap = if state.is_empty() { 0.0 } else { 12.0 };
+    let gap = if state.is_empty() || model.is_narrow { 0.0 } else { 12.0 };
     // The round trip must not move what stands to its right.
     let state_width =
         if connection.is_connected() { state_text.size().x.max(38.0) } else { state_text.size().x };

@@ -109,7 +109,7 @@ pub fn question(ui: &Ui, id: &str, title: &str, yes: &str, body: impl FnOnce(&mu
     let frame = egui::Frame::popup(ui.style()).inner_margin(egui::Margin::same(20));
     let mut answer = None;
     let modal = egui::Modal::new(egui::Id::unique(id)).frame(frame).show(ui.ctx(), |ui| {
-        ui.set_width(400.0);
+        ui.set_width(400.0_f32.min(ui.ctx().content_rect().width() - 60.0));
         ui.spacing_mut().item_spacing.y = 8.0;
         ui.label(egui::RichText::new(title).font(fonts::semibold(15.0)).color(t.text));
         body(ui);

@@ -15,6 +15,7 @@ mod layout;
 mod layouts;
 mod listing;
 mod model;
+mod narrow;
 mod notices;
 mod page;
 mod palette;
