@@ -16,7 +16,7 @@
 -- Settings that belong to the file. The connection's own (synchronous=FULL, foreign_keys=ON, ...) are in the store.
 
 PRAGMA application_id = 1952803941;      -- 0x74656C65, "tele": a file with another number is left alone
-PRAGMA user_version = 7;                 -- version of this schema; a hub refuses a file that is newer than itself
+PRAGMA user_version = 8;                 -- version of this schema; a hub refuses a file that is newer than itself
 
 
 ------------------------------------------------------------------------------------------------------------------
@@ -333,16 +333,51 @@ CREATE INDEX connection_open ON connection (device_key, session) WHERE ended_by 
 ------------------------------------------------------------------------------------------------------------------
 
 -- Who may connect. A token is 256 bits of chance, so a plain SHA-256 of it is enough; the token itself is not stored.
+-- Of a device's certificate it is the SHA-256 of `certificate`, the device's id and the public key, with a zero byte between.
 CREATE TABLE credential (
     credential_key INTEGER PRIMARY KEY,
     hash         BLOB NOT NULL UNIQUE CHECK (length(hash) = 32),
-    role         TEXT NOT NULL CHECK (role IN ('device', 'fleet', 'viewer', 'operator')),
+    role         TEXT NOT NULL CHECK (role IN ('device', 'fleet', 'viewer', 'operator', 'admin')),
     device_key   INTEGER REFERENCES device (device_key),
     label        TEXT NOT NULL,          -- what a person calls it
     created_at   INTEGER NOT NULL,
     revoked_at   INTEGER,                -- from then on it opens nothing
     CHECK ((role = 'device') = (device_key IS NOT NULL))
 ) STRICT;
+
+-- Codes with which a device gets a token of its own, once. A code is 100 bits of chance; it is not stored either.
+CREATE TABLE claim (
+    claim_key    INTEGER PRIMARY KEY,
+    hash         BLOB NOT NULL UNIQUE CHECK (length(hash) = 32),
+    device       TEXT NOT NULL,          -- id of the device whose token it is good for
+    created_at   INTEGER NOT NULL,
+    created_by   TEXT NOT NULL,
+    expires_at   INTEGER NOT NULL,       -- from then on it is good for nothing
+    used_at      INTEGER,
+    used_from    TEXT,                   -- from where
+    credential_key INTEGER REFERENCES credential (credential_key) -- the token that it was used for
+) STRICT;
+
+-- Who was let in, who was not, and who changed who may connect. Rows are added, never changed and never deleted.
+CREATE TABLE audit (
+    audit_key    INTEGER PRIMARY KEY,
+    at           INTEGER NOT NULL,
+    action       TEXT NOT NULL,          -- token.add, token.revoke, claim.add, claim.use, sign_in, request, ...
+    outcome      TEXT NOT NULL CHECK (outcome IN ('done', 'refused')),
+    by           TEXT NOT NULL,          -- label of a credential, `hub`, `command line`, or `unknown`
+    address      TEXT,                   -- from where
+    subject      TEXT NOT NULL,          -- what it was about
+    detail       TEXT,                   -- why it was refused
+    count        INTEGER NOT NULL CHECK (count > 0) -- how often, where several are told together
+) STRICT;
+CREATE TRIGGER audit_stays BEFORE UPDATE ON audit
+BEGIN
+    SELECT RAISE(ABORT, 'the audit trail is not rewritten');
+END;
+CREATE TRIGGER audit_is_kept BEFORE DELETE ON audit
+BEGIN
+    SELECT RAISE(ABORT, 'the audit trail is kept');
+END;
 
 
 ------------------------------------------------------------------------------------------------------------------

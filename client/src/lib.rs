@@ -1,6 +1,7 @@
 //! A WebSocket to a hub that stays connected: connect, authenticate, heartbeat, reconnect, outbox.
 
 pub mod backoff;
+pub mod claim;
 pub mod connect;
 pub mod device;
 pub mod ending;

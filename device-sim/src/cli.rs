@@ -33,6 +33,16 @@ enum Command {
     Run(Box<Run>),
     /// Sends as fast as the hub acknowledges, or at a rate, and measures.
     Load(Box<Load>),
+    /// Gets the token of a device with a code of `hub claim add`, and prints it.
+    Claim(Box<Claim>),
+}
+
+#[derive(Debug, Args)]
+struct Claim {
+    /// The code, as it was given
+    code: String,
+    #[command(flatten)]
+    hub: Hub,
 }
 
 /// Where the hub is, and how to be let in.
@@ -184,17 +194,28 @@ struct Load {
     json: bool,
 }
 
+async fn run_claim(claim: Claim) -> anyhow::Result<ExitCode> {
+    let endpoint = Endpoint::find_hub(claim.hub.given())?;
+    let claimed = client::claim::claim(&endpoint, &claim.code).await?;
+    tracing::info!(device = %claimed.device, "the code was taken");
+    printer::result(claimed.token.reveal());
+    Ok(ExitCode::SUCCESS)
+}
+
 impl Hub {
-    fn endpoint(&self) -> anyhow::Result<Endpoint> {
-        let given = Given {
+    fn given(&self) -> Given<'_> {
+        Given {
             url: self.url.as_deref(),
             token: self.token.as_deref(),
             data: self.data.as_deref(),
             ca: self.ca.as_deref(),
             certificate: self.certificate.as_deref(),
             key: self.key.as_deref(),
-        };
-        Ok(Endpoint::find(TokenRole::Device, given)?)
+        }
+    }
+
+    fn endpoint(&self) -> anyhow::Result<Endpoint> {
+        Ok(Endpoint::find(TokenRole::Device, self.given())?)
     }
 }
 
@@ -210,6 +231,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
         Command::Run(run) => run_fleet(*run).await,
         Command::Load(load) => run_load(*load).await,
+        Command::Claim(claim) => run_claim(*claim).await,
     }
 }
 

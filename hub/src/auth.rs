@@ -8,12 +8,14 @@ use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use protocol::desk::Actor;
 use protocol::{DeviceId, Timestamp, local};
 use sha2::{Digest as _, Sha256};
 use store::{
-    Credential, CredentialKey, CredentialRole, DeviceKey, NewCredential, Reader, StoreError, Writer,
+    Claim, Credential, CredentialKey, CredentialRole, DeviceKey, NewCredential, Reader, StoreError, Writer,
 };
 
+use crate::claims::Code;
 use crate::tls::Identity;
 
 /// A secret that opens a connection. Prints as `***`.
@@ -91,15 +93,17 @@ pub fn certificate_label(device: &DeviceId) -> String {
 pub fn add_certificate(
     writer: &mut Writer,
     identity: &Identity,
+    actor: &Actor,
     now: Timestamp,
 ) -> Result<(CredentialKey, DeviceKey), StoreError> {
     let device = writer.create_device(&identity.device, now)?;
-    let key = writer.add_credential(&NewCredential {
+    let credential = NewCredential {
         hash: identity.hash,
         role: CredentialRole::Device(identity.device.clone()),
         label: certificate_label(&identity.device),
         created_at: now,
-    })?;
+    };
+    let key = writer.add_credential(&credential, actor)?;
     Ok((key, device))
 }
 
@@ -107,10 +111,12 @@ pub fn add_certificate(
 pub fn add_device(
     writer: &mut Writer,
     id: &DeviceId,
+    actor: &Actor,
     now: Timestamp,
 ) -> Result<(DeviceKey, Token), AuthError> {
     let key = writer.create_device(id, now)?;
-    let (_, token) = add_token(writer, CredentialRole::Device(id.clone()), format!("device {id}"), now)?;
+    let (_, token) =
+        add_token(writer, CredentialRole::Device(id.clone()), format!("device {id}"), actor, now)?;
     Ok((key, token))
 }
 
@@ -119,11 +125,25 @@ pub fn add_token(
     writer: &mut Writer,
     role: CredentialRole,
     label: String,
+    actor: &Actor,
     now: Timestamp,
 ) -> Result<(CredentialKey, Token), AuthError> {
     let token = Token::draw(role.as_str())?;
-    let key = writer.add_credential(&NewCredential { hash: token.hash(), role, label, created_at: now })?;
+    let credential = NewCredential { hash: token.hash(), role, label, created_at: now };
+    let key = writer.add_credential(&credential, actor)?;
     Ok((key, token))
+}
+
+/// Uses a claim: its device gets a token of its own. `None`: the code is good for nothing.
+pub fn use_claim(
+    writer: &mut Writer,
+    code: &Code,
+    address: &str,
+    now: Timestamp,
+) -> Result<Option<(DeviceKey, Claim, Token)>, AuthError> {
+    let token = Token::draw("device")?;
+    let used = writer.use_claim(&code.hash(), token.hash(), Some(address), now)?;
+    Ok(used.map(|(device, claim)| (device, claim, token)))
 }
 
 /// Why a credential could not be made.
@@ -153,7 +173,9 @@ pub fn ensure_local_tokens(
     data: &Path,
     now: Timestamp,
 ) -> Result<(), AuthError> {
+    let hub = Actor { by: "hub".into(), address: None };
     for (file, role) in [
+        (local::ADMIN_TOKEN_FILE, CredentialRole::Admin),
         (local::OPERATOR_TOKEN_FILE, CredentialRole::Operator),
         (local::VIEWER_TOKEN_FILE, CredentialRole::Viewer),
         (local::FLEET_TOKEN_FILE, CredentialRole::Fleet),
@@ -163,7 +185,7 @@ pub fn ensure_local_tokens(
         let mut add = |token: &Token| {
             let label = format!("local {prefix}");
             let credential = NewCredential { hash: token.hash(), role: role.clone(), label, created_at: now };
-            writer.add_credential(&credential)
+            writer.add_credential(&credential, &hub)
         };
         let token = match std::fs::read_to_string(&path) {
             Ok(text) if !text.trim().is_empty() => Token::from_text(&text),

@@ -65,7 +65,8 @@ pub enum LogFormat {
     Json,
 }
 
-/// The file. Its keys are the names of the flags, with `_` for `-`; `origins`, `[retention]` and `[commands]` are only here.
+/// The file. Its keys are the names of the flags, with `_` for `-`; `origins`, `[retention]`, `[commands]` and
+/// `[limits]` are only here.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -86,6 +87,74 @@ struct File {
     retention: retention::Settings,
     #[serde(default)]
     commands: CommandSettings,
+    #[serde(default)]
+    limits: LimitSettings,
+}
+
+/// What whoever is not known yet may take.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LimitSettings {
+    tls_handshake_seconds: Option<u32>,
+    request_head_seconds: Option<u32>,
+    request_seconds: Option<u32>,
+    hello_seconds: Option<u32>,
+    strangers_per_address: Option<u32>,
+    failures_per_minute: Option<u32>,
+}
+
+impl LimitSettings {
+    fn resolve(&self) -> Result<Limits, ConfigError> {
+        let range = |key, value: Option<u32>, default: u32, max| {
+            let value = u64::from(value.unwrap_or(default));
+            if (1..=max).contains(&value) {
+                Ok(value)
+            } else {
+                Err(ConfigError::Range { key, value, min: 1, max })
+            }
+        };
+        let seconds =
+            |key, value, default| range(key, value, default, STEP_MAX_SECONDS).map(Duration::from_secs);
+        let count = |key, value, default| range(key, value, default, 1_000_000).map(|value| value as u32);
+        let gate = GateLimits {
+            strangers_per_address: count("limits.strangers_per_address", self.strangers_per_address, 1_024)?,
+            failures_per_minute: count("limits.failures_per_minute", self.failures_per_minute, 30)?,
+        };
+        Ok(Limits {
+            tls_handshake: seconds("limits.tls_handshake_seconds", self.tls_handshake_seconds, 10)?,
+            request_head: seconds("limits.request_head_seconds", self.request_head_seconds, 10)?,
+            request: seconds("limits.request_seconds", self.request_seconds, 30)?,
+            hello: seconds("limits.hello_seconds", self.hello_seconds, limits::HELLO_DEADLINE_SECONDS)?,
+            gate,
+        })
+    }
+}
+
+/// Longest time that may be set for a step of the way in, in seconds.
+const STEP_MAX_SECONDS: u64 = 300;
+
+/// What whoever is not known yet may take: time for each step, and of one address so much.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// From accepting a connection to the end of the handshake of TLS.
+    pub tls_handshake: Duration,
+    /// From there, or from the answer before, to a complete request head.
+    pub request_head: Duration,
+    /// From there to the answer; the body is read in it.
+    pub request: Duration,
+    /// From the 101 to a complete `hello`.
+    pub hello: Duration,
+    /// Of one address.
+    pub gate: GateLimits,
+}
+
+/// What one address may take before it is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GateLimits {
+    /// Connections that have shown no credential yet.
+    pub strangers_per_address: u32,
+    /// Wrong credentials in a minute; so many may also come at once.
+    pub failures_per_minute: u32,
 }
 
 /// How long commands wait, in seconds.
@@ -157,6 +226,8 @@ pub struct Config {
     pub retention: RetentionPolicy,
     /// How long commands wait for what.
     pub commands: Waits,
+    /// What strangers may take.
+    pub limits: Limits,
 }
 
 /// Why the configuration does not hold.
@@ -272,6 +343,7 @@ impl Config {
             origins: file.origins.into_iter().map(check_origin).collect::<Result<_, _>>()?,
             retention: file.retention.into(),
             commands: file.commands.resolve()?,
+            limits: file.limits.resolve()?,
         })
     }
 

@@ -8,55 +8,36 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{DefaultBodyLimit, Path, Request, State};
+use axum::extract::{DefaultBodyLimit, Extension, Path, Request, State};
 use axum::http::header::{self, HeaderMap, HeaderValue};
 use axum::http::{Extensions, Method, StatusCode, Version};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, put};
 use axum::{Json, Router};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
-use protocol::{DEVICE_PATH, DeviceId, ErrorCode, SUBPROTOCOL, VIEWER_PATH, limits};
+use hyper_util::rt::TokioIo;
+use protocol::desk::Actor;
+use protocol::{DeviceId, ErrorCode, SUBPROTOCOL, limits};
 use serde_json::json;
 use store::{CredentialRole, StoreError};
-use tokio::io::AsyncWriteExt as _;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
-use tokio_util::either::Either;
 
+use crate::access::{self, Admin, Looker};
 use crate::auth::{self, Principal, TOKEN_MAX_BYTES, Token};
 use crate::clock;
-use crate::orders;
-use crate::orders::caller::{Looker, Refused};
+use crate::door::Connection;
+use crate::gate::TooManyFailures;
+use crate::orders::caller::Refused;
 use crate::serve::Hub;
 use crate::session::{self, Peer, socket_config};
-use crate::tls::{self, Identity, TlsPort, Transport};
-use crate::tokens;
+use crate::tickets;
+use crate::tls::{Identity, Transport};
 
-/// Time from accepting a connection to the end of the handshake of TLS.
-const TLS_DEADLINE: Duration = Duration::from_secs(10);
-/// Time from there to a complete request head.
-const HEAD_DEADLINE: Duration = Duration::from_secs(10);
-/// Time that a request which is being read or answered gets when the hub stops.
-const LAST_REQUEST_DEADLINE: Duration = Duration::from_secs(1);
-/// Most headers of a request, and the buffer for its head. hyper's least buffer is 8 KiB.
-const HEADERS_MAX: usize = 64;
-const HEAD_MAX_BYTES: usize = 16 * 1024;
 /// Characters of an `Origin` that a refusal repeats.
 const ORIGIN_SHOWN_MAX: usize = 200;
-
-/// What a request knows of its connection: where it comes from, and its place among `max_connections`, which goes
-/// with the socket when it is upgraded.
-#[derive(Clone)]
-pub(crate) struct Connection {
-    pub(crate) address: SocketAddr,
-    /// The device whose certificate was shown, or why it is nobody's.
-    certificate: Option<Arc<Result<Identity, String>>>,
-    _place: Arc<OwnedSemaphorePermit>,
-}
+/// How long whoever guesses too often waits for each answer.
+const GUESS_DELAY: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Door {
@@ -64,151 +45,55 @@ enum Door {
     Viewer,
 }
 
-/// All routes.
-pub fn router(hub: Arc<Hub>) -> Router {
-    Router::new()
-        .route(DEVICE_PATH, get(|hub, request| upgrade(hub, request, Door::Device)))
-        .route(VIEWER_PATH, get(|hub, request| upgrade(hub, request, Door::Viewer)))
-        .route("/v1/devices/{id}", put(add_device))
-        .route("/v1/devices/{id}/ledger", get(ledger))
-        .route("/v1/devices/{id}/connections", get(connections))
-        .merge(orders::router())
-        .merge(tokens::router())
+/// All routes: those of the table in [`access`], and an answer to all others.
+pub fn router(hub: &Arc<Hub>) -> Router {
+    access::router(hub)
         .layer(DefaultBodyLimit::max(limits::VIEWER_MESSAGE_MAX_BYTES))
-        .route("/healthz", get(healthz))
         .fallback(async || {
             refusal(
                 StatusCode::NOT_FOUND,
-                "no such path: the hub has /v1/device, /v1/viewer, /v1/commands, /v1/groups, /v1/tokens and /healthz",
+                "no such path: the hub has /v1/device, /v1/viewer, /v1/commands, /v1/groups, /v1/tokens and others, see docs/protocol.md",
             )
         })
-        .with_state(hub)
+        .layer(middleware::from_fn_with_state(hub.config.limits.request, in_time))
+        .with_state(Arc::clone(hub))
 }
 
-/// Takes connections in until the hub stops.
-pub async fn accept(hub: Arc<Hub>, listener: TcpListener) {
-    let service = TowerToHyperService::new(router(Arc::clone(&hub)));
-    let room = Arc::new(Semaphore::new(hub.config.max_connections));
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = hub.stopping.cancelled() => return,
-        };
-        let (stream, address) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                // No descriptor left, or the peer gave up: neither is a reason to stop accepting.
-                tracing::warn!(%error, "a connection was not accepted");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                continue;
-            }
-        };
-        let Ok(place) = Arc::clone(&room).try_acquire_owned() else {
-            tracing::warn!(%address, limit = hub.config.max_connections, "refused: max_connections is reached");
-            continue;
-        };
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%address, %error, "no TCP_NODELAY");
-        }
-        let service = service.clone();
-        let hub_of_connection = Arc::clone(&hub);
-        hub.tasks.spawn(async move {
-            let hub = hub_of_connection;
-            let stream = match &hub.tls {
-                None => Either::Left(stream),
-                Some(tls) => {
-                    let agreed = tokio::select! {
-                        agreed = agree_on_tls(tls, stream, address) => agreed,
-                        () = hub.stopping.cancelled() => return,
-                    };
-                    let Some(stream) = agreed else { return };
-                    stream
-                }
-            };
-            let certificate = tls::identity(&stream).map(Arc::new);
-            let connection = Connection { address, certificate, _place: Arc::new(place) };
-            serve_connection(&hub, stream, connection, service).await;
-        });
-    }
+/// A request whose body does not come, or that takes too long to answer, is given up.
+async fn in_time(State(deadline): State<Duration>, request: Request, next: Next) -> Response {
+    let answer = tokio::time::timeout(deadline, next.run(request)).await;
+    answer.unwrap_or_else(|_| {
+        let problem = format!("the request was not answered in {} s (request_seconds)", deadline.as_secs());
+        refusal(StatusCode::REQUEST_TIMEOUT, problem)
+    })
 }
 
-/// `None`: the peer speaks none, or not in time.
-async fn agree_on_tls(tls: &TlsPort, stream: TcpStream, address: SocketAddr) -> Option<Transport> {
-    /// The first byte of a handshake (RFC 8446, 5.1).
-    const HANDSHAKE: u8 = 22;
-    let agree = async move {
-        let mut first = [0];
-        if stream.peek(&mut first).await? > 0 && first != [HANDSHAKE] {
-            say_that_it_is_tls(stream).await?;
-            return Ok(None);
-        }
-        tls.accept(stream).await.map(Some)
-    };
-    match tokio::time::timeout(TLS_DEADLINE, agree).await {
-        Ok(Ok(agreed)) => agreed,
-        Ok(Err(error)) => {
-            tracing::debug!(%address, %error, "no TLS with this peer");
-            None
-        }
-        Err(_) => {
-            tracing::debug!(%address, "no TLS in time");
-            None
-        }
-    }
-}
-
-/// Answers whoever speaks plain HTTP to a port of TLS.
-async fn say_that_it_is_tls(mut stream: TcpStream) -> std::io::Result<()> {
-    let body = json!({ "error": "this port speaks TLS: connect with wss:// or https://" }).to_string();
-    let answer = format!(
-        "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
-        body.len()
-    );
-    stream.write_all(answer.as_bytes()).await?;
-    session::linger(&mut stream).await;
-    Ok(())
-}
-
-async fn serve_connection(
-    hub: &Hub,
-    stream: Transport,
-    connection: Connection,
-    service: TowerToHyperService<Router>,
-) {
-    let address = connection.address;
-    let service = hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
-        request.extensions_mut().insert(connection.clone());
-        hyper::service::Service::call(&service, request)
-    });
-    let connection = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_DEADLINE)
-        .max_headers(HEADERS_MAX)
-        .max_buf_size(HEAD_MAX_BYTES)
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
-    let mut connection = std::pin::pin!(connection);
-    let result = tokio::select! {
-        result = connection.as_mut() => result,
-        () = hub.stopping.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            match tokio::time::timeout(LAST_REQUEST_DEADLINE, connection).await {
-                Ok(result) => result,
-                Err(_) => return,
-            }
-        }
-    };
-    if let Err(error) = result {
-        tracing::debug!(%address, %error, "connection ended");
-    }
-}
-
-fn refusal(status: StatusCode, message: impl Into<String>) -> Response {
+pub(crate) fn refusal(status: StatusCode, message: impl Into<String>) -> Response {
     (status, Json(json!({ "error": message.into() }))).into_response()
 }
 
-async fn healthz(State(hub): State<Arc<Hub>>) -> Response {
-    let (devices, connected) = hub.directory.counts();
+/// Somebody has tried too often: how long to wait.
+pub(crate) fn retry_later(wait: &TooManyFailures) -> Response {
+    let seconds = wait.retry_after.as_secs();
+    let body = json!({
+        "error": format!(
+            "too many wrong credentials from this address: failures_per_minute is {}; try again in {seconds} s",
+            wait.limit
+        ),
+        "code": ErrorCode::LimitReached,
+        "limit": "failures_per_minute",
+        "value": wait.limit,
+        "scope": "address",
+        "retry_after_seconds": seconds,
+    });
+    let mut response = (StatusCode::TOO_MANY_REQUESTS, Json(body)).into_response();
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+/// Whether the process lives: for whoever restarts it if not.
+pub(crate) async fn healthz(State(hub): State<Arc<Hub>>) -> Response {
     let status = if hub.failed.is_cancelled() {
         "failed"
     } else if hub.stopping.is_cancelled() {
@@ -217,33 +102,20 @@ async fn healthz(State(hub): State<Arc<Hub>>) -> Response {
         "ok"
     };
     let code = if status == "ok" { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let body = json!({
-        "status": status,
-        "version": env!("CARGO_PKG_VERSION"),
-        "position": hub.live.position(),
-        "devices": devices,
-        "connected": connected,
-    });
-    (code, Json(body)).into_response()
+    (code, Json(json!({ "status": status, "version": env!("CARGO_PKG_VERSION") }))).into_response()
 }
 
-/// Makes a device and gives its token, once. Operators only.
-async fn add_device(
+/// Makes a device and gives its token, once.
+pub(crate) async fn add_device(
     State(hub): State<Arc<Hub>>,
+    Admin(actor): Admin,
     Path(id): Path<String>,
-    headers: HeaderMap,
-    extensions: Extensions,
 ) -> Response {
-    match authenticate(&hub, &headers, &extensions).await {
-        Ok(Principal { role: CredentialRole::Operator, .. }) => {}
-        Ok(_) => return refusal(StatusCode::FORBIDDEN, "only an operator may add a device"),
-        Err(response) => return *response,
-    }
     let id = match DeviceId::new(&id) {
         Ok(id) => id,
         Err(error) => return refusal(StatusCode::BAD_REQUEST, error.to_string()),
     };
-    match hub.ingest.add_device(id.clone(), clock::now()).await {
+    match hub.ingest.add_device(id.clone(), actor, clock::now()).await {
         Ok((key, token)) => {
             hub.directory.created(key, &id);
             (StatusCode::CREATED, Json(json!({ "device": id, "token": token.reveal() }))).into_response()
@@ -255,37 +127,24 @@ async fn add_device(
     }
 }
 
-/// What became of the batches of a device. Viewers and operators only.
-async fn ledger(
+/// What became of the batches of a device.
+pub(crate) async fn ledger(
     State(hub): State<Arc<Hub>>,
+    _: Looker,
     Path(id): Path<String>,
-    headers: HeaderMap,
-    extensions: Extensions,
-) -> Response {
-    match authenticate(&hub, &headers, &extensions).await {
-        Ok(Principal { role: CredentialRole::Viewer | CredentialRole::Operator, .. }) => {}
-        Ok(_) => return refusal(StatusCode::FORBIDDEN, "only a viewer or an operator may look at a ledger"),
-        Err(response) => return *response,
-    }
-    let id = match DeviceId::new(&id) {
-        Ok(id) => id,
-        Err(error) => return refusal(StatusCode::BAD_REQUEST, error.to_string()),
-    };
+) -> Result<Response, Refused> {
+    let id = DeviceId::new(&id).map_err(|error| Refused::bad_field(error.to_string()))?;
     let asked = id.clone();
-    match hub.readers.read(move |reader| reader.account(&asked)).await {
-        Ok(Some(account)) => Json(account.told()).into_response(),
-        Ok(None) => refusal(StatusCode::NOT_FOUND, format!("no device {id}")),
-        Err(error) => {
-            tracing::error!(device = %id, %error, "a ledger could not be read");
-            refusal(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
-        }
+    match hub.readers.read(move |reader| reader.account(&asked)).await? {
+        Some(account) => Ok(Json(account.told()).into_response()),
+        None => Err(Refused::new(ErrorCode::NotFound, format!("no device {id}"))),
     }
 }
 
 /// When a device was connected, and why it was not any more.
-async fn connections(
-    _: Looker,
+pub(crate) async fn connections(
     State(hub): State<Arc<Hub>>,
+    _: Looker,
     Path(id): Path<String>,
 ) -> Result<Response, Refused> {
     let id = DeviceId::new(&id).map_err(|error| Refused::bad_field(error.to_string()))?;
@@ -307,18 +166,68 @@ fn no_lookup(error: &dyn std::fmt::Display) -> Response {
     refusal(StatusCode::SERVICE_UNAVAILABLE, "credentials cannot be looked up now: try again")
 }
 
-/// Who asks: by the token, if one is sent; else by the certificate.
+/// Who asks: by the token, if one is sent; else by the ticket, where one will do; else by the certificate. What is wrong is
+/// noted, and counted against the address that it comes from.
 pub(crate) async fn authenticate(
     hub: &Hub,
     headers: &HeaderMap,
     extensions: &Extensions,
+    subject: &str,
+    ticket: bool,
 ) -> Result<Principal, Box<Response>> {
+    let Some(connection) = extensions.get::<Connection>() else {
+        return Err(Box::new(refusal(StatusCode::INTERNAL_SERVER_ERROR, "a request without a connection")));
+    };
+    match identify(hub, headers, connection, ticket).await {
+        Ok(principal) => {
+            connection.stranger.is_known();
+            Ok(principal)
+        }
+        Err(Unknown::Lookup(response)) => Err(response),
+        Err(Unknown::Nobody(problem)) => Err(Box::new(unauthorized(problem))),
+        Err(Unknown::Wrong(problem)) => {
+            let actor = Actor { by: "unknown".into(), address: Some(connection.address.to_string()) };
+            hub.audit.refused("sign_in", actor, subject.to_owned(), &problem);
+            hub.metrics.wrong_credentials.add(1);
+            match hub.gate.failed(connection.address.ip()) {
+                Ok(()) => Err(Box::new(unauthorized(&problem))),
+                Err(wait) => {
+                    hub.metrics.guesses.add(1);
+                    tokio::time::sleep(GUESS_DELAY).await;
+                    Err(Box::new(retry_later(&wait)))
+                }
+            }
+        }
+    }
+}
+
+/// Why nobody is known.
+enum Unknown {
+    /// No credential was shown.
+    Nobody(&'static str),
+    /// One that opens nothing. Nothing of it is in the words.
+    Wrong(String),
+    /// It could not be looked up.
+    Lookup(Box<Response>),
+}
+
+async fn identify(
+    hub: &Hub,
+    headers: &HeaderMap,
+    connection: &Connection,
+    ticket: bool,
+) -> Result<Principal, Unknown> {
+    let wrong = |problem: &str| Unknown::Wrong(problem.to_owned());
     let Some(value) = headers.get(header::AUTHORIZATION) else {
-        let connection = extensions.get::<Connection>();
-        return match connection.and_then(|connection| connection.certificate.as_deref()) {
-            Some(Ok(identity)) => by_certificate(hub, identity).await,
-            Some(Err(problem)) => Err(Box::new(unauthorized(problem))),
-            None => Err(Box::new(unauthorized("no credential: send the header Authorization: Bearer TOKEN"))),
+        if let Some(ticket) = ticket.then(|| ticket_in(headers)).flatten() {
+            return hub.tickets.take(&ticket).ok_or_else(|| {
+                wrong("the ticket is good for nothing: it was used, or its time is over. POST /v1/ticket gives a new one")
+            });
+        }
+        return match connection.certificate.as_deref() {
+            Some(Ok(identity)) => by_certificate(hub, identity, connection.address).await,
+            Some(Err(problem)) => Err(wrong(problem)),
+            None => Err(Unknown::Nobody("no credential: send the header Authorization: Bearer TOKEN")),
         };
     };
     let token = value
@@ -328,26 +237,37 @@ pub(crate) async fn authenticate(
         .filter(|(scheme, token)| scheme.eq_ignore_ascii_case("bearer") && token.len() <= TOKEN_MAX_BYTES)
         .map(|(_, token)| Token::from_text(token));
     let Some(token) = token else {
-        return Err(Box::new(unauthorized("the header Authorization is not of the form: Bearer TOKEN")));
+        return Err(wrong("the header Authorization is not of the form: Bearer TOKEN"));
     };
     match hub.readers.read(move |reader| auth::find(reader, &token)).await {
         Ok(Some(principal)) => Ok(principal),
-        Ok(None) => Err(Box::new(unauthorized(
+        Ok(None) => Err(wrong(
             "unknown or revoked token: `hub device add` makes one for a device, `hub token add` any other",
-        ))),
-        Err(error) => Err(Box::new(no_lookup(&error))),
+        )),
+        Err(error) => Err(Unknown::Lookup(Box::new(no_lookup(&error)))),
     }
 }
 
+/// The ticket among the subprotocols.
+fn ticket_in(headers: &HeaderMap) -> Option<Token> {
+    let named =
+        headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
+    let ticket = named
+        .flat_map(|value| value.split(','))
+        .find_map(|name| name.trim().strip_prefix(tickets::PREFIX))?;
+    (ticket.len() <= TOKEN_MAX_BYTES).then(|| Token::from_text(&format!("ticket_{ticket}")))
+}
+
 /// The device of a certificate. The first time it comes it is stored like a token, so that it is listed and can be revoked.
-async fn by_certificate(hub: &Hub, identity: &Identity) -> Result<Principal, Box<Response>> {
+async fn by_certificate(hub: &Hub, identity: &Identity, address: SocketAddr) -> Result<Principal, Unknown> {
     let hash = identity.hash;
     for _ in 0..2 {
+        let actor = Actor { by: "hub".into(), address: Some(address.to_string()) };
         let found = hub.readers.read(move |reader| auth::find_hash(reader, &hash)).await;
-        if let Some(principal) = found.map_err(|error| Box::new(no_lookup(&error)))? {
+        if let Some(principal) = found.map_err(|error| Unknown::Lookup(Box::new(no_lookup(&error))))? {
             return Ok(principal);
         }
-        match hub.ingest.add_certificate(identity.clone(), clock::now()).await {
+        match hub.ingest.add_certificate(identity.clone(), actor, clock::now()).await {
             Ok((key, device_key)) => {
                 hub.directory.created(device_key, &identity.device);
                 tracing::info!(device = %identity.device, key = key.0, "a certificate is used for the first time");
@@ -356,12 +276,12 @@ async fn by_certificate(hub: &Hub, identity: &Identity) -> Result<Principal, Box
             }
             // Revoked; or another connection was faster, and then it is found now.
             Err(StoreError::Exists(_)) => {}
-            Err(error) => return Err(Box::new(no_lookup(&error))),
+            Err(error) => return Err(Unknown::Lookup(Box::new(no_lookup(&error)))),
         }
     }
-    Err(Box::new(unauthorized(
-        "the certificate is revoked: give the device a new key and a certificate for it",
-    )))
+    Err(Unknown::Wrong(
+        "the certificate is revoked: give the device a new key and a certificate for it".to_owned(),
+    ))
 }
 
 /// Checks that this is an upgrade as RFC 6455, 4.2.1 asks, in our subprotocol. Returns the key.
@@ -408,7 +328,7 @@ fn is_key(key: &[u8]) -> bool {
 
 /// A browser says which page opens the connection; only those that are named may, so that no other page can use what the
 /// browser knows. What is no browser sends no `Origin`.
-fn check_origin(hub: &Hub, headers: &HeaderMap) -> Result<(), Box<Response>> {
+pub(crate) fn check_origin(hub: &Hub, headers: &HeaderMap) -> Result<(), Box<Response>> {
     for origin in headers.get_all(header::ORIGIN) {
         if !hub.config.origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes()) {
             let origin = String::from_utf8_lossy(origin.as_bytes());
@@ -421,27 +341,24 @@ fn check_origin(hub: &Hub, headers: &HeaderMap) -> Result<(), Box<Response>> {
     Ok(())
 }
 
-async fn upgrade(State(hub): State<Arc<Hub>>, mut request: Request, door: Door) -> Response {
-    if let Err(response) = check_origin(&hub, request.headers()) {
-        return *response;
-    }
-    let principal = match authenticate(&hub, request.headers(), request.extensions()).await {
-        Ok(principal) => principal,
-        Err(response) => return *response,
-    };
-    let admitted = match &principal.role {
-        CredentialRole::Device(_) | CredentialRole::Fleet => door == Door::Device,
-        CredentialRole::Viewer | CredentialRole::Operator => door == Door::Viewer,
-    };
-    if !admitted {
-        return refusal(
-            StatusCode::FORBIDDEN,
-            match door {
-                Door::Device => "this token is not a device's: devices connect here",
-                Door::Viewer => "this token is a device's: viewers and operators connect here",
-            },
-        );
-    }
+pub(crate) async fn upgrade_device(
+    State(hub): State<Arc<Hub>>,
+    Extension(principal): Extension<Principal>,
+    request: Request,
+) -> Response {
+    upgrade(hub, principal, request, Door::Device)
+}
+
+pub(crate) async fn upgrade_viewer(
+    State(hub): State<Arc<Hub>>,
+    Extension(principal): Extension<Principal>,
+    request: Request,
+) -> Response {
+    upgrade(hub, principal, request, Door::Viewer)
+}
+
+/// Goes from HTTP to WebSocket. Whoever comes here has been let in.
+fn upgrade(hub: Arc<Hub>, principal: Principal, mut request: Request, door: Door) -> Response {
     let key = match check_upgrade(&request) {
         Ok(key) => key,
         Err(response) => return *response,
@@ -454,6 +371,8 @@ async fn upgrade(State(hub): State<Arc<Hub>>, mut request: Request, door: Door) 
     };
     let address = connection.address;
     let revoked = hub.revocations.watch(principal.key);
+    let path = if door == Door::Device { protocol::DEVICE_PATH } else { protocol::VIEWER_PATH };
+    hub.audit.signed_in(&principal, address, path.to_owned());
     let peer = Peer { session: hub.next_session(), address, principal, revoked };
     let on_upgrade = hyper::upgrade::on(&mut request);
     let tasks = hub.tasks.clone();

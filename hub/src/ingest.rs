@@ -25,23 +25,25 @@ use protocol::inbox::Ticket;
 use protocol::viewer::CommandInfo;
 use protocol::{DeviceId, Timestamp};
 use store::{
-    Batch, BatchContent, Checkpointer, ConnectionNote, Credential, CredentialKey, CredentialRole, DeviceKey,
-    GroupChange, Outcome, Registered, StoreError, StreamKey, Writer,
+    AuditEntry, Batch, BatchContent, Checkpointer, Claim, ConnectionNote, Credential, CredentialKey,
+    CredentialRole, DeviceKey, GroupChange, NewClaim, Outcome, Registered, StoreError, StreamKey, Writer,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::{self, AuthError, Token};
+use crate::claims::Code;
 use crate::clock;
 use crate::live::{Commit, Live};
+use crate::metrics::Metrics;
 use crate::queue::{self, Receiver, Sender};
 use crate::retention::Turns;
 use crate::tls::Identity;
 
 /// Requests that wait for the writing thread. From sessions to the thread; when full, sessions wait.
-const QUEUE: usize = 4_096;
+pub(crate) const QUEUE: usize = 4_096;
 /// Readings that wait for the writing thread: some 10 MB. When full, sessions wait.
-const ROWS_QUEUED: usize = 262_144;
+pub(crate) const ROWS_QUEUED: usize = 262_144;
 /// Readings in one commit at most. Chosen: larger ones gain nothing and make everyone wait.
 pub const ROWS_PER_COMMIT: usize = 16_384;
 
@@ -117,6 +119,8 @@ struct BatchRequest {
     batch: Batch,
     ticket: Ticket,
     completions: Arc<Completions>,
+    /// When it was handed in.
+    taken: Instant,
     /// Given back when the batch has left the queue.
     room: Option<OwnedSemaphorePermit>,
 }
@@ -124,6 +128,8 @@ struct BatchRequest {
 type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 /// A token that was made, with the device that it is for.
 type NewToken = (CredentialKey, Option<DeviceKey>, Token);
+/// A claim that was used, with its device and the device's new token.
+type Claimed = (DeviceKey, Claim, Token);
 
 enum Request {
     Batch(BatchRequest),
@@ -131,10 +137,14 @@ enum Request {
     Connection(ConnectionNote),
     SaveCommands(Vec<GroupChange>, Vec<Arc<CommandInfo>>, Reply<()>),
     AnsweredLate(DeviceId, Box<CommandUpdate>, Actor, Reply<Option<CommandInfo>>),
-    AddDevice(DeviceId, Timestamp, oneshot::Sender<Result<(DeviceKey, Token), AuthError>>),
-    AddToken(CredentialRole, String, Timestamp, oneshot::Sender<Result<NewToken, AuthError>>),
-    AddCertificate(Identity, Timestamp, Reply<(CredentialKey, DeviceKey)>),
-    RevokeToken(CredentialKey, Timestamp, Reply<Credential>),
+    AddDevice(DeviceId, Actor, Timestamp, oneshot::Sender<Result<(DeviceKey, Token), AuthError>>),
+    AddToken(CredentialRole, String, Actor, Timestamp, oneshot::Sender<Result<NewToken, AuthError>>),
+    AddCertificate(Identity, Actor, Timestamp, Reply<(CredentialKey, DeviceKey)>),
+    RevokeToken(CredentialKey, Actor, Timestamp, Reply<Credential>),
+    AddClaim(NewClaim, Actor, Reply<i64>),
+    UseClaim(Code, String, Timestamp, oneshot::Sender<Result<Option<Claimed>, AuthError>>),
+    EndClaim(i64, Actor, Timestamp, Reply<Claim>),
+    Audit(Vec<AuditEntry>, Reply<()>),
 }
 
 /// The way to the writing thread. Cheap to clone.
@@ -156,6 +166,7 @@ impl Ingest {
         writer: Writer,
         checkpointer: Checkpointer,
         live: Arc<Live>,
+        metrics: Arc<Metrics>,
         failed: CancellationToken,
     ) -> std::io::Result<(Self, thread::JoinHandle<()>)> {
         let (requests, queue) = queue::queue(QUEUE);
@@ -164,6 +175,7 @@ impl Ingest {
             Worker {
                 writer,
                 live,
+                metrics,
                 failed,
                 taken: VecDeque::new(),
                 waiting: Vec::new(),
@@ -190,6 +202,7 @@ impl Ingest {
         content: BatchContent,
         completions: &Arc<Completions>,
     ) -> Result<(), StoreError> {
+        let taken = Instant::now();
         let rows = match &content {
             BatchContent::Readings(rows) => rows.len(),
             BatchContent::Refused | BatchContent::Skipped => 0,
@@ -199,8 +212,13 @@ impl Ingest {
             Ok(rows) => Some(Arc::clone(&self.rows).acquire_many_owned(rows).await.map_err(|_| stopping())?),
         };
         let batch = Batch { stream, after: ticket.after, seq: ticket.seq, content };
-        let request = BatchRequest { batch, ticket, completions: Arc::clone(completions), room };
+        let request = BatchRequest { batch, ticket, completions: Arc::clone(completions), taken, room };
         self.requests.send(Request::Batch(request)).await.map_err(|_| stopping())
+    }
+
+    /// Requests and readings that wait.
+    pub fn waiting(&self) -> (usize, usize) {
+        (self.requests.waiting(), ROWS_QUEUED - self.rows.available_permits().min(ROWS_QUEUED))
     }
 
     async fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T, StoreError> {
@@ -234,10 +252,11 @@ impl Ingest {
         &self,
         role: CredentialRole,
         label: String,
+        actor: Actor,
         now: Timestamp,
     ) -> Result<NewToken, AuthError> {
         let (reply, answer) = oneshot::channel();
-        let request = Request::AddToken(role, label, now, reply);
+        let request = Request::AddToken(role, label, actor, now, reply);
         self.requests.send(request).await.map_err(|_| stopping())?;
         answer.await.map_err(|_| stopping())?
     }
@@ -246,14 +265,48 @@ impl Ingest {
     pub async fn add_certificate(
         &self,
         identity: Identity,
+        actor: Actor,
         now: Timestamp,
     ) -> Result<(CredentialKey, DeviceKey), StoreError> {
-        self.ask(|reply| Request::AddCertificate(identity, now, reply)).await
+        self.ask(|reply| Request::AddCertificate(identity, actor, now, reply)).await
     }
 
     /// Makes a token open nothing any more.
-    pub async fn revoke_token(&self, key: CredentialKey, now: Timestamp) -> Result<Credential, StoreError> {
-        self.ask(|reply| Request::RevokeToken(key, now, reply)).await
+    pub async fn revoke_token(
+        &self,
+        key: CredentialKey,
+        actor: Actor,
+        now: Timestamp,
+    ) -> Result<Credential, StoreError> {
+        self.ask(|reply| Request::RevokeToken(key, actor, now, reply)).await
+    }
+
+    /// Stores a claim. Returns its number.
+    pub async fn add_claim(&self, claim: NewClaim, actor: Actor) -> Result<i64, StoreError> {
+        self.ask(|reply| Request::AddClaim(claim, actor, reply)).await
+    }
+
+    /// Uses a claim: its device gets a token. `None`: the code is good for nothing.
+    pub async fn use_claim(
+        &self,
+        code: Code,
+        address: String,
+        now: Timestamp,
+    ) -> Result<Option<Claimed>, AuthError> {
+        let (reply, answer) = oneshot::channel();
+        let request = Request::UseClaim(code, address, now, reply);
+        self.requests.send(request).await.map_err(|_| stopping())?;
+        answer.await.map_err(|_| stopping())?
+    }
+
+    /// Makes a claim good for nothing.
+    pub async fn end_claim(&self, key: i64, actor: Actor, now: Timestamp) -> Result<Claim, StoreError> {
+        self.ask(|reply| Request::EndClaim(key, actor, now, reply)).await
+    }
+
+    /// Adds to the audit trail.
+    pub async fn audit(&self, entries: Vec<AuditEntry>) -> Result<(), StoreError> {
+        self.ask(|reply| Request::Audit(entries, reply)).await
     }
 
     /// Stores what a device says of a command for which nobody waits any more, if its end was not known. Returns the command
@@ -268,9 +321,14 @@ impl Ingest {
     }
 
     /// Makes a device and a token for it.
-    pub async fn add_device(&self, id: DeviceId, now: Timestamp) -> Result<(DeviceKey, Token), AuthError> {
+    pub async fn add_device(
+        &self,
+        id: DeviceId,
+        actor: Actor,
+        now: Timestamp,
+    ) -> Result<(DeviceKey, Token), AuthError> {
         let (reply, answer) = oneshot::channel();
-        self.requests.send(Request::AddDevice(id, now, reply)).await.map_err(|_| stopping())?;
+        self.requests.send(Request::AddDevice(id, actor, now, reply)).await.map_err(|_| stopping())?;
         answer.await.map_err(|_| stopping())?
     }
 }
@@ -278,11 +336,12 @@ impl Ingest {
 struct Worker {
     writer: Writer,
     live: Arc<Live>,
+    metrics: Arc<Metrics>,
     failed: CancellationToken,
     /// Requests that were taken from the queue, in order.
     taken: VecDeque<Request>,
     /// The requests of the commit that is being made.
-    waiting: Vec<(Ticket, Arc<Completions>)>,
+    waiting: Vec<(Ticket, Arc<Completions>, Instant)>,
     /// Batches in the commit before.
     crowd: usize,
     /// Whether there may be something to seal or to merge.
@@ -349,13 +408,14 @@ impl Worker {
         &mut self,
         role: CredentialRole,
         label: String,
+        actor: &Actor,
         at: Timestamp,
     ) -> Result<NewToken, AuthError> {
-        let device = match &role {
-            CredentialRole::Device(id) => Some(self.writer.create_device(id, at)?),
-            CredentialRole::Fleet | CredentialRole::Viewer | CredentialRole::Operator => None,
+        let device = match role.device() {
+            Some(id) => Some(self.writer.create_device(id, at)?),
+            None => None,
         };
-        let (key, token) = auth::add_token(&mut self.writer, role, label, at)?;
+        let (key, token) = auth::add_token(&mut self.writer, role, label, actor, at)?;
         Ok((key, device, token))
     }
 
@@ -406,18 +466,23 @@ impl Worker {
                 }
                 None => break,
             };
-            let BatchRequest { batch, ticket, completions, room } = request;
+            let BatchRequest { batch, ticket, completions, taken, room } = request;
             if let BatchContent::Readings(readings) = &batch.content {
                 rows += readings.len();
             }
             batches.push(batch);
             rooms.push(room);
-            self.waiting.push((ticket, completions));
+            self.waiting.push((ticket, completions, taken));
         }
         self.crowd = batches.len();
         self.uncared += rows;
-        match self.writer.append(&batches, clock::now()) {
+        let start = Instant::now();
+        let appended = self.writer.append(&batches, clock::now());
+        self.metrics.commit.note(start.elapsed());
+        self.metrics.storage_full.store(matches!(appended, Err(StoreError::Full)), Ordering::Relaxed);
+        match appended {
             Ok(appended) => {
+                self.metrics.commits.add(1);
                 let stored = batches
                     .into_iter()
                     .zip(&appended.outcomes)
@@ -427,10 +492,16 @@ impl Worker {
                         BatchContent::Readings(_) | BatchContent::Refused | BatchContent::Skipped => None,
                     })
                     .collect();
+                self.metrics.readings.add((appended.last.0 - appended.first.0 + 1).max(0).cast_unsigned());
                 if appended.last >= appended.first {
-                    self.live.publish(Commit { first: appended.first, last: appended.last, batches: stored });
+                    self.live.publish(Commit {
+                        first: appended.first,
+                        last: appended.last,
+                        batches: stored,
+                        made: Instant::now(),
+                    });
                 }
-                for ((ticket, completions), outcome) in self.waiting.iter().zip(&appended.outcomes) {
+                for ((ticket, completions, _), outcome) in self.waiting.iter().zip(&appended.outcomes) {
                     completions.put(
                         *ticket,
                         match outcome {
@@ -445,15 +516,18 @@ impl Worker {
                     StoreError::Full => Fate::StorageFull,
                     _ => Fate::Failed,
                 };
+                self.metrics.failed_commits.add(1);
                 tracing::error!(%error, batches = batches.len(), readings = rows, "nothing was stored of a commit");
                 self.note_failure(&error);
-                for (ticket, completions) in &self.waiting {
+                for (ticket, completions, _) in &self.waiting {
                     completions.put(*ticket, fate);
                 }
             }
         }
         drop(rooms);
-        for (_, completions) in self.waiting.drain(..) {
+        let now = Instant::now();
+        for (_, completions, taken) in self.waiting.drain(..) {
+            self.metrics.ack.note(now.duration_since(taken));
             completions.session.wake();
         }
         rows
@@ -523,27 +597,46 @@ impl Worker {
                 let answer = self.writer.save_commands(&groups, &commands);
                 self.answer(reply, answer);
             }
-            Request::AddToken(role, label, at, reply) => {
-                let answer = self.add_token(role, label, at.max(now));
+            Request::AddToken(role, label, actor, at, reply) => {
+                let answer = self.add_token(role, label, &actor, at.max(now));
                 if let Err(AuthError::Store(error)) = &answer {
                     self.note_failure(error);
                 }
                 drop(reply.send(answer));
             }
-            Request::AddCertificate(identity, at, reply) => {
-                let answer = auth::add_certificate(&mut self.writer, &identity, at.max(now));
+            Request::AddClaim(claim, actor, reply) => {
+                let answer = self.writer.add_claim(&claim, &actor);
                 self.answer(reply, answer);
             }
-            Request::RevokeToken(key, at, reply) => {
-                let answer = self.writer.revoke_credential(key, at.max(now));
+            Request::UseClaim(code, address, at, reply) => {
+                let answer = auth::use_claim(&mut self.writer, &code, &address, at);
+                if let Err(AuthError::Store(error)) = &answer {
+                    self.note_failure(error);
+                }
+                drop(reply.send(answer));
+            }
+            Request::EndClaim(key, actor, at, reply) => {
+                let answer = self.writer.end_claim(key, &actor, at);
+                self.answer(reply, answer);
+            }
+            Request::Audit(entries, reply) => {
+                let answer = self.writer.audit(&entries);
+                self.answer(reply, answer);
+            }
+            Request::AddCertificate(identity, actor, at, reply) => {
+                let answer = auth::add_certificate(&mut self.writer, &identity, &actor, at.max(now));
+                self.answer(reply, answer);
+            }
+            Request::RevokeToken(key, actor, at, reply) => {
+                let answer = self.writer.revoke_credential(key, &actor, at.max(now));
                 self.answer(reply, answer);
             }
             Request::AnsweredLate(device, update, actor, reply) => {
                 let answer = self.answered_late(&device, *update, &actor, now);
                 self.answer(reply, answer);
             }
-            Request::AddDevice(id, at, reply) => {
-                let answer = auth::add_device(&mut self.writer, &id, at.max(now));
+            Request::AddDevice(id, actor, at, reply) => {
+                let answer = auth::add_device(&mut self.writer, &id, &actor, at.max(now));
                 if let Err(AuthError::Store(error)) = &answer {
                     self.note_failure(error);
                 }

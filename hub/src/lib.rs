@@ -4,23 +4,30 @@
 //! [`http`] (upgrade) -> [`auth`] -> [`session::device`] -> `protocol::inbox` -> [`ingest`] -> `store` (commit, fsync)
 //! -> ack; and from the same commit -> [`live`] -> [`session::viewer`].
 
+pub mod access;
+pub mod audit;
 pub mod auth;
+pub mod claims;
 pub mod cli;
 pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod directory;
+pub mod door;
 pub mod exchange;
+pub mod gate;
 pub mod groups;
 pub mod http;
 pub mod ingest;
 pub mod live;
+pub mod metrics;
 pub mod orders;
 pub mod queue;
 pub mod readers;
 pub mod retention;
 pub mod serve;
 pub mod session;
+pub mod tickets;
 pub mod tls;
 pub mod tokens;
 

@@ -4,6 +4,7 @@
 //! ring; one that falls behind is told by the ring that it did, and reads what it missed from the store.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use protocol::{Position, SeriesId, Timestamp, Value};
 use store::{Latest, Row};
@@ -11,7 +12,7 @@ use tokio::sync::broadcast;
 
 /// Commits that a viewer may lag behind. A commit holds at most `ingest::ROWS_PER_COMMIT` readings, so the ring holds at
 /// most some 200 MB in the worst case, and in practice a few.
-const COMMITS_QUEUE: usize = 256;
+pub(crate) const COMMITS_QUEUE: usize = 256;
 
 /// Readings that were committed together.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub struct Commit {
     pub last: Position,
     /// The readings, batch by batch, in the order of their positions.
     pub batches: Vec<Vec<Row>>,
+    /// When it was on disk.
+    pub made: Instant,
 }
 
 impl Commit {

@@ -1,6 +1,6 @@
 //! Commands over HTTP: issue, look up, list, cancel; and the list as text, which is the audit trail.
 //!
-//! The same rules as for a viewer: an operator may do all of it, a viewer may look.
+//! Who may do it stands in `access`: an operator may do all of it, a viewer may look.
 
 pub(crate) mod caller;
 pub mod groups;
@@ -8,13 +8,11 @@ pub mod groups;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
 use protocol::command::CommandState;
 use protocol::viewer::{CommandInfo, SendCommand};
 use protocol::{CommandId, DeviceId, ErrorCode, GroupId, MetricName, Timestamp};
@@ -23,9 +21,10 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use store::CommandFilter;
 
+use crate::access::{Looker, Operator};
 use crate::exchange::TimeText;
 use crate::serve::Hub;
-use caller::{Looker, Operator, Refused};
+use caller::Refused;
 
 /// Commands in one list unless asked otherwise, and at most.
 const LIST_DEFAULT: u32 = 100;
@@ -53,15 +52,6 @@ const COLUMNS: [&str; 19] = [
     "cancel_asked_by",
     "group",
 ];
-
-/// The routes of commands and groups.
-pub(crate) fn router() -> Router<Arc<Hub>> {
-    Router::new()
-        .route("/v1/commands", get(list).post(issue))
-        .route("/v1/commands/{id}", get(show))
-        .route("/v1/commands/{id}/cancel", post(cancel))
-        .merge(groups::router())
-}
 
 /// Reads a body of fields, with these added that stand in the path or are not wanted here.
 pub(crate) fn fields<T: DeserializeOwned>(body: &Bytes, add: &Value) -> Result<T, Refused> {
@@ -91,7 +81,7 @@ fn check_limit(limit: Option<u32>) -> Result<usize, Refused> {
 }
 
 /// Issues a command. The body is `send_command` without `type` and `id`.
-async fn issue(
+pub(crate) async fn issue(
     State(hub): State<Arc<Hub>>,
     Operator(actor): Operator,
     body: Bytes,
@@ -102,7 +92,7 @@ async fn issue(
 }
 
 /// Takes a command back, or asks the device to stop it.
-async fn cancel(
+pub(crate) async fn cancel(
     State(hub): State<Arc<Hub>>,
     Operator(actor): Operator,
     Path(id): Path<String>,
@@ -112,7 +102,7 @@ async fn cancel(
 }
 
 /// One command with its life.
-async fn show(
+pub(crate) async fn show(
     State(hub): State<Arc<Hub>>,
     _: Looker,
     Path(id): Path<String>,
@@ -148,7 +138,7 @@ enum Format {
 }
 
 /// The commands that a query asks for.
-async fn list(
+pub(crate) async fn list(
     State(hub): State<Arc<Hub>>,
     _: Looker,
     query: Result<Query<ListQuery>, QueryRejection>,

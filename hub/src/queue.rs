@@ -72,6 +72,11 @@ impl<T> Drop for Sender<T> {
 }
 
 impl<T> Sender<T> {
+    /// How many wait.
+    pub fn waiting(&self) -> usize {
+        self.shared.lock().waiting.len()
+    }
+
     /// Puts one in, once there is a place.
     pub async fn send(&self, item: T) -> Result<(), Closed> {
         let place = match self.shared.places.try_acquire() {

@@ -13,15 +13,19 @@ use tokio::net::TcpSocket;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::audit::Audit;
 use crate::auth::{self, AuthError};
 use crate::clock;
 use crate::commands::Commands;
 use crate::config::Config;
 use crate::directory::{Directory, SessionId};
-use crate::http;
+use crate::door;
+use crate::gate::Gate;
 use crate::ingest::Ingest;
 use crate::live::Live;
+use crate::metrics::Metrics;
 use crate::readers::Readers;
+use crate::tickets::Tickets;
 use crate::tls::{TlsError, TlsPort};
 use crate::tokens::Revocations;
 
@@ -44,6 +48,14 @@ pub struct Hub {
     pub readers: Readers,
     /// How TLS is spoken, if it is.
     pub tls: Option<Arc<TlsPort>>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// What the audit trail is told.
+    pub audit: Arc<Audit>,
+    /// What strangers may take.
+    pub gate: Arc<Gate>,
+    /// Tickets of web pages.
+    pub tickets: Tickets,
     /// Credentials that are revoked while they are in use.
     pub revocations: Revocations,
     /// The hub stops: nothing new is begun.
@@ -140,8 +152,10 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
     drop(reader);
 
     let failed = CancellationToken::new();
+    let metrics = Arc::new(Metrics::default());
     let (ingest, ingest_thread) =
-        Ingest::start(writer, checkpointer, Arc::clone(&live), failed.clone()).map_err(ServeError::Thread)?;
+        Ingest::start(writer, checkpointer, Arc::clone(&live), Arc::clone(&metrics), failed.clone())
+            .map_err(ServeError::Thread)?;
     let (commands, task) =
         Commands::start(open, groups, config.commands, Arc::clone(&directory), ingest.clone());
     let commands_task = tokio::spawn(task);
@@ -153,6 +167,10 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
         directory,
         commands,
         tls,
+        metrics,
+        audit: Arc::default(),
+        gate: Arc::new(Gate::new(config.limits.gate)),
+        tickets: Tickets::default(),
         revocations: Revocations::default(),
         stopping: stopping.clone(),
         deadline: CancellationToken::new(),
@@ -161,7 +179,8 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
         sessions: AtomicU64::new(0),
         config,
     });
-    hub.tasks.spawn(http::accept(Arc::clone(&hub), listener));
+    hub.tasks.spawn(door::accept(Arc::clone(&hub), listener));
+    hub.tasks.spawn(Arc::clone(&hub.audit).keep(Arc::clone(&hub), hub.stopping.clone()));
     if let Some(tls) = &hub.tls {
         hub.tasks.spawn(Arc::clone(tls).keep(hub.stopping.clone()));
     } else if !address.ip().to_canonical().is_loopback() {

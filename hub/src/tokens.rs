@@ -1,25 +1,25 @@
 //! Tokens over HTTP: make, list, revoke. A revoked one opens nothing more, and what it has open is closed.
 //!
-//! Operators only. A token is shown once, in the answer that makes it.
+//! Administrators only. A token is shown once, in the answer that makes it.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{delete, get};
-use axum::{Json, Router};
 use protocol::{DeviceId, ErrorCode, Timestamp, limits};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use store::{Credential, CredentialKey, CredentialRole, StoreError};
 use tokio_util::sync::CancellationToken;
 
+use crate::access::Admin;
 use crate::auth::AuthError;
 use crate::clock;
-use crate::orders::caller::{Operator, Refused};
+use crate::orders::caller::Refused;
 use crate::orders::fields;
 use crate::serve::Hub;
 
@@ -67,7 +67,7 @@ impl Revocations {
 pub struct TokenInfo {
     /// Its number, by which it is revoked.
     pub key: i64,
-    /// `device`, `fleet`, `viewer` or `operator`.
+    /// `device`, `fleet`, `viewer`, `operator` or `admin`.
     pub role: String,
     /// The device, if it opens one alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -85,10 +85,7 @@ impl From<Credential> for TokenInfo {
     fn from(credential: Credential) -> Self {
         let Credential { key, role, label, created_at, revoked_at } = credential;
         let name = role.as_str().to_owned();
-        let device = match role {
-            CredentialRole::Device(id) => Some(id),
-            CredentialRole::Fleet | CredentialRole::Viewer | CredentialRole::Operator => None,
-        };
+        let device = role.device().cloned();
         Self { key: key.0, role: name, device, label, created_at, revoked_at }
     }
 }
@@ -97,7 +94,7 @@ impl From<Credential> for TokenInfo {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NewToken {
-    /// `device`, `fleet`, `viewer` or `operator`.
+    /// `device`, `fleet`, `viewer`, `operator` or `admin`.
     pub role: String,
     /// The device, where the role is `device`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -116,11 +113,12 @@ impl NewToken {
             ("fleet", None) => CredentialRole::Fleet,
             ("viewer", None) => CredentialRole::Viewer,
             ("operator", None) => CredentialRole::Operator,
-            ("fleet" | "viewer" | "operator", Some(_)) => {
+            ("admin", None) => CredentialRole::Admin,
+            ("fleet" | "viewer" | "operator" | "admin", Some(_)) => {
                 return Err(format!("device: a token of the role {} opens no single device", self.role));
             }
             (other, _) => {
-                return Err(format!("role: {other:?} is not one of device, fleet, viewer, operator"));
+                return Err(format!("role: {other:?} is not one of device, fleet, viewer, operator, admin"));
             }
         };
         let label = match (self.label, &role) {
@@ -137,22 +135,14 @@ impl NewToken {
     }
 }
 
-/// The routes of tokens.
-pub(crate) fn router() -> Router<Arc<Hub>> {
-    Router::new().route("/v1/tokens", get(list).post(add)).route("/v1/tokens/{key}", delete(revoke))
-}
-
-async fn add(
+pub(crate) async fn add(
     State(hub): State<Arc<Hub>>,
-    Operator(actor): Operator,
+    Admin(actor): Admin,
     body: Bytes,
 ) -> Result<Response, Refused> {
     let (role, label) = fields::<NewToken>(&body, &json!({}))?.check().map_err(Refused::bad_field)?;
-    let device = match &role {
-        CredentialRole::Device(id) => Some(id.clone()),
-        _ => None,
-    };
-    let made = hub.ingest.add_token(role.clone(), label.clone(), clock::now()).await;
+    let device = role.device().cloned();
+    let made = hub.ingest.add_token(role.clone(), label.clone(), actor.clone(), clock::now()).await;
     let (key, device_key, token) = made.map_err(|error| trouble(&error))?;
     if let (Some(id), Some(device_key)) = (&device, device_key) {
         hub.directory.created(device_key, id);
@@ -162,24 +152,25 @@ async fn add(
     Ok((StatusCode::CREATED, Json(body)).into_response())
 }
 
-async fn list(State(hub): State<Arc<Hub>>, _: Operator) -> Result<Json<Value>, Refused> {
+pub(crate) async fn list(State(hub): State<Arc<Hub>>, _: Admin) -> Result<Json<Value>, Refused> {
     let credentials = hub.readers.read(store::Reader::credentials).await?;
     let tokens: Vec<TokenInfo> = credentials.into_iter().map(TokenInfo::from).collect();
     Ok(Json(json!({ "tokens": tokens })))
 }
 
-async fn revoke(
+pub(crate) async fn revoke(
     State(hub): State<Arc<Hub>>,
-    Operator(actor): Operator,
+    Admin(actor): Admin,
     Path(key): Path<String>,
 ) -> Result<Json<TokenInfo>, Refused> {
     let number =
         key.parse().map_err(|_| Refused::bad_field(format!("{key} is not the number of a token")))?;
     let key = CredentialKey(number);
-    let credential = hub.ingest.revoke_token(key, clock::now()).await.map_err(|error| match error {
-        StoreError::NotFound(_) => Refused::new(ErrorCode::NotFound, format!("no token {number}")),
-        error => error.into(),
-    })?;
+    let credential =
+        hub.ingest.revoke_token(key, actor.clone(), clock::now()).await.map_err(|error| match error {
+            StoreError::NotFound(_) => Refused::new(ErrorCode::NotFound, format!("no token {number}")),
+            error => error.into(),
+        })?;
     hub.revocations.revoke(key);
     tracing::info!(
         by = actor.by,

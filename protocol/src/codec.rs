@@ -132,6 +132,11 @@ macro_rules! messages {
                 }
             }
 
+            /// Its type, as it stands in `type`.
+            pub const fn kind(&self) -> &'static str {
+                match self { $(Self::$variant(_) => $tag,)* }
+            }
+
             /// Writes the message.
             pub fn encode(&self) -> String {
                 $crate::codec::write(self)

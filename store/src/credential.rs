@@ -3,61 +3,92 @@
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use protocol::Timestamp;
+use protocol::desk::Actor;
 
-use crate::device;
 use crate::error::StoreError;
 use crate::reader::Reader;
-use crate::row;
-use crate::types::{Credential, CredentialKey, CredentialRole, NewCredential};
+use crate::types::{AuditEntry, Credential, CredentialKey, CredentialRole, NewCredential};
 use crate::writer::{Commit, Writer};
+use crate::{audit, device, row};
 
 const SELECT: &str = "SELECT credential_key, role, device.id, label, credential.created_at, revoked_at
                       FROM credential LEFT JOIN device USING (device_key)";
 
 impl Writer {
-    /// Stores a credential. One for a device makes the device if it is not known yet.
+    /// Stores a credential, made by `actor`. One for a device makes the device if it is not known yet.
     ///
     /// A hash that is stored already, revoked or not, is [`StoreError::Exists`].
-    pub fn add_credential(&mut self, credential: &NewCredential) -> Result<CredentialKey, StoreError> {
-        self.link.transact(Commit::Synced, |connection| {
-            let taken = connection
-                .prepare_cached("SELECT 1 FROM credential WHERE hash = ?1")?
-                .exists([credential.hash.as_slice()])?;
-            if taken {
-                return Err(StoreError::Exists("credential"));
-            }
-            let role = credential.role.as_str();
-            let device = match &credential.role {
-                CredentialRole::Device(id) => {
-                    Some(device::make_device(connection, id, credential.created_at)?.0)
-                }
-                CredentialRole::Fleet | CredentialRole::Viewer | CredentialRole::Operator => None,
-            };
-            connection
-                .prepare_cached(
-                    "INSERT INTO credential (hash, role, device_key, label, created_at) VALUES (?1, ?2, ?3, ?4, ?5)",
-                )?
-                .execute((credential.hash.as_slice(), role, device, &credential.label, credential.created_at.0))?;
-            Ok(CredentialKey(connection.last_insert_rowid()))
-        })
+    pub fn add_credential(
+        &mut self,
+        credential: &NewCredential,
+        actor: &Actor,
+    ) -> Result<CredentialKey, StoreError> {
+        self.link.transact(Commit::Synced, |connection| add(connection, credential, actor))
     }
 
     /// Makes a credential open nothing any more, and returns it. Revoking it again changes nothing.
     pub fn revoke_credential(
         &mut self,
         key: CredentialKey,
+        actor: &Actor,
         now: Timestamp,
     ) -> Result<Credential, StoreError> {
         self.link.transact(Commit::Synced, |connection| {
-            connection
+            let changed = connection
                 .prepare_cached(
                     "UPDATE credential SET revoked_at = ?2 WHERE credential_key = ?1 AND revoked_at IS NULL",
                 )?
                 .execute((key.0, now.0))?;
             let found = find(connection, &format!("{SELECT} WHERE credential_key = ?1"), [key.0])?;
-            found.ok_or(StoreError::NotFound("credential"))
+            let credential = found.ok_or(StoreError::NotFound("credential"))?;
+            if changed > 0 {
+                audit::add(
+                    connection,
+                    &entry("token.revoke", key, &credential.role, &credential.label, actor, now),
+                )?;
+            }
+            Ok(credential)
         })
     }
+}
+
+/// Stores a credential in the transaction that is open.
+pub(crate) fn add(
+    connection: &Connection,
+    credential: &NewCredential,
+    actor: &Actor,
+) -> Result<CredentialKey, StoreError> {
+    let taken = connection
+        .prepare_cached("SELECT 1 FROM credential WHERE hash = ?1")?
+        .exists([credential.hash.as_slice()])?;
+    if taken {
+        return Err(StoreError::Exists("credential"));
+    }
+    let NewCredential { hash, role, label, created_at } = credential;
+    let device = match role.device() {
+        Some(id) => Some(device::make_device(connection, id, *created_at)?.0),
+        None => None,
+    };
+    connection
+        .prepare_cached(
+            "INSERT INTO credential (hash, role, device_key, label, created_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?
+        .execute((hash.as_slice(), role.as_str(), device, label, created_at.0))?;
+    let key = CredentialKey(connection.last_insert_rowid());
+    audit::add(connection, &entry("token.add", key, role, label, actor, *created_at))?;
+    Ok(key)
+}
+
+fn entry(
+    action: &'static str,
+    key: CredentialKey,
+    role: &CredentialRole,
+    label: &str,
+    actor: &Actor,
+    at: Timestamp,
+) -> AuditEntry {
+    let subject = format!("token {}: {} {label:?}", key.0, role.as_str());
+    AuditEntry { at, action, refused: false, actor: actor.clone(), subject, detail: None, count: 1 }
 }
 
 impl Reader {
@@ -94,6 +125,7 @@ fn read(row: &Row<'_>) -> Result<Credential, StoreError> {
         ("fleet", None) => CredentialRole::Fleet,
         ("viewer", None) => CredentialRole::Viewer,
         ("operator", None) => CredentialRole::Operator,
+        ("admin", None) => CredentialRole::Admin,
         (other, _) => return Err(StoreError::corrupt(format!("a credential of role {other:?}"))),
     };
     Ok(Credential {

@@ -12,9 +12,11 @@
 //! [`StoreError::Corrupt`], never a panic (I-7).
 
 mod append;
+mod audit;
 mod backup;
 mod block;
 mod checkpoint;
+mod claim;
 mod command;
 mod connection;
 mod credential;
@@ -51,10 +53,10 @@ pub use scan::Scan;
 pub use schema::SCHEMA;
 pub use sql::{Cell, Sql};
 pub use types::{
-    Appended, Batch, BatchContent, BucketHistory, CommandFilter, ConnectionEvent, ConnectionNote, Credential,
-    CredentialKey, CredentialRole, DeviceAccount, DeviceKey, DeviceRecord, DeviceStats, GroupChange, Latest,
-    Merged, NewCredential, OpenGroup, Outcome, RawHistory, Registered, Row, SealPolicy, Sealed, Since, Sizes,
-    Stats, StreamKey, StreamLedger,
+    Appended, AuditEntry, AuditFilter, AuditRow, Batch, BatchContent, BucketHistory, Claim, CommandFilter,
+    ConnectionEvent, ConnectionNote, Credential, CredentialKey, CredentialRole, DeviceAccount, DeviceKey,
+    DeviceRecord, DeviceStats, GroupChange, Latest, Merged, NewClaim, NewCredential, OpenGroup, Outcome,
+    RawHistory, Registered, Row, SealPolicy, Sealed, Since, Sizes, Stats, StreamKey, StreamLedger,
 };
 pub use verify::{Depth, Finding, Notice, Stage, Verified};
 pub use writer::Writer;

@@ -27,6 +27,7 @@ pub(crate) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0005.sql"),
     include_str!("migrations/0006.sql"),
     include_str!("migrations/0007.sql"),
+    include_str!("migrations/0008.sql"),
 ];
 /// The version that has the readings of one commit in one row.
 const HOT_ROWS: i64 = 3;
@@ -239,6 +240,8 @@ fn check_tables(connection: &Connection) -> Result<(), StoreError> {
         "SELECT group_key, id, request, members, issued_at, retry_of, stopped_at, ended_at FROM command_group",
         "SELECT group_key, place, device_key, refused FROM group_member",
         "SELECT credential_key, hash, role, device_key, revoked_at FROM credential",
+        "SELECT claim_key, hash, device, created_at, created_by, expires_at, used_at, used_from, credential_key FROM claim",
+        "SELECT audit_key, at, action, outcome, by, address, subject, detail, count FROM audit",
     ];
     for table in TABLES {
         connection.prepare(table).map_err(|error| match StoreError::from(error) {

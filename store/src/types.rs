@@ -3,10 +3,12 @@
 use std::fmt;
 
 use protocol::command::CommandState;
+use protocol::desk::Actor;
 use protocol::viewer::{Account, DeviceInfo, EndedBy, GroupInfo, GroupStopped, StreamAccount};
 use protocol::{
     Bucket, CommandId, DeviceId, Epoch, GroupId, MetricName, Position, Seq, SeriesId, Step, Timestamp, Value,
 };
+use serde::{Deserialize, Serialize};
 
 /// The number of a device in this database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -125,6 +127,8 @@ pub enum CredentialRole {
     Viewer,
     /// Look, and send commands.
     Operator,
+    /// All of that, and say who may connect.
+    Admin,
 }
 
 impl CredentialRole {
@@ -135,6 +139,15 @@ impl CredentialRole {
             Self::Fleet => "fleet",
             Self::Viewer => "viewer",
             Self::Operator => "operator",
+            Self::Admin => "admin",
+        }
+    }
+
+    /// The device, if it is one's alone.
+    pub const fn device(&self) -> Option<&DeviceId> {
+        match self {
+            Self::Device(id) => Some(id),
+            Self::Fleet | Self::Viewer | Self::Operator | Self::Admin => None,
         }
     }
 }
@@ -152,6 +165,104 @@ pub struct Credential {
     pub created_at: Timestamp,
     /// Since when it opens nothing any more.
     pub revoked_at: Option<Timestamp>,
+}
+
+/// A code to store with which a device gets a token, once.
+#[derive(Clone, PartialEq, Eq)]
+pub struct NewClaim {
+    /// SHA-256 of the code.
+    pub hash: [u8; 32],
+    /// The device that it is for.
+    pub device: DeviceId,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// From when on it is good for nothing.
+    pub expires_at: Timestamp,
+}
+
+/// The hash is left out (I-12).
+impl fmt::Debug for NewClaim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewClaim").field("device", &self.device).finish_non_exhaustive()
+    }
+}
+
+/// A stored claim; its code is nowhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// Its number in this database.
+    pub key: i64,
+    /// The device that it is for.
+    pub device: DeviceId,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Who made it.
+    pub created_by: String,
+    /// From when on it is good for nothing.
+    pub expires_at: Timestamp,
+    /// When it was used.
+    pub used_at: Option<Timestamp>,
+    /// From where it was used.
+    pub used_from: Option<String>,
+}
+
+/// Something that the audit trail keeps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditEntry {
+    /// When.
+    pub at: Timestamp,
+    /// What: `token.add`, `sign_in`.
+    pub action: &'static str,
+    /// Whether it was refused.
+    pub refused: bool,
+    /// Who, and from where.
+    pub actor: Actor,
+    /// What it was about.
+    pub subject: String,
+    /// Why it was refused.
+    pub detail: Option<String>,
+    /// How often, where several are told together; at least 1.
+    pub count: u32,
+}
+
+/// A row of the audit trail.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditRow {
+    /// Its number: later rows have higher ones.
+    pub key: i64,
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub action: String,
+    /// `done` or `refused`.
+    pub outcome: String,
+    /// Who.
+    pub by: String,
+    /// From where.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// What it was about.
+    pub subject: String,
+    /// Why it was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// How often, where several are told together.
+    pub count: u32,
+}
+
+/// Which rows of the audit trail are wanted; the default is all.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AuditFilter {
+    /// Only those before this number.
+    pub before: Option<i64>,
+    /// Only those at this time or later.
+    pub since: Option<Timestamp>,
+    /// Only those whose action begins so.
+    pub action: Option<String>,
+    /// Only those by this one.
+    pub by: Option<String>,
+    /// Only those that were refused.
+    pub refused: bool,
 }
 
 /// Which commands are wanted; the default is all.

@@ -8,6 +8,7 @@ use client::TokenRole;
 use http_body_util::{BodyExt as _, Full};
 use hyper::Method;
 use hyper_util::rt::TokioIo;
+use protocol::desk::Actor;
 use protocol::viewer::{ConnectionInfo, DeviceInfo};
 use protocol::{DeviceId, Tag, Timestamp, local};
 use serde_json::Value as Json;
@@ -28,7 +29,9 @@ pub(super) fn add(id: &DeviceId, remote: &Remote) -> anyhow::Result<ExitCode> {
 
 /// `None`: no hub answers there.
 async fn add_through_hub(id: &DeviceId, remote: &Remote) -> anyhow::Result<Option<String>> {
-    let Some(body) = request(Method::PUT, &path_of(id, ""), remote).await? else { return Ok(None) };
+    let Some(body) = administer(Method::PUT, &path_of(id, ""), None, remote).await? else {
+        return Ok(None);
+    };
     let token = body.get("token").and_then(Json::as_str).context("the hub's answer has no token")?;
     Ok(Some(token.to_owned()))
 }
@@ -38,13 +41,23 @@ fn path_of(id: &DeviceId, rest: &str) -> String {
     format!("/v1/devices/{}{rest}", id.as_str().replace('/', "%2F"))
 }
 
-/// Asks the hub over HTTP. `None`: no hub answers there; a refusal is an error.
+/// Asks the hub over HTTP, as an operator. `None`: no hub answers there; a refusal is an error.
 pub(super) async fn request(method: Method, path: &str, remote: &Remote) -> anyhow::Result<Option<Json>> {
-    request_with(method, path, None, remote).await
+    request_as(TokenRole::Operator, method, path, None, remote).await
 }
 
-/// The same, with a body.
-pub(super) async fn request_with(
+/// The same as an administrator, with a body.
+pub(super) async fn administer(
+    method: Method,
+    path: &str,
+    body: Option<&Json>,
+    remote: &Remote,
+) -> anyhow::Result<Option<Json>> {
+    request_as(TokenRole::Admin, method, path, body, remote).await
+}
+
+async fn request_as(
+    role: TokenRole,
     method: Method,
     path: &str,
     body: Option<&Json>,
@@ -53,7 +66,7 @@ pub(super) async fn request_with(
     let body = body.map(Json::to_string).unwrap_or_default();
     let endpoint = remote::endpoint(remote)?;
     let Some(stream) = remote::dial(&endpoint).await? else { return Ok(None) };
-    let token = remote::token(remote, &endpoint, TokenRole::Operator)?;
+    let token = remote::token(remote, &endpoint, role)?;
     // A proxy may want a path before ours.
     let path = format!("{}{path}", endpoint.url.path().trim_end_matches('/'));
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
@@ -82,9 +95,14 @@ fn add_to_database(id: &DeviceId, remote: &Remote) -> anyhow::Result<String> {
         std::fs::create_dir_all(folder).with_context(|| format!("data folder {}", folder.display()))?;
     }
     let mut writer = Writer::open(&path)?;
-    let (_, token) = auth::add_device(&mut writer, id, clock::now())?;
+    let (_, token) = auth::add_device(&mut writer, id, &by_hand(), clock::now())?;
     writer.checkpoint()?;
     Ok(token.reveal().to_owned())
+}
+
+/// Whoever works on the database itself.
+pub(super) fn by_hand() -> Actor {
+    Actor { by: "command line".into(), address: None }
 }
 
 /// The database that is used where no hub answers; says so. Only for a hub on this machine.

@@ -6,6 +6,7 @@
 
 mod care;
 mod cert;
+mod claim;
 mod device;
 mod files;
 mod group;
@@ -47,6 +48,11 @@ enum Command {
     /// Tokens: who may connect
     #[command(subcommand)]
     Token(token::TokenCommand),
+    /// Codes with which devices get their tokens
+    #[command(subcommand)]
+    Claim(claim::ClaimCommand),
+    /// Print who was let in, who was not, and who changed who may connect, newest last
+    Audit(claim::AuditArgs),
     /// A private CA, and certificates for a hub and its devices
     #[command(subcommand)]
     Cert(cert::CertCommand),
@@ -253,6 +259,8 @@ pub fn run(cli: Cli) -> ExitCode {
         Some(Command::Order(OrderCommand::Cancel { id, wait, json, remote })) => {
             order::cancel(id, wait, json, &remote)
         }
+        Some(Command::Claim(command)) => claim::run(command),
+        Some(Command::Audit(args)) => claim::audit(&args),
         Some(Command::Cert(command)) => cert::run(command),
         Some(Command::Token(command)) => token::run(command),
         Some(Command::Group(command)) => group::run(command),

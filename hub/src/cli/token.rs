@@ -18,7 +18,7 @@ use crate::{auth, clock};
 pub(super) enum TokenCommand {
     /// Make a token and print it, once
     Add {
-        /// What it opens: device, fleet, viewer or operator
+        /// What it opens: device, fleet, viewer, operator or admin
         #[arg(long)]
         role: String,
         /// The device, where the role is device
@@ -58,14 +58,14 @@ pub(super) fn run(command: TokenCommand) -> anyhow::Result<ExitCode> {
 fn add(new: NewToken, remote: &Remote) -> anyhow::Result<ExitCode> {
     let (role, label) = new.clone().check().map_err(BadUsage)?;
     let body = json!(new);
-    let token = match block_on(device::request_with(Method::POST, "/v1/tokens", Some(&body), remote))? {
+    let token = match block_on(device::administer(Method::POST, "/v1/tokens", Some(&body), remote))? {
         Some(answer) => {
             let token = answer.get("token").and_then(serde_json::Value::as_str);
             token.context("the hub's answer has no token")?.to_owned()
         }
         None => {
             let mut writer = Writer::open(&device::database(remote)?)?;
-            let (_, token) = auth::add_token(&mut writer, role, label, clock::now())?;
+            let (_, token) = auth::add_token(&mut writer, role, label, &device::by_hand(), clock::now())?;
             writer.checkpoint()?;
             token.reveal().to_owned()
         }
@@ -75,7 +75,8 @@ fn add(new: NewToken, remote: &Remote) -> anyhow::Result<ExitCode> {
 }
 
 fn list(json: bool, remote: &Remote) -> anyhow::Result<ExitCode> {
-    let tokens: Vec<TokenInfo> = match block_on(device::request(Method::GET, "/v1/tokens", remote))? {
+    let tokens: Vec<TokenInfo> = match block_on(device::administer(Method::GET, "/v1/tokens", None, remote))?
+    {
         Some(answer) => serde_json::from_value(answer.get("tokens").cloned().unwrap_or_default())
             .context("the hub's answer is not a list of tokens")?,
         None => device::open_database(remote)?.credentials()?.into_iter().map(TokenInfo::from).collect(),
@@ -100,14 +101,15 @@ fn list(json: bool, remote: &Remote) -> anyhow::Result<ExitCode> {
 
 fn revoke(key: i64, remote: &Remote) -> anyhow::Result<ExitCode> {
     let path = format!("/v1/tokens/{key}");
-    let token: TokenInfo = match block_on(device::request(Method::DELETE, &path, remote))? {
+    let token: TokenInfo = match block_on(device::administer(Method::DELETE, &path, None, remote))? {
         Some(answer) => serde_json::from_value(answer).context("the hub's answer is not a token")?,
         None => {
             let mut writer = Writer::open(&device::database(remote)?)?;
-            let credential = match writer.revoke_credential(CredentialKey(key), clock::now()) {
-                Err(StoreError::NotFound(_)) => bail!("no token {key}"),
-                credential => credential?,
-            };
+            let credential =
+                match writer.revoke_credential(CredentialKey(key), &device::by_hand(), clock::now()) {
+                    Err(StoreError::NotFound(_)) => bail!("no token {key}"),
+                    credential => credential?,
+                };
             writer.checkpoint()?;
             credential.into()
         }

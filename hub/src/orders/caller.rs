@@ -1,70 +1,13 @@
-//! Who asks over HTTP, and how a refusal is answered.
-//!
-//! A handler names [`Operator`] or [`Looker`] among its arguments, and is not run for anyone else.
-
-use std::sync::Arc;
+//! How a request over HTTP is refused: in words, and by a code.
 
 use axum::Json;
-use axum::extract::FromRequestParts;
 use axum::extract::rejection::QueryRejection;
 use axum::http::StatusCode;
-use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use protocol::ErrorCode;
-use protocol::desk::Actor;
 use protocol::device::ErrorMessage;
 use serde_json::json;
-use store::{CredentialRole, StoreError};
-
-use crate::auth::Principal;
-use crate::http::{Connection, authenticate};
-use crate::serve::Hub;
-
-/// An operator, who may do everything.
-pub(crate) struct Operator(pub(crate) Actor);
-
-/// A viewer or an operator, who may look at everything.
-pub(crate) struct Looker;
-
-/// Why someone is not let in: no credential that is known, or not this one's business.
-pub(crate) struct NotLetIn(Box<Response>);
-
-impl IntoResponse for NotLetIn {
-    fn into_response(self) -> Response {
-        *self.0
-    }
-}
-
-fn forbidden(message: &str) -> NotLetIn {
-    NotLetIn(Box::new(Refused::new(ErrorCode::Forbidden, message).into_response()))
-}
-
-impl FromRequestParts<Arc<Hub>> for Operator {
-    type Rejection = NotLetIn;
-
-    async fn from_request_parts(parts: &mut Parts, hub: &Arc<Hub>) -> Result<Self, NotLetIn> {
-        let Principal { role, label, .. } =
-            authenticate(hub, &parts.headers, &parts.extensions).await.map_err(NotLetIn)?;
-        if role != CredentialRole::Operator {
-            return Err(forbidden("only an operator may do this"));
-        }
-        let address = parts.extensions.get::<Connection>().map(|connection| connection.address.to_string());
-        Ok(Self(Actor { by: label, address }))
-    }
-}
-
-impl FromRequestParts<Arc<Hub>> for Looker {
-    type Rejection = NotLetIn;
-
-    async fn from_request_parts(parts: &mut Parts, hub: &Arc<Hub>) -> Result<Self, NotLetIn> {
-        match authenticate(hub, &parts.headers, &parts.extensions).await.map_err(NotLetIn)?.role {
-            CredentialRole::Viewer | CredentialRole::Operator => Ok(Self),
-            CredentialRole::Device(_) | CredentialRole::Fleet => {
-                Err(forbidden("only a viewer or an operator may look at this"))
-            }
-        }
-    }
-}
+use store::StoreError;
 
 /// A request that is refused: the answer says why in words, and by a code.
 pub(crate) struct Refused(ErrorMessage);

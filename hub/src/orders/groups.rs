@@ -2,39 +2,29 @@
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use axum::{Json, Router};
 use protocol::group::MemberState;
 use protocol::viewer::{CancelGroup, GroupInfo, Member, RetryGroup, SendGroup};
 use protocol::{CommandId, GroupId, MetricName, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::caller::{Looker, Operator, Refused};
+use super::caller::Refused;
 use super::{Format, check_limit, csv_text, fields, json_lines, name};
+use crate::access::{Looker, Operator};
 use crate::groups;
 use crate::serve::Hub;
 
 /// The columns of the CSV of members.
 const COLUMNS: [&str; 5] = ["device", "state", "command", "code", "error"];
 
-/// The routes of groups.
-pub(super) fn router() -> Router<Arc<Hub>> {
-    Router::new()
-        .route("/v1/groups", get(list).post(send))
-        .route("/v1/groups/{id}", get(show))
-        .route("/v1/groups/{id}/members", get(members))
-        .route("/v1/groups/{id}/cancel", post(cancel))
-        .route("/v1/groups/{id}/retry", post(retry))
-}
-
 /// Issues a group. The body is `send_group` without `type` and `id`.
-async fn send(
+pub(crate) async fn send(
     State(hub): State<Arc<Hub>>,
     Operator(actor): Operator,
     body: Bytes,
@@ -48,7 +38,7 @@ async fn send(
 }
 
 /// Begins no more of a group. The body, if any, is `cancel_group` without `type`, `id` and `group`.
-async fn cancel(
+pub(crate) async fn cancel(
     State(hub): State<Arc<Hub>>,
     Operator(actor): Operator,
     Path(id): Path<String>,
@@ -59,7 +49,7 @@ async fn cancel(
 }
 
 /// Tries the members of a group again that failed. The body, if any, is `retry_group` without `type`, `id` and `group`.
-async fn retry(
+pub(crate) async fn retry(
     State(hub): State<Arc<Hub>>,
     Operator(actor): Operator,
     Path(id): Path<String>,
@@ -71,7 +61,7 @@ async fn retry(
 }
 
 /// One group with its tally.
-async fn show(
+pub(crate) async fn show(
     State(hub): State<Arc<Hub>>,
     _: Looker,
     Path(id): Path<String>,
@@ -85,13 +75,13 @@ async fn show(
 /// Which groups are listed.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ListQuery {
+pub(crate) struct ListQuery {
     before: Option<i64>,
     limit: Option<u32>,
 }
 
 /// Groups, newest first.
-async fn list(
+pub(crate) async fn list(
     State(hub): State<Arc<Hub>>,
     _: Looker,
     query: Result<Query<ListQuery>, QueryRejection>,
@@ -105,13 +95,13 @@ async fn list(
 /// Which members are listed, and how.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct MembersQuery {
+pub(crate) struct MembersQuery {
     state: Option<String>,
     format: Option<Format>,
 }
 
 /// The members of a group, in the order of their turns.
-async fn members(
+pub(crate) async fn members(
     State(hub): State<Arc<Hub>>,
     _: Looker,
     Path(id): Path<String>,

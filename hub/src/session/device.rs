@@ -7,7 +7,6 @@
 use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesOrdered;
@@ -50,6 +49,7 @@ pub async fn run(hub: Arc<Hub>, mut socket: Socket, peer: Peer) {
         }
     };
     let id = hello.device.clone();
+    let _counted = hub.metrics.session(&peer.principal.role);
     let (sender, inward) = mpsc::channel(SESSION_QUEUE);
     let registered = match hub.ingest.register(hello.clone(), clock::now()).await {
         Ok(registered) => registered,
@@ -83,7 +83,7 @@ pub async fn run(hub: Arc<Hub>, mut socket: Socket, peer: Peer) {
 
 async fn expect_hello(hub: &Hub, socket: &mut Socket, peer: &Peer) -> Result<Hello, End> {
     let expected = |reason: String| End::Close(CloseCode::HelloExpected, reason);
-    let deadline = Duration::from_secs(u64::from(limits::HELLO_DEADLINE_SECONDS));
+    let deadline = hub.config.limits.hello;
     let first = async {
         loop {
             match socket.next().await {
@@ -112,9 +112,10 @@ async fn expect_hello(hub: &Hub, socket: &mut Socket, peer: &Peer) -> Result<Hel
     match &peer.principal.role {
         CredentialRole::Fleet => Ok(hello),
         CredentialRole::Device(id) if *id == hello.device => Ok(hello),
-        CredentialRole::Device(_) | CredentialRole::Viewer | CredentialRole::Operator => {
-            Err(End::close(CloseCode::WrongDevice))
-        }
+        CredentialRole::Device(_)
+        | CredentialRole::Viewer
+        | CredentialRole::Operator
+        | CredentialRole::Admin => Err(End::close(CloseCode::WrongDevice)),
     }
 }
 
@@ -409,6 +410,7 @@ impl<'a> Session<'a> {
                 Ok(rows) => self.submit(ticket, BatchContent::Readings(rows)).await,
                 Err((code, message)) => {
                     tracing::warn!(device = %self.device, seq = seq.0, %code, message, "a batch is refused for good");
+                    self.hub.metrics.batches_refused.add(1);
                     say(socket, Refuse { seq, code, message, retry_after_ms: None }).await?;
                     self.submit(ticket, BatchContent::Refused).await
                 }

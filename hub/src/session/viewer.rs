@@ -28,6 +28,7 @@ use tokio_tungstenite::tungstenite::protocol::Message;
 
 use super::subscription::{Subscription, weight};
 use super::{End, Heartbeat, Peer, Socket, close_frame, end_of, linger};
+use crate::access;
 use crate::clock;
 use crate::commands::{Event, Pending};
 use crate::groups;
@@ -64,9 +65,11 @@ pub async fn run(hub: Arc<Hub>, socket: Socket, peer: Peer) {
     let (out, queue) = mpsc::channel(OUT_QUEUE);
     let writing = tokio::spawn(write_all(sink, queue));
     tracing::info!(session = peer.name(), address = %peer.address, role = ?peer.principal.role, "viewer connected");
+    let _counted = hub.metrics.session(&peer.principal.role);
     let mut session = Session {
         role: match peer.principal.role {
-            CredentialRole::Operator => Role::Operator,
+            // An administrator is an operator, as far as this protocol goes.
+            CredentialRole::Operator | CredentialRole::Admin => Role::Operator,
             CredentialRole::Viewer | CredentialRole::Device(_) | CredentialRole::Fleet => Role::Viewer,
         },
         hub: Arc::clone(&hub),
@@ -82,6 +85,9 @@ pub async fn run(hub: Arc<Hub>, socket: Socket, peer: Peer) {
         Err(end) => end,
     };
     tracing::info!(session = session.peer.name(), ?end, "viewer disconnected");
+    if matches!(&end, End::Close(CloseCode::TooSlow, _)) {
+        hub.metrics.too_slow.add(1);
+    }
     if let End::Close(code, reason) = &end {
         let frame = Message::Close(Some(close_frame(*code, reason)));
         // Full: the viewer does not read, and would not read this either.
@@ -282,6 +288,9 @@ impl Session {
     }
 
     async fn answer(&mut self, message: ViewerMessage) -> Result<Answer, End> {
+        if let Err(error) = self.may_say(&message) {
+            return Ok(Err(error));
+        }
         match message {
             ViewerMessage::Subscribe(request) => self.subscribe(request).await,
             ViewerMessage::Unsubscribe(request) => {
@@ -292,18 +301,12 @@ impl Session {
             ViewerMessage::Latest(request) => Ok(self.latest(request)),
             ViewerMessage::SendCommand(request) => {
                 let id = request.id;
-                if let Err(error) = self.must_be_operator(id) {
-                    return Ok(Err(error));
-                }
                 let answer = self.hub.commands.begin_issue(request, self.actor()).await;
                 self.orders.push_back(join(ready(id), answer));
                 Ok(Ok(()))
             }
             ViewerMessage::CancelCommand(request) => {
                 let id = request.id;
-                if let Err(error) = self.must_be_operator(id) {
-                    return Ok(Err(error));
-                }
                 let answer = self.hub.commands.begin_cancel(request.command, self.actor()).await;
                 self.orders.push_back(join(ready(id), answer));
                 Ok(Ok(()))
@@ -314,16 +317,10 @@ impl Session {
             }
             ViewerMessage::SendGroup(request) => self.send_group(request).await,
             ViewerMessage::CancelGroup(CancelGroup { id, group, begun }) => {
-                if let Err(error) = self.must_be_operator(id) {
-                    return Ok(Err(error));
-                }
                 let answer = self.hub.commands.cancel_group(group, begun, self.actor()).await;
                 self.say_group(id, answer).await
             }
             ViewerMessage::RetryGroup(RetryGroup { id, group, states }) => {
-                if let Err(error) = self.must_be_operator(id) {
-                    return Ok(Err(error));
-                }
                 let answer = groups::retry(&self.hub, group, states, self.actor()).await;
                 self.say_group(id, answer).await
             }
@@ -360,15 +357,16 @@ impl Session {
         Actor { by: self.peer.principal.label.clone(), address: Some(self.peer.address.to_string()) }
     }
 
-    fn must_be_operator(&self, id: u64) -> Answer {
-        match self.role {
-            Role::Operator => Ok(()),
-            Role::Viewer => Err(refuse(
-                id,
-                ErrorCode::Forbidden,
-                "a viewer may not send commands: use an operator's token",
-            )),
+    /// Holds a message against the table of who may send it.
+    fn may_say(&self, message: &ViewerMessage) -> Answer {
+        let need = access::viewer_message(message);
+        if need.allows(Some(&self.peer.principal.role)) {
+            return Ok(());
         }
+        let subject = format!("message {}", message.kind());
+        self.hub.metrics.forbidden.add(1);
+        self.hub.audit.refused("request", self.actor(), subject, need.refusal());
+        Err(refuse(message.id(), ErrorCode::Forbidden, need.refusal()))
     }
 
     async fn say_devices(&self) -> Result<(), End> {
@@ -476,6 +474,7 @@ impl Session {
     }
 
     fn take(&mut self, commit: &Commit) {
+        self.hub.metrics.fan_out.note(commit.made.elapsed());
         for subscription in self.subscriptions.values_mut() {
             subscription.take_commit(commit.last, commit.rows());
         }
@@ -487,6 +486,7 @@ impl Session {
             if !catch_up(&self.hub, subscription).await {
                 let (position, latest) = latest(&self.hub, subscription);
                 let missed = position.0.saturating_sub(subscription.position.0).max(0) as u64;
+                self.hub.metrics.omitted.add(missed);
                 subscription.omit(missed, Timestamp(0), clock::now());
                 subscription.position = position;
                 for (series, at, value) in latest {
@@ -562,9 +562,6 @@ impl Session {
 
     async fn send_group(&self, asked: SendGroup) -> Result<Answer, End> {
         let SendGroup { id, request, dry_run } = asked;
-        if let Err(error) = self.must_be_operator(id) {
-            return Ok(Err(error));
-        }
         if dry_run {
             return self.say_members(id, groups::dry_run(&self.hub, &request)).await;
         }

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use protocol::{DEVICE_PATH, SUBPROTOCOL, VIEWER_PATH};
 use serde_json::{Value as Json, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 
 use crate::harness::{Role, TestHub, stdout, until, within};
@@ -21,6 +21,7 @@ async fn i_12_each_door_opens_to_its_own_tokens_only() {
         ("fleet", &hub.token(Role::Fleet), 101, 403),
         ("viewer", &hub.token(Role::Viewer), 403, 101),
         ("operator", &hub.token(Role::Operator), 403, 101),
+        ("admin", &hub.token(Role::Admin), 403, 101),
         ("unknown", &format!("operator_{}", "0".repeat(64)), 401, 401),
         ("half", &hub.token(Role::Fleet)[..20], 401, 401),
         ("long", &"x".repeat(4_000), 401, 401),
@@ -161,41 +162,42 @@ async fn the_subprotocol_is_found_in_a_list_and_names_are_read_in_any_case() {
 }
 
 #[tokio::test]
-async fn i_6_one_connection_too_many_is_dropped_and_those_that_are_there_stay() {
+async fn i_6_one_connection_too_many_is_turned_away_and_those_that_are_there_stay() {
     let hub = TestHub::process(&["--max-connections", "3"]).await;
     let mut bystander = Bystander::join(&hub).await;
     let second = Raw::connect(&hub, DEVICE_PATH, Role::Fleet).await;
     let third = Raw::connect(&hub, VIEWER_PATH, Role::Viewer).await;
     let mut fourth = TcpStream::connect(hub.address).await.unwrap();
-    let mut said = Vec::new();
-    // Dropped: in order, or reset.
-    drop(within("the hub to drop it", fourth.read_to_end(&mut said)).await);
-    assert_eq!(said, b"");
+    let mut said = String::new();
+    within("the hub to turn it away", fourth.read_to_string(&mut said)).await.unwrap();
+    assert!(said.starts_with("HTTP/1.1 429"), "{said}");
+    assert!(said.contains("max_connections is 3 (per hub); try again in 5 s"), "{said}");
+    assert!(said.contains("retry-after: 5"), "{said}");
     bystander.is_undisturbed().await;
     drop((second, third));
     until("room for another", async || {
-        let mut stream = TcpStream::connect(hub.address).await.unwrap();
-        stream.write_all(upgrade_request(DEVICE_PATH, &hub.token(Role::Fleet)).as_bytes()).await.is_ok()
-            && stream.read_u8().await.is_ok()
+        http(hub.address, upgrade_request(DEVICE_PATH, &hub.token(Role::Fleet)).as_bytes()).await.status
+            == 101
     })
     .await;
     bystander.is_undisturbed().await;
 }
 
 #[tokio::test]
-async fn i_12_only_an_operator_adds_devices() {
+async fn i_12_only_an_administrator_adds_devices() {
     let hub = TestHub::start().await;
     let request = |id: &str, token: &str| {
         format!(
             "PUT /v1/devices/{id} HTTP/1.1\r\nHost: hub\r\nAuthorization: Bearer {token}\r\nContent-Length: 0\r\n\r\n"
         )
     };
-    for (role, status) in [(Role::Fleet, 403), (Role::Viewer, 403), (Role::Operator, 201)] {
+    for (role, status) in [(Role::Fleet, 403), (Role::Viewer, 403), (Role::Operator, 403), (Role::Admin, 201)]
+    {
         let answer = http(hub.address, request("pump", &hub.token(role)).as_bytes()).await;
         assert_eq!(answer.status, status, "{role:?}: {answer:?}");
     }
     assert_eq!(http(hub.address, request("pump", "unknown").as_bytes()).await.status, 401);
-    let answer = http(hub.address, request("a%20b", &hub.token(Role::Operator)).as_bytes()).await;
+    let answer = http(hub.address, request("a%20b", &hub.token(Role::Admin)).as_bytes()).await;
     assert_eq!(answer.status, 400, "{answer:?}");
     let (_, devices) = hub.viewer(Role::Viewer).await;
     assert_eq!(devices.len(), 1);
@@ -206,9 +208,12 @@ async fn i_12_no_token_is_in_the_log_or_in_the_database_and_its_files_are_the_ow
     let mut hub = TestHub::process(&["--log", "trace"]).await;
     let added = hub.cli(&["device", "add", "pump"]).await;
     let mut tokens = vec![stdout(&added).trim().to_owned(), format!("device_{}", "5".repeat(64))];
-    for (role, file) in
-        [(Role::Fleet, "fleet.token"), (Role::Viewer, "viewer.token"), (Role::Operator, "operator.token")]
-    {
+    for (role, file) in [
+        (Role::Fleet, "fleet.token"),
+        (Role::Viewer, "viewer.token"),
+        (Role::Operator, "operator.token"),
+        (Role::Admin, "admin.token"),
+    ] {
         tokens.push(hub.token(role));
         let mode = std::fs::metadata(hub.data().join(file)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{file}");

@@ -50,6 +50,7 @@ pub(crate) enum Role {
     Fleet,
     Viewer,
     Operator,
+    Admin,
 }
 
 pub(crate) struct TestHub {
@@ -176,6 +177,7 @@ impl TestHub {
             Role::Fleet => protocol::local::FLEET_TOKEN_FILE,
             Role::Viewer => protocol::local::VIEWER_TOKEN_FILE,
             Role::Operator => protocol::local::OPERATOR_TOKEN_FILE,
+            Role::Admin => protocol::local::ADMIN_TOKEN_FILE,
         };
         std::fs::read_to_string(self.data().join(file)).unwrap().trim().to_owned()
     }

@@ -9,6 +9,7 @@
     reason = "clippy allows these in tests, but does not see that what tests share is a test too"
 )]
 
+mod access;
 mod batches;
 mod care;
 mod cli;
@@ -19,6 +20,7 @@ mod crash;
 mod deadlines;
 mod declarations;
 mod doors;
+mod enrolment;
 mod exchange;
 mod fates;
 mod fleet;

@@ -53,11 +53,11 @@ async fn i_12_a_revoked_token_is_closed_and_refused_and_its_successor_goes_on() 
 }
 
 #[tokio::test]
-async fn tokens_over_http_are_for_operators_and_say_what_is_wrong() {
+async fn tokens_over_http_are_for_administrators_and_say_what_is_wrong() {
     let hub = TestHub::start().await;
-    let operator = hub.token(Role::Operator);
+    let admin = hub.token(Role::Admin);
     let viewer = hub.token(Role::Viewer);
-    let body = json!({"role": "operator", "label": "anna"}).to_string();
+    let body = json!({"role": "admin", "label": "anna"}).to_string();
     assert_eq!(http_json(&hub, "POST", "/v1/tokens", &viewer, &body).await.0, 403);
     assert_eq!(http_json(&hub, "GET", "/v1/tokens", &viewer, "").await.0, 403);
     assert_eq!(http_json(&hub, "DELETE", "/v1/tokens/1", &viewer, "").await.0, 403);
@@ -67,13 +67,13 @@ async fn tokens_over_http_are_for_operators_and_say_what_is_wrong() {
         (json!({"role": "device"}), "device"),
         (json!({"role": "viewer", "label": "x", "scope": "all"}), "scope"),
     ] {
-        let (status, answer) = http_json(&hub, "POST", "/v1/tokens", &operator, &body.to_string()).await;
+        let (status, answer) = http_json(&hub, "POST", "/v1/tokens", &admin, &body.to_string()).await;
         assert_eq!(status, 400, "{answer}");
         assert!(answer["error"].as_str().unwrap().contains(words), "{answer}");
     }
-    assert_eq!(http_json(&hub, "DELETE", "/v1/tokens/999", &operator, "").await.0, 404);
-    assert_eq!(http_json(&hub, "DELETE", "/v1/tokens/all", &operator, "").await.0, 400);
-    let (status, made) = http_json(&hub, "POST", "/v1/tokens", &operator, &body).await;
+    assert_eq!(http_json(&hub, "DELETE", "/v1/tokens/999", &admin, "").await.0, 404);
+    assert_eq!(http_json(&hub, "DELETE", "/v1/tokens/all", &admin, "").await.0, 400);
+    let (status, made) = http_json(&hub, "POST", "/v1/tokens", &admin, &body).await;
     assert_eq!(status, 201, "{made}");
     let anna = made["token"].as_str().unwrap();
     // Whoever holds it is named by it.

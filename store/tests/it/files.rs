@@ -42,7 +42,7 @@ fn a_newer_schema_is_refused_with_both_versions() {
     drop(base.writer());
     sql(&base.path(), "PRAGMA user_version = 99");
     let error = Writer::open(&base.path()).unwrap_err();
-    assert!(matches!(error, StoreError::NewerSchema { found: 99, known: 7 }), "{error}");
+    assert!(matches!(error, StoreError::NewerSchema { found: 99, known: 8 }), "{error}");
     assert!(matches!(Reader::open(&base.path()), Err(StoreError::NewerSchema { .. })));
 }
 

@@ -1,27 +1,29 @@
 //! Files of past versions: they open, keep all they hold, and a kill on the way costs nothing.
 //!
 //! `fixtures/version-N.db` was written by a hub of schema version N: two devices with a number, a truth value and a text
-//! each, 3602 readings of which 1000 are sealed, one of them left out as a conflict. Those of version 4 and later have commands too.
+//! each, 3602 readings of which 1000 are sealed, one of them left out as a conflict. Those of version 4 and later have commands too;
+//! those of version 6 and 7 have a group, tags and credentials, that of version 7 a connection.
 
 use std::path::Path;
 
 use protocol::command::Delivery;
 use protocol::{DeviceId, Seq, SeriesId, Timestamp, Value};
 use rusqlite::Connection;
-use store::{CommandFilter, Reader, Stats, Writer};
+use store::{AuditFilter, CommandFilter, CredentialRole, NewCredential, Reader, Stats, Writer};
 
-use crate::support::{Base, NOW, row, suffixed};
+use crate::support::{Base, NOW, anna, row, suffixed};
 
 /// The version that this program writes.
-const NEWEST: i64 = 7;
+const NEWEST: i64 = 8;
 /// The step from each version to the next, from version 1 on.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("../../src/migrations/0002.sql"),
     include_str!("../../src/migrations/0003.sql"),
     include_str!("../../src/migrations/0004.sql"),
     include_str!("../../src/migrations/0005.sql"),
     include_str!("../../src/migrations/0006.sql"),
     include_str!("../../src/migrations/0007.sql"),
+    include_str!("../../src/migrations/0008.sql"),
 ];
 
 /// A file of each past version.
@@ -120,6 +122,33 @@ fn a_group_and_credentials_of_a_past_version_are_kept_and_nothing_is_known_of_it
     assert_eq!(roles.len(), 4);
     assert!(roles.contains(&("viewer", "wall".into())), "{roles:?}");
     assert_eq!(reader.connections(&"pump".parse().unwrap()).unwrap(), Some(vec![]));
+}
+
+#[test]
+fn credentials_of_a_past_version_open_what_they_did_and_a_group_is_kept() {
+    let base = fixture(7);
+    let mut writer = base.writer();
+    let credentials = base.reader().credentials().unwrap();
+    let kept: Vec<_> = credentials
+        .iter()
+        .map(|c| (c.key.0, c.role.as_str(), c.label.as_str(), c.revoked_at.is_some()))
+        .collect();
+    assert_eq!(
+        kept,
+        [
+            (1, "operator", "anna", false),
+            (2, "device", "device pump", false),
+            (3, "viewer", "wall screen", true)
+        ]
+    );
+    assert_eq!(base.reader().credential(&[1; 32]).unwrap().unwrap().label, "anna");
+    assert_eq!(base.reader().credential(&[3; 32]).unwrap(), None);
+    assert_eq!(base.reader().groups(None, 10).unwrap().len(), 1);
+    assert_eq!(base.reader().connections(&"pump".parse().unwrap()).unwrap().unwrap().len(), 1);
+    assert!(base.reader().audit(&AuditFilter::default(), 10).unwrap().is_empty());
+    let admin =
+        NewCredential { hash: [4; 32], role: CredentialRole::Admin, label: "boss".into(), created_at: NOW };
+    assert_eq!(writer.add_credential(&admin, &anna()).unwrap().0, 4);
 }
 
 #[test]

@@ -11,6 +11,11 @@ use tempfile::TempDir;
 /// The time at which tests happen: 2026-01-01T00:00:00Z.
 pub(crate) const NOW: Timestamp = Timestamp(1_767_225_600_000_000);
 
+/// Someone who changes who may connect.
+pub(crate) fn anna() -> protocol::desk::Actor {
+    protocol::desk::Actor { by: "anna".into(), address: None }
+}
+
 /// A database in a folder that goes away with it.
 pub(crate) struct Base {
     folder: TempDir,

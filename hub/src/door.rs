@@ -1,0 +1,239 @@
+//! The way in: accepts connections, agrees on TLS, and hands them to HTTP; with a deadline on each step and a cap on strangers.
+//!
+//! Whoever is turned away is told by which limit and when to come back, where that costs little: on a port without TLS, and
+//! for so many at a time; others find the connection closed.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use serde_json::json;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+use tokio_util::either::Either;
+
+use crate::gate::Stranger;
+use crate::http;
+use crate::serve::Hub;
+use crate::session;
+use crate::tls::{self, Identity, TlsPort, Transport};
+
+/// Time that a request which is being read or answered gets when the hub stops.
+const LAST_REQUEST_DEADLINE: Duration = Duration::from_secs(1);
+/// Most headers of a request, and the buffer for its head. hyper's least buffer is 8 KiB.
+const HEADERS_MAX: usize = 64;
+const HEAD_MAX_BYTES: usize = 16 * 1024;
+/// How many are told at once why they are turned away, and how long that may take.
+const TURNED_AWAY_MAX: usize = 64;
+const TURN_AWAY_DEADLINE: Duration = Duration::from_secs(1);
+/// When whoever was turned away may come back, in seconds.
+const COME_BACK_SECONDS: u64 = 5;
+/// Between two lines in the log about the same limit.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
+
+/// What a request knows of its connection: where it comes from, and its place among `max_connections`, which goes with the
+/// socket when it is upgraded.
+#[derive(Clone)]
+pub(crate) struct Connection {
+    pub(crate) address: SocketAddr,
+    /// The device whose certificate was shown, or why it is nobody's.
+    pub(crate) certificate: Option<Arc<Result<Identity, String>>>,
+    /// Counts as a stranger's until a credential is shown.
+    pub(crate) stranger: Arc<Stranger>,
+    _place: Arc<OwnedSemaphorePermit>,
+}
+
+/// A limit that turns connections away, and how often it did since it was last logged.
+struct Limit {
+    name: &'static str,
+    value: u64,
+    scope: &'static str,
+    count: AtomicU64,
+    logged: Mutex<Option<Instant>>,
+}
+
+impl Limit {
+    fn new(name: &'static str, value: u64, scope: &'static str) -> Self {
+        Self { name, value, scope, count: AtomicU64::new(0), logged: Mutex::default() }
+    }
+
+    /// Logs now and then: whoever knocks often must not fill the log.
+    fn log(&self, address: SocketAddr) {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        if logged.is_none_or(|at| at.elapsed() >= LOG_INTERVAL) {
+            *logged = Some(Instant::now());
+            let count = self.count.swap(0, Ordering::Relaxed);
+            tracing::warn!(%address, limit = self.name, value = self.value, count, "connections are turned away");
+        }
+    }
+}
+
+/// Takes connections in until the hub stops.
+pub async fn accept(hub: Arc<Hub>, listener: TcpListener) {
+    let service = TowerToHyperService::new(http::router(&hub));
+    let room = Arc::new(Semaphore::new(hub.config.max_connections));
+    let turned_away = Arc::new(Semaphore::new(TURNED_AWAY_MAX));
+    let most = Limit::new("max_connections", hub.config.max_connections as u64, "hub");
+    let per_address = u64::from(hub.config.limits.gate.strangers_per_address);
+    let strangers = Limit::new("strangers_per_address", per_address, "address");
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = hub.stopping.cancelled() => return,
+        };
+        let (stream, address) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // No descriptor left, or the peer gave up: neither is a reason to stop accepting.
+                tracing::warn!(%error, "a connection was not accepted");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let place = Arc::clone(&room).try_acquire_owned();
+        let stranger = hub.gate.enter(address.ip());
+        let (place, stranger) = match (place, stranger) {
+            (Ok(place), Ok(stranger)) => (place, stranger),
+            (place, _) => {
+                let limit = if place.is_err() { &most } else { &strangers };
+                let counter = if place.is_err() { &hub.metrics.full } else { &hub.metrics.strangers };
+                counter.add(1);
+                limit.log(address);
+                if hub.tls.is_none()
+                    && let Ok(turn) = Arc::clone(&turned_away).try_acquire_owned()
+                {
+                    let answer = too_many(limit);
+                    hub.tasks.spawn(async move {
+                        drop(tokio::time::timeout(TURN_AWAY_DEADLINE, say(stream, answer)).await);
+                        drop(turn);
+                    });
+                }
+                continue;
+            }
+        };
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%address, %error, "no TCP_NODELAY");
+        }
+        let service = service.clone();
+        let hub_of_connection = Arc::clone(&hub);
+        hub.tasks.spawn(async move {
+            let hub = hub_of_connection;
+            let stream = match &hub.tls {
+                None => Either::Left(stream),
+                Some(tls) => {
+                    let deadline = hub.config.limits.tls_handshake;
+                    let agreed = tokio::select! {
+                        agreed = agree_on_tls(tls, stream, address, deadline) => agreed,
+                        () = hub.stopping.cancelled() => return,
+                    };
+                    let Some(stream) = agreed else { return };
+                    stream
+                }
+            };
+            let certificate = tls::identity(&stream).map(Arc::new);
+            let stranger = Arc::new(stranger);
+            let connection = Connection { address, certificate, stranger, _place: Arc::new(place) };
+            serve_connection(&hub, stream, connection, service).await;
+        });
+    }
+}
+
+/// `None`: the peer speaks none, or not in time.
+async fn agree_on_tls(
+    tls: &TlsPort,
+    stream: TcpStream,
+    address: SocketAddr,
+    deadline: Duration,
+) -> Option<Transport> {
+    /// The first byte of a handshake (RFC 8446, 5.1).
+    const HANDSHAKE: u8 = 22;
+    let agree = async move {
+        let mut first = [0];
+        if stream.peek(&mut first).await? > 0 && first != [HANDSHAKE] {
+            let body = json!({ "error": "this port speaks TLS: connect with wss:// or https://" });
+            say(stream, answer("400 Bad Request", "", &body)).await?;
+            return Ok(None);
+        }
+        tls.accept(stream).await.map(Some)
+    };
+    match tokio::time::timeout(deadline, agree).await {
+        Ok(Ok(agreed)) => agreed,
+        Ok(Err(error)) => {
+            tracing::debug!(%address, %error, "no TLS with this peer");
+            None
+        }
+        Err(_) => {
+            tracing::debug!(%address, limit = "tls_handshake_seconds", "no TLS in time");
+            None
+        }
+    }
+}
+
+fn too_many(limit: &Limit) -> String {
+    let Limit { name, value, scope, .. } = limit;
+    let body = json!({
+        "error": format!("too many connections: {name} is {value} (per {scope}); try again in {COME_BACK_SECONDS} s"),
+        "code": "limit_reached",
+        "limit": name,
+        "value": value,
+        "scope": scope,
+        "retry_after_seconds": COME_BACK_SECONDS,
+    });
+    answer("429 Too Many Requests", &format!("retry-after: {COME_BACK_SECONDS}\r\n"), &body)
+}
+
+/// An answer to whoever is not let as far as HTTP.
+fn answer(status: &str, header: &str, body: &serde_json::Value) -> String {
+    let body = body.to_string();
+    let length = body.len();
+    format!(
+        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\n{header}content-length: {length}\r\nconnection: close\r\n\r\n{body}"
+    )
+}
+
+async fn say(mut stream: TcpStream, answer: String) -> std::io::Result<()> {
+    stream.write_all(answer.as_bytes()).await?;
+    session::linger(&mut stream).await;
+    Ok(())
+}
+
+async fn serve_connection(
+    hub: &Hub,
+    stream: Transport,
+    connection: Connection,
+    service: TowerToHyperService<Router>,
+) {
+    let address = connection.address;
+    let service = hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(connection.clone());
+        hyper::service::Service::call(&service, request)
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(hub.config.limits.request_head)
+        .max_headers(HEADERS_MAX)
+        .max_buf_size(HEAD_MAX_BYTES)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let mut connection = std::pin::pin!(connection);
+    let result = tokio::select! {
+        result = connection.as_mut() => result,
+        () = hub.stopping.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            match tokio::time::timeout(LAST_REQUEST_DEADLINE, connection).await {
+                Ok(result) => result,
+                Err(_) => return,
+            }
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(%address, %error, "connection ended");
+    }
+}

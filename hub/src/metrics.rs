@@ -1,0 +1,353 @@
+//! The hub in numbers, for Prometheus: `/metrics`, and `/readyz`, which says whether it can take readings in.
+//!
+//! A small one of our own: what is counted is known when the hub is built, so a number is an atomic in a struct, touched once a
+//! batch or a commit, without a registry, labels that are looked up, or locks.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use protocol::limits;
+use serde_json::json;
+use store::CredentialRole;
+
+use crate::access::Looker;
+use crate::serve::Hub;
+use crate::{ingest, live};
+
+/// Upper bounds of the buckets of times, in microseconds: half a millisecond to ten seconds.
+const BOUNDS: [u64; 13] = [
+    500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
+    10_000_000,
+];
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// It happened so many times more.
+    pub fn add(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// How long things took.
+#[derive(Debug, Default)]
+pub struct Times {
+    buckets: [AtomicU64; BOUNDS.len()],
+    longer: AtomicU64,
+    micros: AtomicU64,
+}
+
+impl Times {
+    /// Something took so long.
+    pub fn note(&self, took: Duration) {
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let place = BOUNDS.partition_point(|bound| *bound < micros);
+        self.buckets.get(place).unwrap_or(&self.longer).fetch_add(1, Ordering::Relaxed);
+        self.micros.fetch_add(micros, Ordering::Relaxed);
+    }
+
+    fn write(&self, out: &mut String, name: &str, help: &str) {
+        head(out, name, help, "histogram");
+        let mut total = 0;
+        for (bound, count) in BOUNDS.iter().zip(&self.buckets) {
+            total += count.load(Ordering::Relaxed);
+            line(out, &format!("{name}_bucket{{le=\"{}\"}}", *bound as f64 / 1e6), total);
+        }
+        total += self.longer.load(Ordering::Relaxed);
+        line(out, &format!("{name}_bucket{{le=\"+Inf\"}}"), total);
+        line(out, &format!("{name}_sum"), self.micros.load(Ordering::Relaxed) as f64 / 1e6);
+        line(out, &format!("{name}_count"), total);
+    }
+}
+
+/// What is counted while the hub runs.
+#[derive(Debug)]
+pub struct Metrics {
+    started: Instant,
+    /// Sessions that are open, in the order of [`ROLES`].
+    sessions: [AtomicU64; ROLES.len()],
+    /// Connections turned away by `max_connections`.
+    pub full: Counter,
+    /// Connections turned away by `strangers_per_address`.
+    pub strangers: Counter,
+    /// Wrong credentials.
+    pub wrong_credentials: Counter,
+    /// Of these, answered with 429 by `failures_per_minute`.
+    pub guesses: Counter,
+    /// Requests and messages that a role does not allow.
+    pub forbidden: Counter,
+    /// Batches that will never be stored.
+    pub batches_refused: Counter,
+    /// Viewers that were closed because they did not read.
+    pub too_slow: Counter,
+    /// Readings left out toward viewers, and told so.
+    pub omitted: Counter,
+    /// Commits, and readings in them.
+    pub commits: Counter,
+    /// Readings that were committed.
+    pub readings: Counter,
+    /// Commits of which nothing was stored.
+    pub failed_commits: Counter,
+    /// The last commit found no room.
+    pub storage_full: AtomicBool,
+    /// From taking a batch in to the word that it is stored.
+    pub ack: Times,
+    /// A commit with its fsync.
+    pub commit: Times,
+    /// From a commit to when a viewer's session has it.
+    pub fan_out: Times,
+}
+
+/// The roles whose sessions are counted.
+const ROLES: [&str; 5] = ["device", "fleet", "viewer", "operator", "admin"];
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            started: Instant::now(),
+            sessions: Default::default(),
+            full: Counter::default(),
+            strangers: Counter::default(),
+            wrong_credentials: Counter::default(),
+            guesses: Counter::default(),
+            forbidden: Counter::default(),
+            batches_refused: Counter::default(),
+            too_slow: Counter::default(),
+            omitted: Counter::default(),
+            commits: Counter::default(),
+            readings: Counter::default(),
+            failed_commits: Counter::default(),
+            storage_full: AtomicBool::new(false),
+            ack: Times::default(),
+            commit: Times::default(),
+            fan_out: Times::default(),
+        }
+    }
+}
+
+/// A session that is counted until this is dropped.
+#[derive(Debug)]
+pub struct Counted {
+    metrics: Arc<Metrics>,
+    place: usize,
+}
+
+impl Metrics {
+    /// Counts a session of this role.
+    pub fn session(self: &Arc<Self>, role: &CredentialRole) -> Counted {
+        let place = ROLES.iter().position(|name| *name == role.as_str()).unwrap_or_default();
+        self.sessions[place].fetch_add(1, Ordering::Relaxed);
+        Counted { metrics: Arc::clone(self), place }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.metrics.sessions[self.place].fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn head(out: &mut String, name: &str, help: &str, kind: &str) {
+    out.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
+}
+
+fn line(out: &mut String, name: &str, value: impl std::fmt::Display) {
+    out.push_str(&format!("{name} {value}\n"));
+}
+
+fn one(out: &mut String, name: &str, help: &str, kind: &str, value: impl std::fmt::Display) {
+    head(out, name, help, kind);
+    line(out, name, value);
+}
+
+/// Everything, as Prometheus reads it.
+pub(crate) async fn show(State(hub): State<Arc<Hub>>, _: Looker) -> Response {
+    let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    ([(header::CONTENT_TYPE, kind)], text(&hub)).into_response()
+}
+
+fn text(hub: &Hub) -> String {
+    let metrics = &hub.metrics;
+    let mut out = String::with_capacity(8 * 1024);
+    let o = &mut out;
+    head(o, "telemetry_build_info", "The version that runs.", "gauge");
+    line(o, &format!("telemetry_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION")), 1);
+    let up = metrics.started.elapsed().as_secs_f64();
+    one(o, "telemetry_uptime_seconds", "Since the hub started.", "gauge", up);
+    one(
+        o,
+        "telemetry_ready",
+        "1 if the hub can take readings in, as /readyz.",
+        "gauge",
+        u8::from(reasons(hub).is_empty()),
+    );
+
+    head(o, "telemetry_limit", "The limits in force, by name.", "gauge");
+    for (name, value) in limits_of(hub) {
+        line(o, &format!("telemetry_limit{{name=\"{name}\"}}"), value);
+    }
+    head(o, "telemetry_refused_total", "What was refused, by the limit or rule that it broke.", "counter");
+    for (name, counter) in [
+        ("max_connections", &metrics.full),
+        ("strangers_per_address", &metrics.strangers),
+        ("failures_per_minute", &metrics.guesses),
+        ("credential", &metrics.wrong_credentials),
+        ("role", &metrics.forbidden),
+        ("batch", &metrics.batches_refused),
+        ("viewer_too_slow", &metrics.too_slow),
+    ] {
+        line(o, &format!("telemetry_refused_total{{limit=\"{name}\"}}"), counter.get());
+    }
+
+    head(o, "telemetry_sessions", "Open WebSockets, by role.", "gauge");
+    for (role, count) in ROLES.iter().zip(&metrics.sessions) {
+        line(o, &format!("telemetry_sessions{{role=\"{role}\"}}"), count.load(Ordering::Relaxed));
+    }
+    one(
+        o,
+        "telemetry_strangers",
+        "Connections that have shown no credential yet.",
+        "gauge",
+        hub.gate.strangers(),
+    );
+    let (devices, connected) = hub.directory.counts();
+    one(o, "telemetry_devices", "Devices that are known.", "gauge", devices);
+    one(o, "telemetry_devices_connected", "Devices that are connected.", "gauge", connected);
+
+    let (requests, readings) = hub.ingest.waiting();
+    head(
+        o,
+        "telemetry_queue",
+        "What waits, by queue; its limit is telemetry_limit of the same name.",
+        "gauge",
+    );
+    line(o, "telemetry_queue{name=\"ingest_requests\"}", requests);
+    line(o, "telemetry_queue{name=\"ingest_readings\"}", readings);
+    one(
+        o,
+        "telemetry_position",
+        "Place of the last reading in the order of commits.",
+        "gauge",
+        hub.live.position().0,
+    );
+    one(o, "telemetry_commits_total", "Commits of readings.", "counter", metrics.commits.get());
+    one(o, "telemetry_readings_total", "Readings committed.", "counter", metrics.readings.get());
+    one(
+        o,
+        "telemetry_commit_failures_total",
+        "Commits of which nothing was stored.",
+        "counter",
+        metrics.failed_commits.get(),
+    );
+    one(
+        o,
+        "telemetry_omitted_total",
+        "Readings left out toward viewers, and told so.",
+        "counter",
+        metrics.omitted.get(),
+    );
+    let full = u8::from(metrics.storage_full.load(Ordering::Relaxed));
+    one(o, "telemetry_storage_full", "1 if the last commit found no room on the disk.", "gauge", full);
+    metrics.commit.write(o, "telemetry_commit_seconds", "A commit with its fsync.");
+    metrics.ack.write(o, "telemetry_ack_seconds", "From taking a batch in to the word that it is stored.");
+    metrics.fan_out.write(o, "telemetry_fan_out_seconds", "From a commit to when a viewer's session has it.");
+    if let Some(tls) = &hub.tls {
+        let help = "When the hub's certificate ends, in seconds since 1970.";
+        one(o, "telemetry_certificate_expires_seconds", help, "gauge", tls.expires());
+    }
+    out
+}
+
+/// The limits that have a name, with their values.
+fn limits_of(hub: &Hub) -> Vec<(&'static str, u64)> {
+    let limits = &hub.config.limits;
+    vec![
+        ("max_connections", hub.config.max_connections as u64),
+        ("strangers_per_address", limits.gate.strangers_per_address.into()),
+        ("failures_per_minute", limits.gate.failures_per_minute.into()),
+        ("tls_handshake_seconds", limits.tls_handshake.as_secs()),
+        ("request_head_seconds", limits.request_head.as_secs()),
+        ("request_seconds", limits.request.as_secs()),
+        ("hello_seconds", limits.hello.as_secs()),
+        ("heartbeat_seconds", hub.config.heartbeat.as_secs()),
+        ("heartbeats_missed", limits::HEARTBEATS_MISSED_MAX.into()),
+        ("ingest_requests", ingest::QUEUE as u64),
+        ("ingest_readings", ingest::ROWS_QUEUED as u64),
+        ("commits_behind", live::COMMITS_QUEUE as u64),
+        ("readings_per_commit", ingest::ROWS_PER_COMMIT as u64),
+        ("readings_per_batch", limits::READINGS_PER_BATCH_MAX as u64),
+        ("unacked_batches", limits::UNACKED_BATCHES_MAX.into()),
+        ("device_message_bytes", limits::DEVICE_MESSAGE_MAX_BYTES as u64),
+        ("viewer_message_bytes", limits::VIEWER_MESSAGE_MAX_BYTES as u64),
+        ("subscriptions", limits::SUBSCRIPTIONS_MAX as u64),
+        ("history_pending", limits::HISTORY_PENDING_MAX as u64),
+        ("commands_open_per_device", limits::COMMANDS_OPEN_PER_DEVICE_MAX as u64),
+        ("groups_open", limits::GROUPS_OPEN_MAX as u64),
+    ]
+}
+
+/// Why the hub cannot take readings in now; nothing if it can.
+fn reasons(hub: &Hub) -> Vec<&'static str> {
+    [
+        (hub.failed.is_cancelled(), "storage_failed"),
+        (hub.stopping.is_cancelled(), "stopping"),
+        (hub.metrics.storage_full.load(Ordering::Relaxed), "storage_full"),
+    ]
+    .into_iter()
+    .filter_map(|(is_so, reason)| is_so.then_some(reason))
+    .collect()
+}
+
+/// Whether readings can be taken in: for whoever sends traffic here. While the database is opened and migrated nothing is
+/// answered at all.
+pub(crate) async fn readyz(State(hub): State<Arc<Hub>>) -> Response {
+    let reasons = reasons(&hub);
+    let code = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (code, Json(json!({ "ready": reasons.is_empty(), "reasons": reasons }))).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_stand_in_the_bucket_that_holds_them_and_in_all_above() {
+        let times = Times::default();
+        for micros in [0, 500, 501, 10_000_000, 10_000_001, u64::MAX / 4] {
+            times.note(Duration::from_micros(micros));
+        }
+        let mut out = String::new();
+        times.write(&mut out, "t", "Time.");
+        for line in [
+            "t_bucket{le=\"0.0005\"} 2",
+            "t_bucket{le=\"0.001\"} 3",
+            "t_bucket{le=\"10\"} 4",
+            "t_bucket{le=\"+Inf\"} 6",
+            "t_count 6",
+        ] {
+            assert!(out.lines().any(|l| l == line), "{line} is not in\n{out}");
+        }
+    }
+
+    #[test]
+    fn a_session_is_counted_while_it_lasts() {
+        let metrics = Arc::new(Metrics::default());
+        let first = metrics.session(&CredentialRole::Viewer);
+        let second = metrics.session(&CredentialRole::Admin);
+        let counts = || metrics.sessions.each_ref().map(|count| count.load(Ordering::Relaxed));
+        assert_eq!(counts(), [0, 0, 1, 0, 1]);
+        drop((first, second));
+        assert_eq!(counts(), [0; 5]);
+    }
+}

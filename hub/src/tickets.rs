@@ -1,0 +1,117 @@
+//! Tickets: how a web page connects without its token in a URL, a log or a cookie.
+//!
+//! A browser can put nothing into the request of a WebSocket but the URL and the names of subprotocols. So whoever holds the
+//! token, best a server that never shows it to the page, asks for a ticket: good once, for the role of the token, for a short
+//! time. The page names it as a subprotocol. Tickets are kept in memory, by their hash.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Extension, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use protocol::ErrorCode;
+use serde_json::json;
+use tokio::time::Instant;
+
+use crate::access::Looker;
+use crate::auth::{Principal, Token};
+use crate::orders::caller::Refused;
+use crate::serve::Hub;
+
+/// For how long a ticket is good.
+pub const LIFETIME: Duration = Duration::from_secs(30);
+/// Tickets at once, of all and of one credential.
+const TICKETS_MAX: usize = 10_000;
+const TICKETS_PER_CREDENTIAL_MAX: usize = 256;
+/// What stands before a ticket among the subprotocols.
+pub const PREFIX: &str = "ticket.";
+
+/// The tickets that are good now.
+#[derive(Debug, Default)]
+pub struct Tickets {
+    open: Mutex<HashMap<[u8; 32], Ticket>>,
+}
+
+#[derive(Debug)]
+struct Ticket {
+    principal: Principal,
+    until: Instant,
+}
+
+impl Tickets {
+    fn lock(&self) -> MutexGuard<'_, HashMap<[u8; 32], Ticket>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes a ticket with which one viewer may connect as `principal`. `None`: too many are open.
+    fn draw(&self, principal: &Principal) -> Result<Option<Token>, getrandom::Error> {
+        let ticket = Token::draw("ticket")?;
+        let mut open = self.lock();
+        let now = Instant::now();
+        open.retain(|_, ticket| ticket.until > now);
+        let of_this = open.values().filter(|ticket| ticket.principal.key == principal.key).count();
+        if open.len() >= TICKETS_MAX || of_this >= TICKETS_PER_CREDENTIAL_MAX {
+            return Ok(None);
+        }
+        open.insert(ticket.hash(), Ticket { principal: principal.clone(), until: now + LIFETIME });
+        Ok(Some(ticket))
+    }
+
+    /// Uses a ticket: it is gone. `None`: there is no such ticket, or its time is over.
+    pub fn take(&self, ticket: &Token) -> Option<Principal> {
+        let ticket = self.lock().remove(&ticket.hash())?;
+        (ticket.until > Instant::now()).then_some(ticket.principal)
+    }
+}
+
+/// Gives a ticket for the role of the credential that asks.
+pub(crate) async fn draw(
+    State(hub): State<Arc<Hub>>,
+    _: Looker,
+    Extension(principal): Extension<Principal>,
+) -> Result<Response, Refused> {
+    match hub.tickets.draw(&principal) {
+        Ok(Some(ticket)) => {
+            let text = ticket.reveal().trim_start_matches("ticket_");
+            let body = json!({ "ticket": text, "protocol": format!("{PREFIX}{text}"), "seconds": LIFETIME.as_secs() });
+            Ok((StatusCode::CREATED, Json(body)).into_response())
+        }
+        Ok(None) => {
+            let problem = format!(
+                "{TICKETS_PER_CREDENTIAL_MAX} tickets of this token are open (and {TICKETS_MAX} at most of all): use them, or ask again in {} s",
+                LIFETIME.as_secs()
+            );
+            Err(Refused::new(ErrorCode::LimitReached, problem))
+        }
+        Err(error) => Err(Refused::new(ErrorCode::Internal, error.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use store::{CredentialKey, CredentialRole};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_ticket_is_good_once_and_for_half_a_minute() {
+        let tickets = Tickets::default();
+        let anna = Principal { key: CredentialKey(1), role: CredentialRole::Viewer, label: "anna".into() };
+        let first = tickets.draw(&anna).unwrap().unwrap();
+        let second = tickets.draw(&anna).unwrap().unwrap();
+        assert_eq!(tickets.take(&first), Some(anna.clone()));
+        assert_eq!(tickets.take(&first), None);
+        tokio::time::advance(LIFETIME).await;
+        assert_eq!(tickets.take(&second), None);
+        for _ in 0..TICKETS_PER_CREDENTIAL_MAX {
+            assert!(tickets.draw(&anna).unwrap().is_some());
+        }
+        assert_eq!(tickets.draw(&anna).unwrap(), None);
+        let other = Principal { key: CredentialKey(2), ..anna };
+        assert!(tickets.draw(&other).unwrap().is_some());
+        assert!(!format!("{tickets:?}").contains(first.reveal()));
+    }
+}
