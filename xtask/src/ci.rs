@@ -55,6 +55,13 @@ pub(crate) fn gate() -> Result<ExitCode> {
             "warnings",
         ]),
     )?;
+    if cargo(&["deny", "--version"]).output().is_ok_and(|output| output.status.success()) {
+        run_step("dependencies", &mut cargo(&["deny", "check"]))?;
+    } else {
+        say(
+            "cargo-deny is not installed: advisories are not looked up (licences and sources are, by the tests)",
+        );
+    }
     run_step("tests", &mut cargo(&["test", "--locked", "--workspace", "--all-features"]))?;
     run_step(
         "docs",

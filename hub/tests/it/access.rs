@@ -98,8 +98,9 @@ async fn i_17_every_path_is_open_to_exactly_those_whom_the_table_names() {
 #[test]
 fn the_table_of_paths_is_the_one_in_the_document() {
     let document = std::fs::read_to_string(root().join("docs/operations.md")).unwrap();
-    let written: Vec<&str> =
-        document.lines().filter(|line| line.starts_with("| `") && line.contains(" /")).collect();
+    let verbs = ["GET", "POST", "PUT", "DELETE"].map(|verb| format!("| `{verb} /"));
+    let is_path = |line: &&str| verbs.iter().any(|verb| line.starts_with(verb));
+    let written: Vec<&str> = document.lines().filter(is_path).collect();
     let lines: Vec<String> = access::routes()
         .into_iter()
         .map(|route| {
@@ -116,10 +117,7 @@ fn the_table_of_paths_is_the_one_in_the_document() {
     for line in &lines {
         assert!(written.contains(&line.as_str()), "docs/operations.md lacks\n{}", lines.join("\n"));
     }
-    assert_eq!(
-        written.iter().filter(|line| line.contains("/v1/") || line.contains("z`")).count(),
-        lines.len()
-    );
+    assert_eq!(written.len(), lines.len());
 }
 
 /// A message of each type, as the protocol's golden files have it.

@@ -8,7 +8,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 
 use crate::harness::{Role, TestHub, stdout, until, within};
-use crate::wire::{Bystander, Raw, hello, http, upgrade_request};
+use crate::wire::{Bystander, Raw, hello, http, http_json, upgrade_request};
 
 #[tokio::test]
 async fn i_12_each_door_opens_to_its_own_tokens_only() {
@@ -230,6 +230,33 @@ async fn i_12_no_token_is_in_the_log_or_in_the_database_and_its_files_are_the_ow
     operator.say(json!({"type": "subscribe", "id": 1})).await;
     operator.next_of("subscribed").await;
     drop((device, operator));
+    // What is good once, used and tried again, and what it gives.
+    let code = stdout(&hub.cli(&["claim", "add", "press"]).await).trim().to_owned();
+    let body = json!({ "code": code }).to_string();
+    for status in [201, 403] {
+        let (claimed, made) = http_json(&hub, "POST", "/v1/claim", "none", &body).await;
+        assert_eq!(claimed, status, "{made}");
+        tokens.extend(made["token"].as_str().map(str::to_owned));
+    }
+    let (_, made) = http_json(&hub, "POST", "/v1/ticket", &hub.token(Role::Viewer), "").await;
+    let ticket = made["ticket"].as_str().unwrap();
+    for status in [101, 401] {
+        let request = upgrade_request(VIEWER_PATH, "")
+            .replace("Authorization: Bearer \r\n", "")
+            .replace(SUBPROTOCOL, &format!("{SUBPROTOCOL}, ticket.{ticket}"));
+        assert_eq!(http(hub.address, request.as_bytes()).await.status, status);
+    }
+    tokens.extend([
+        format!("ticket_{ticket}"),
+        format!("code_{code}"),
+        format!("code_{}", code.replace('-', "")),
+    ]);
+    assert_eq!(tokens.len(), 10);
+    // What is refused gets as far as the audit trail.
+    until("the trail", async || {
+        stdout(&hub.cli(&["audit", "--refused"]).await).contains("the ticket is good")
+    })
+    .await;
 
     hub.terminate();
     let (_, log) = hub.ended().await;

@@ -1,5 +1,7 @@
 //! Claims and tickets: credentials that are good once, and what wrong ones cost.
 
+use client::Endpoint;
+use client::endpoint::Given;
 use serde_json::{Value as Json, json};
 use tokio_tungstenite::tungstenite::client::ClientRequestBuilder;
 
@@ -53,7 +55,18 @@ async fn a_claim_made_without_a_hub_is_good_with_one() {
     let made = hub.cli(&["claim", "add", "pump"]).await;
     assert!(made.status.success(), "{}", stderr(&made));
     hub.launch().await;
-    assert_eq!(claim(&hub, stdout(&made).trim()).await.0, 201);
+    let url = hub.url();
+    let endpoint = Endpoint::find_hub(Given { url: Some(&url), ..Given::default() }).unwrap();
+    let claimed = client::claim::claim(&endpoint, stdout(&made).trim()).await.unwrap();
+    assert_eq!(claimed.device.as_str(), "pump");
+    let mut device: Peer = hub.dial(DEVICE_PATH, claimed.token.reveal()).await;
+    device.say(hello("pump")).await;
+    device.next_of("welcome").await;
+    let again = client::claim::claim(&endpoint, stdout(&made).trim()).await.unwrap_err();
+    assert!(
+        !again.is_retryable() && again.to_string().contains("`hub claim add` makes a new one"),
+        "{again}"
+    );
     let trail = stdout(&hub.cli(&["audit"]).await);
     assert!(trail.contains("claim.add     command line: claim 1 for device pump"), "{trail}");
     assert!(trail.contains("claim.use     claim 1 from 127.0.0.1"), "{trail}");
