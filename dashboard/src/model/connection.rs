@@ -5,6 +5,9 @@ use std::time::Duration;
 use protocol::Timestamp;
 use protocol::viewer::{Role, ViewerWelcome};
 
+/// Farthest that a hub's clock is believed to be from this machine's: a hundred years, in microseconds.
+const OFFSET_MAX_MICROS: i64 = 100 * 366 * 86_400 * 1_000_000;
+
 /// Where the connection stands.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Link {
@@ -96,7 +99,8 @@ impl Connection {
     pub(super) fn connected(&mut self, welcome: &ViewerWelcome, local: Timestamp) {
         self.link = Link::Connected;
         self.role = Some(welcome.role);
-        self.clock_offset = welcome.server_time.micros_since(local);
+        let offset = welcome.server_time.micros_since(local);
+        self.clock_offset = offset.clamp(-OFFSET_MAX_MICROS, OFFSET_MAX_MICROS);
         self.connected_at = Some(local);
         self.lost_at = None;
     }

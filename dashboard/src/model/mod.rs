@@ -456,8 +456,10 @@ impl Model {
                 }
             },
             HubToViewer::Error(error) => return self.on_error(&error),
-            HubToViewer::Ledger(ledger) => self.on_ledger(ledger.id, ledger.account),
-            HubToViewer::Connections(list) => self.on_connections(list.id, &list.device, list.connections),
+            HubToViewer::Ledger(ledger) => return self.on_ledger(ledger.id, ledger.account),
+            HubToViewer::Connections(list) => {
+                return self.on_connections(list.id, &list.device, list.connections);
+            }
         }
         Vec::new()
     }
@@ -971,6 +973,11 @@ impl Model {
         let to = commands::ended_at(info).unwrap_or(now).max(from);
         let around = (to.micros_since(from) * 2).clamp(30_000_000, 24 * 3_600_000_000);
         self.viewport.show(from.plus_micros(-around), to.plus_micros(around), now);
+    }
+
+    /// How many answers of the hub are waited for.
+    pub fn waiting_requests(&self) -> usize {
+        self.requests.len()
     }
 
     /// Whether an answer about commands is on its way.

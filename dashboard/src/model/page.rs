@@ -121,6 +121,10 @@ impl Page {
         }
     }
 
+    const fn is_loading(&self) -> bool {
+        matches!(self.connections, Asked::Loading(_)) || matches!(self.ledger, Asked::Loading(_))
+    }
+
     /// Unfolds something, or folds it.
     pub(super) const fn toggle(&mut self, fold: Fold) {
         match fold {
@@ -159,7 +163,8 @@ impl Model {
     /// Asks again if the device of the page has come or gone.
     pub(super) fn check_page(&mut self) -> Vec<Effect> {
         let seen = self.presence_of_page();
-        let is_old = self.page.as_ref().is_some_and(|page| page.seen != seen);
+        // While an answer is on its way, nothing more is asked: a device that comes and goes would flood the hub.
+        let is_old = self.page.as_ref().is_some_and(|page| page.seen != seen && !page.is_loading());
         if is_old { self.ask_page() } else { Vec::new() }
     }
 
@@ -168,22 +173,29 @@ impl Model {
         device.map_or((false, None), |d| (d.info.connected, d.info.since))
     }
 
-    pub(super) fn on_connections(&mut self, id: u64, device: &DeviceId, mut list: Vec<ConnectionInfo>) {
+    pub(super) fn on_connections(
+        &mut self,
+        id: u64,
+        device: &DeviceId,
+        mut list: Vec<ConnectionInfo>,
+    ) -> Vec<Effect> {
         list.truncate(CONNECTIONS_MAX);
         if self.requests.remove(&id) == Some(Request::Connections)
             && let Some(page) = self.page.as_mut().filter(|page| page.device == *device)
         {
             page.connections = Asked::Known(list);
         }
+        self.check_page()
     }
 
-    pub(super) fn on_ledger(&mut self, id: u64, account: Account) {
+    pub(super) fn on_ledger(&mut self, id: u64, account: Account) -> Vec<Effect> {
         let now = self.now();
         if self.requests.remove(&id) == Some(Request::Ledger)
             && let Some(page) = self.page.as_mut().filter(|page| page.device == account.device)
         {
             page.ledger = Asked::Known((account, now));
         }
+        self.check_page()
     }
 
     pub(super) fn on_page_error(&mut self, of: &Request, why: String) {

@@ -19,6 +19,7 @@ mod narrow;
 mod notices;
 mod page;
 mod palette;
+mod resilience;
 mod settings;
 mod snapshots;
 mod window;
