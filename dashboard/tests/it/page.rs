@@ -122,7 +122,9 @@ fn an_answer_that_does_not_come_says_why_and_can_be_asked_for_again() {
 #[test]
 fn the_page_is_asked_for_again_when_the_device_comes_or_goes_and_after_a_new_welcome() {
     let mut window = Window::open();
-    open(&mut window);
+    let (of_connections, of_ledger) = open(&mut window);
+    window.tell(connections(of_connections));
+    window.tell(ledger(of_ledger, json!({})));
     window.tell(changed(greenhouse(2, false)));
     assert_eq!(asked(&mut window).len(), 0, "another device");
     window.tell(changed(greenhouse(1, false)));
@@ -133,7 +135,8 @@ fn the_page_is_asked_for_again_when_the_device_comes_or_goes_and_after_a_new_wel
     assert_eq!(asked(&mut window).len(), 2);
     // An answer that belongs to nothing changes nothing.
     window.tell(connections(999));
-    assert!(window.harness.state().model().page.as_ref().unwrap().connections.known().is_none());
+    let page = window.harness.state().model().page.clone().unwrap();
+    assert!(matches!(page.connections, dashboard::model::page::Asked::Loading(Some(_))));
 }
 
 #[test]

@@ -99,7 +99,7 @@ fn id_of(message: &ViewerMessage) -> u64 {
 /// What a person does meanwhile.
 fn act(random: &mut Random) -> Action {
     let device =
-        protocol::DeviceId::new(*random.pick(&["greenhouse-01", "greenhouse-02", "pump-07", "x"])).unwrap();
+        protocol::DeviceId::new(random.pick(&["greenhouse-01", "greenhouse-02", "pump-07", "x"])).unwrap();
     match random.below(14) {
         0 => Action::Select(Some(device)),
         1 => Action::Select(None),
