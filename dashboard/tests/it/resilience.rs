@@ -98,8 +98,8 @@ fn id_of(message: &ViewerMessage) -> u64 {
 
 /// What a person does meanwhile.
 fn act(random: &mut Random) -> Action {
-    let device =
-        protocol::DeviceId::new(random.pick(&["greenhouse-01", "greenhouse-02", "pump-07", "x"])).unwrap();
+    let names = ["greenhouse-01", "greenhouse-02", "pump-07", "x"];
+    let device = protocol::DeviceId::new(names[random.below(4)]).unwrap();
     match random.below(14) {
         0 => Action::Select(Some(device)),
         1 => Action::Select(None),
