@@ -118,6 +118,7 @@ impl LimitSettings {
         let count = |key, value, default| range(key, value, default, 1_000_000).map(|value| value as u32);
         let gate = GateLimits {
             strangers_per_address: count("limits.strangers_per_address", self.strangers_per_address, 1_024)?,
+            count_this_machine: self.strangers_per_address.is_some(),
             failures_per_minute: count("limits.failures_per_minute", self.failures_per_minute, 30)?,
         };
         Ok(Limits {
@@ -153,6 +154,9 @@ pub struct Limits {
 pub struct GateLimits {
     /// Connections that have shown no credential yet.
     pub strangers_per_address: u32,
+    /// Whether those of this machine are counted, too: only where the limit is set, because a proxy here makes all peers
+    /// come from here.
+    pub count_this_machine: bool,
     /// Wrong credentials in a minute; so many may also come at once.
     pub failures_per_minute: u32,
 }

@@ -81,7 +81,8 @@ impl Gate {
         let mut all = self.lock();
         let source = self.place(&mut all, address);
         let visits = all.entry(source).or_insert_with(Visits::new);
-        if visits.strangers >= self.limits.strangers_per_address {
+        let counts = self.limits.count_this_machine || !address.to_canonical().is_loopback();
+        if counts && visits.strangers >= self.limits.strangers_per_address {
             return Err(TooManyStrangers { limit: self.limits.strangers_per_address });
         }
         visits.strangers += 1;
@@ -190,7 +191,11 @@ mod tests {
     use super::*;
 
     fn gate(strangers: u32, failures: u32) -> Arc<Gate> {
-        Arc::new(Gate::new(GateLimits { strangers_per_address: strangers, failures_per_minute: failures }))
+        Arc::new(Gate::new(GateLimits {
+            strangers_per_address: strangers,
+            count_this_machine: false,
+            failures_per_minute: failures,
+        }))
     }
 
     fn ip(text: &str) -> IpAddr {
@@ -211,6 +216,8 @@ mod tests {
         drop((first, second, third));
         assert_eq!(gate.strangers(), 0);
         assert!(gate.lock().is_empty(), "nothing is kept of who is gone");
+        let local: Vec<Stranger> = (0..9).map(|_| gate.enter(ip("127.0.0.1")).unwrap()).collect();
+        drop(local);
         let home = gate.enter(ip("2001:db8::1")).unwrap();
         let other = gate.enter(ip("2001:db8::2:3:4:5")).unwrap();
         assert!(gate.enter(ip("2001:db8::9")).is_err(), "a network of IPv6 is one address");
