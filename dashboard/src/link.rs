@@ -21,6 +21,9 @@ const EVENTS: usize = 1_024;
 /// Messages waiting for the hub. When full, a message comes back as [`Event::NotSent`].
 const OUTBOX: usize = 256;
 
+/// How often a missing token is looked for by itself: a hub that starts on this machine writes it.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+
 /// Where to connect, and as whom.
 #[derive(Debug, Clone, Default)]
 pub struct Target {
@@ -197,16 +200,24 @@ async fn run(target: Target, mut far_end: FarEnd, waker: Waker) {
                 waker(true);
             }
         }
-        // Look again when asked: the hub may have been started meanwhile.
+        // Look again when asked, and now and then: the hub may have been started meanwhile.
         loop {
-            match far_end.outbox.recv().await {
-                Some(Outgoing::ReconnectNow) => break,
-                Some(Outgoing::Send(message)) => {
+            match tokio::time::timeout(LOOK_AGAIN, far_end.outbox.recv()).await {
+                Err(_) => {
+                    if let Ok(endpoint) = target.endpoint() {
+                        return connected(endpoint, far_end, waker).await;
+                    }
+                    if far_end.events.is_closed() {
+                        return;
+                    }
+                }
+                Ok(Some(Outgoing::ReconnectNow)) => break,
+                Ok(Some(Outgoing::Send(message))) => {
                     if far_end.events.send(Event::NotSent(message)).await.is_err() {
                         return;
                     }
                 }
-                None => return,
+                Ok(None) => return,
             }
         }
     }
@@ -375,6 +386,20 @@ mod tests {
         assert_eq!(link.events.blocking_recv(), Some(Event::Connecting { attempt: 1 }));
         let refused = link.events.blocking_recv();
         assert!(matches!(refused, Some(Event::Disconnected { retry_in: Some(_), .. })), "{refused:?}");
+    }
+
+    #[test]
+    fn a_token_that_appears_is_found_by_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = Target {
+            hub: Some("ws://127.0.0.1:9".into()),
+            data: Some(folder.path().to_owned()),
+            ..Target::default()
+        };
+        let mut link = Link::start(target, Arc::new(|_| {})).unwrap();
+        assert!(matches!(link.events.blocking_recv(), Some(Event::Unusable(_))));
+        std::fs::write(folder.path().join("operator.token"), "t").unwrap();
+        assert_eq!(link.events.blocking_recv(), Some(Event::Connecting { attempt: 1 }));
     }
 
     #[test]
