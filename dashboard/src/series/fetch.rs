@@ -123,7 +123,7 @@ impl SeriesStore {
                 for (at, value) in &history.points {
                     if let Some(number) = series.number(value) {
                         series.kind.get_or_insert(value.kind());
-                        readings.push((at.0, number));
+                        readings.push(at.0, number);
                     }
                 }
             }

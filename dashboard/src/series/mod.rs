@@ -9,6 +9,7 @@
 //! (its subscription has begun by then), less the holes of [`SeriesStore::mark_hole`]; everything else is history's.
 //! Texts are kept as numbers that stand for them, see [`SeriesStore::text`].
 
+mod chunk;
 mod fetch;
 mod measure;
 mod rollup;
@@ -187,7 +188,7 @@ impl SeriesStore {
 
     /// Number of readings held one by one, live and history.
     pub fn readings(&self) -> u64 {
-        let of_tile = |content: &tiles::Content| content.readings(i64::MIN, i64::MAX).len();
+        let of_tile = |content: &tiles::Content| content.count(i64::MIN, i64::MAX);
         self.series
             .values()
             .map(|s| {

@@ -1,6 +1,7 @@
 //! The readings of one series that arrived live: sorted by time, with rollups beside them.
 //!
 //! Readings lie in chunks of at most [`CHUNK`], ascending, one for each time: the first that came wins, as in the hub.
+//! All chunks but the last are packed.
 //! A rollup level is kept where it saves at least [`WORTH`] entries a bucket, and is updated with every reading, so
 //! that a view of any width reads a bounded number of entries for each column.
 
@@ -8,12 +9,17 @@ use std::collections::VecDeque;
 
 use protocol::Step;
 
+use super::chunk::Chunk;
 use super::rollup::{Indexed, Rollup, index_of};
 
 /// Readings in a chunk. Chosen: an insertion in the middle moves 8 KiB at most.
 const CHUNK: usize = 1_024;
+/// Memory of a reading that is not packed.
+const PLAIN_BYTES: usize = 16;
 /// Entries of the next finer level that a bucket must replace to be worth keeping.
 const WORTH: i64 = 4;
+/// Readings that a bucket of the finest level must replace. Chosen: a bucket takes as much memory as five readings.
+const WORTH_FIRST: i64 = 20;
 
 /// What became of a reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,12 +30,6 @@ pub(super) enum Inserted {
     Late,
     /// There is one of this time already.
     Duplicate,
-}
-
-#[derive(Debug, Default)]
-struct Chunk {
-    times: Vec<i64>,
-    values: Vec<f64>,
 }
 
 #[derive(Debug)]
@@ -44,6 +44,10 @@ pub(super) struct Samples {
     chunks: VecDeque<Chunk>,
     levels: Vec<Level>,
     len: usize,
+    /// Memory of the chunks.
+    chunk_bytes: usize,
+    /// Chunks before the last that a late reading has unpacked.
+    unpacked: bool,
 }
 
 impl Samples {
@@ -54,17 +58,17 @@ impl Samples {
 
     /// Memory of the readings and their rollups, without what allocation rounds up.
     pub(super) fn bytes(&self) -> usize {
-        self.len * 16 + self.levels.iter().map(|l| l.buckets.len() * size_of::<Indexed>()).sum::<usize>()
+        self.chunk_bytes + self.levels.iter().map(|l| l.buckets.len() * size_of::<Indexed>()).sum::<usize>()
     }
 
     /// Time of the newest reading.
     pub(super) fn newest(&self) -> Option<i64> {
-        self.chunks.back().and_then(|chunk| chunk.times.last()).copied()
+        self.chunks.back().and_then(Chunk::last)
     }
 
     /// Time of the oldest reading.
     pub(super) fn oldest(&self) -> Option<i64> {
-        self.chunks.front().and_then(|chunk| chunk.times.first()).copied()
+        self.chunks.front().and_then(Chunk::first)
     }
 
     /// The median distance between the newest readings.
@@ -72,7 +76,7 @@ impl Samples {
         let mut distances: Vec<i64> = Vec::with_capacity(32);
         let mut later = None;
         for chunk in self.chunks.iter().rev().take(2) {
-            for &time in chunk.times.iter().rev() {
+            for time in (0..chunk.len()).rev().map(|i| chunk.reading(i).0) {
                 if let Some(later) = later {
                     distances.push(later - time);
                 }
@@ -103,35 +107,44 @@ impl Samples {
     }
 
     fn append(&mut self, at: i64, value: f64) {
-        let full = match self.chunks.back() {
-            Some(chunk) if chunk.times.len() < CHUNK => false,
-            Some(_) => true,
-            None => {
-                self.chunks.push_back(Chunk::default());
-                false
-            }
-        };
-        if full {
+        if self.chunks.back().is_none_or(|chunk| chunk.len() >= CHUNK) {
             self.keep_levels();
+            self.pack();
             self.chunks.push_back(Chunk::default());
         }
         if let Some(chunk) = self.chunks.back_mut() {
-            chunk.times.push(at);
-            chunk.values.push(value);
+            chunk.push(at, value);
+            self.chunk_bytes += PLAIN_BYTES;
+        }
+    }
+
+    /// Packs the last chunk, which is full, and those that late readings have unpacked.
+    fn pack(&mut self) {
+        let skip = if std::mem::take(&mut self.unpacked) { 0 } else { self.chunks.len().saturating_sub(1) };
+        for chunk in self.chunks.range_mut(skip..) {
+            self.chunk_bytes -= chunk.bytes();
+            chunk.pack();
+            self.chunk_bytes += chunk.bytes();
         }
     }
 
     /// Returns whether the time was free.
     fn insert_late(&mut self, at: i64, value: f64) -> bool {
-        let place = self.chunks.partition_point(|chunk| chunk.times.last().is_some_and(|&last| last < at));
+        let place = self.chunks.partition_point(|chunk| chunk.last().is_some_and(|last| last < at));
+        let is_last = place + 1 == self.chunks.len();
         let Some(chunk) = self.chunks.get_mut(place) else { return false };
-        let Err(i) = chunk.times.binary_search(&at) else { return false };
-        chunk.times.insert(i, at);
-        chunk.values.insert(i, value);
-        if chunk.times.len() > CHUNK {
-            let half = chunk.times.len() / 2;
-            let upper = Chunk { times: chunk.times.split_off(half), values: chunk.values.split_off(half) };
+        let i = chunk.before(at);
+        if i < chunk.len() && chunk.reading(i).0 == at {
+            return false;
+        }
+        self.chunk_bytes -= chunk.bytes();
+        chunk.insert(i, at, value);
+        self.chunk_bytes += chunk.bytes();
+        self.unpacked |= !is_last;
+        if chunk.len() > CHUNK {
+            let upper = chunk.split_off(chunk.len() / 2);
             self.chunks.insert(place + 1, upper);
+            self.unpacked = true;
         }
         true
     }
@@ -139,11 +152,11 @@ impl Samples {
     /// Adds the levels that the cadence of the newest chunk makes worth keeping.
     fn keep_levels(&mut self) {
         let Some(chunk) = self.chunks.back() else { return };
-        let (Some(first), Some(last)) = (chunk.times.first(), chunk.times.last()) else { return };
-        let mut finer = ((last - first) / chunk.times.len().max(1) as i64).max(1);
+        let (Some(first), Some(last)) = (chunk.first(), chunk.last()) else { return };
+        let mut finer = ((last - first) / chunk.len().max(1) as i64).max(1);
         for step in Step::ALL {
-            // The finest level stands on single readings, so it is held to twice the saving.
-            let worth = if self.levels.is_empty() { 2 * WORTH } else { WORTH };
+            let is_finest = self.levels.first().is_none_or(|finest| step < finest.step);
+            let worth = if is_finest { WORTH_FIRST } else { WORTH };
             if self.levels.iter().any(|level| level.step == step) {
                 finer = step.micros();
             } else if step.micros() >= finer.saturating_mul(worth) {
@@ -158,35 +171,25 @@ impl Samples {
 
     /// The readings of `from <= time < to`, ascending.
     pub(super) fn range(&self, from: i64, to: i64) -> impl Iterator<Item = (i64, f64)> + '_ {
-        let first = self.chunks.partition_point(|chunk| chunk.times.last().is_some_and(|&last| last < from));
-        self.chunks
-            .range(first..)
-            .take_while(move |chunk| chunk.times.first().is_some_and(|&first| first < to))
-            .flat_map(move |chunk| {
-                let start = chunk.times.partition_point(|&t| t < from);
-                let end = chunk.times.partition_point(|&t| t < to);
-                chunk.times[start..end].iter().copied().zip(chunk.values[start..end].iter().copied())
-            })
+        self.chunks_of(from, to).flat_map(move |chunk| chunk.range(from, to))
     }
 
     /// The number of readings of `from <= time < to`.
     pub(super) fn count(&self, from: i64, to: i64) -> usize {
-        let first = self.chunks.partition_point(|chunk| chunk.times.last().is_some_and(|&last| last < from));
-        self.chunks
-            .range(first..)
-            .take_while(|chunk| chunk.times.first().is_some_and(|&first| first < to))
-            .map(|chunk| {
-                chunk.times.partition_point(|&t| t < to) - chunk.times.partition_point(|&t| t < from)
-            })
-            .sum()
+        self.chunks_of(from, to).map(|chunk| chunk.range(from, to).len()).sum()
+    }
+
+    /// The chunks that may have readings of `from <= time < to`.
+    fn chunks_of(&self, from: i64, to: i64) -> impl Iterator<Item = &Chunk> {
+        let first = self.chunks.partition_point(|chunk| chunk.last().is_some_and(|last| last < from));
+        self.chunks.range(first..).take_while(move |chunk| chunk.first().is_some_and(|first| first < to))
     }
 
     /// The newest reading before `at`.
     pub(super) fn before(&self, at: i64) -> Option<(i64, f64)> {
-        let after = self.chunks.partition_point(|chunk| chunk.times.first().is_some_and(|&first| first < at));
+        let after = self.chunks.partition_point(|chunk| chunk.first().is_some_and(|first| first < at));
         let chunk = self.chunks.get(after.checked_sub(1)?)?;
-        let i = chunk.times.partition_point(|&t| t < at).checked_sub(1)?;
-        Some((chunk.times[i], chunk.values[i]))
+        Some(chunk.reading(chunk.before(at).checked_sub(1)?))
     }
 
     /// Says the buckets of `step` that overlap `from..to` and hold readings, ascending, each whole.
@@ -227,20 +230,21 @@ impl Samples {
 
     /// The last time of the oldest chunk: what [`Samples::forget_oldest`] would forget up to.
     pub(super) fn oldest_chunk_end(&self) -> Option<i64> {
-        self.chunks.front().and_then(|chunk| chunk.times.last()).copied()
+        self.chunks.front().and_then(Chunk::last)
     }
 
     /// Forgets the oldest chunk and returns the time of its last reading.
     pub(super) fn forget_oldest(&mut self) -> Option<i64> {
         let chunk = self.chunks.pop_front()?;
-        self.len -= chunk.times.len();
+        self.len -= chunk.len();
+        self.chunk_bytes -= chunk.bytes();
         let oldest = self.oldest();
         for level in &mut self.levels {
             let keep = oldest.map_or(i64::MAX, |oldest| index_of(oldest, level.step));
             let forgotten = level.buckets.partition_point(|bucket| bucket.index < keep);
             level.buckets.drain(..forgotten);
         }
-        chunk.times.last().copied()
+        chunk.last()
     }
 }
 
@@ -342,8 +346,8 @@ mod tests {
             samples.insert(i * 100_000, 1.0);
         }
         let steps: Vec<_> = samples.levels.iter().map(|l| l.step).collect();
-        assert_eq!(steps, [Step::S1, Step::S5, Step::M1, Step::M5, Step::H1, Step::H6, Step::D1]);
-        assert!(samples.bytes() < 200_000 * 21, "{}", samples.bytes());
+        assert_eq!(steps, [Step::S5, Step::M1, Step::M5, Step::H1, Step::H6, Step::D1]);
+        assert!(samples.bytes() < 200_000 * 21 / 2, "{}", samples.bytes());
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use protocol::viewer::Resolution;
 use protocol::{Step, Timestamp};
 
+use super::chunk::Chunk;
 use super::rollup::Indexed;
 
 /// Buckets in a tile. Chosen: about a screen.
@@ -72,23 +73,23 @@ impl TileKey {
 }
 
 /// What a tile holds, ascending.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) enum Content {
-    Readings(Vec<(i64, f64)>),
+    Readings(Chunk),
     Buckets(Vec<Indexed>),
 }
 
 impl Content {
-    pub(super) const fn empty(fineness: Fineness) -> Self {
+    pub(super) fn empty(fineness: Fineness) -> Self {
         match fineness {
-            Fineness::Raw(_) => Self::Readings(Vec::new()),
+            Fineness::Raw(_) => Self::Readings(Chunk::default()),
             Fineness::Buckets(_) => Self::Buckets(Vec::new()),
         }
     }
 
     pub(super) fn bytes(&self) -> usize {
         match self {
-            Self::Readings(readings) => readings.capacity() * size_of::<(i64, f64)>(),
+            Self::Readings(readings) => readings.bytes(),
             Self::Buckets(buckets) => buckets.capacity() * size_of::<Indexed>(),
         }
     }
@@ -97,9 +98,8 @@ impl Content {
     pub(super) fn settle(&mut self) {
         match self {
             Self::Readings(readings) => {
-                readings.sort_by_key(|(at, _)| *at);
-                readings.dedup_by_key(|(at, _)| *at);
-                readings.shrink_to_fit();
+                readings.settle();
+                readings.pack();
             }
             Self::Buckets(buckets) => {
                 buckets.sort_by_key(|bucket| bucket.index);
@@ -110,11 +110,20 @@ impl Content {
     }
 
     /// The readings of `from <= time < to`; none of a tile of buckets.
-    pub(super) fn readings(&self, from: i64, to: i64) -> &[(i64, f64)] {
-        let Self::Readings(readings) = self else { return &[] };
-        let start = readings.partition_point(|(at, _)| *at < from);
-        let end = readings.partition_point(|(at, _)| *at < to);
-        readings.get(start..end).unwrap_or_default()
+    pub(super) fn readings(&self, from: i64, to: i64) -> impl DoubleEndedIterator<Item = (i64, f64)> + '_ {
+        let readings = match self {
+            Self::Readings(readings) => Some(readings.range(from, to)),
+            Self::Buckets(_) => None,
+        };
+        readings.into_iter().flatten()
+    }
+
+    /// The number of readings of `from <= time < to`; 0 in a tile of buckets.
+    pub(super) fn count(&self, from: i64, to: i64) -> usize {
+        match self {
+            Self::Readings(readings) => readings.range(from, to).len(),
+            Self::Buckets(_) => 0,
+        }
     }
 }
 

@@ -157,7 +157,7 @@ impl SeriesStore {
         let tiles = series
             .tiles
             .filled(i64::MIN, at.0)
-            .filter_map(|(_, content)| content.readings(i64::MIN, at.0).last().copied());
+            .filter_map(|(_, content)| content.readings(i64::MIN, at.0).next_back());
         tiles.chain(live).max_by_key(|(time, _)| *time).map(|(time, value)| (Timestamp(time), value))
     }
 }
@@ -175,9 +175,9 @@ impl Series {
         let margin = self.gap_micros();
         let (from, to) = (from.saturating_sub(margin), to.saturating_add(margin));
         let tiles = || Tiles::keys(fineness, from, to).filter_map(|key| self.tiles.content(key));
-        let history = tiles().flat_map(|content| content.readings(from, to).iter().copied());
+        let history = tiles().flat_map(|content| content.readings(from, to));
         let live = self.samples.range(from, to);
-        let fetched: usize = tiles().map(|content| content.readings(from, to).len()).sum();
+        let fetched: usize = tiles().map(|content| content.count(from, to)).sum();
         let count = fetched.max(self.samples.count(from, to));
         let columns = &mut trace.columns;
         if (count as f64) <= (to - from) as f64 / micros_per_pixel * DENSE {
@@ -296,7 +296,7 @@ impl Series {
             match content {
                 Content::Readings(_) => {
                     for (at, value) in content.readings(from, to) {
-                        add(*at, &Rollup::of(*value));
+                        add(at, &Rollup::of(value));
                     }
                 }
                 Content::Buckets(buckets) => {
