@@ -6,6 +6,7 @@
 pub mod action;
 pub mod app;
 pub mod disk;
+pub mod figures;
 pub mod format;
 pub mod fuzzy;
 pub mod layout;

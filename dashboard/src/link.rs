@@ -4,10 +4,9 @@
 //! queues are held by the test.
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use client::viewer::{SendError, ViewerClient, ViewerConfig, ViewerEvent};
 use client::{Endpoint, EndpointError, Given, Token, TokenRole};
@@ -108,7 +107,7 @@ pub struct Link {
     events: mpsc::Receiver<Event>,
     /// To the link's thread; when full, messages come back.
     outbox: Option<mpsc::Sender<Outgoing>>,
-    awake: Arc<AtomicBool>,
+    awake: Awake,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -119,7 +118,25 @@ pub struct FarEnd {
     pub events: mpsc::Sender<Event>,
     /// What the app sent.
     pub outbox: mpsc::Receiver<Outgoing>,
-    awake: Arc<AtomicBool>,
+    awake: Awake,
+}
+
+/// When the first event came that the window has not been told to look at yet; `None`: it has looked since.
+#[derive(Debug, Clone, Default)]
+struct Awake(Arc<Mutex<Option<Instant>>>);
+
+impl Awake {
+    fn lock(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An event has come. Returns whether it is the first.
+    fn came(&self) -> bool {
+        let mut since = self.lock();
+        let is_first = since.is_none();
+        since.get_or_insert_with(Instant::now);
+        is_first
+    }
 }
 
 /// Wakes the window; told whether what came is urgent.
@@ -130,8 +147,8 @@ impl Link {
     pub fn pair() -> (Self, FarEnd) {
         let (events_tx, events) = mpsc::channel(EVENTS);
         let (outbox_tx, outbox) = mpsc::channel(OUTBOX);
-        let awake = Arc::new(AtomicBool::new(false));
-        let link = Self { events, outbox: Some(outbox_tx), awake: Arc::clone(&awake), thread: None };
+        let awake = Awake::default();
+        let link = Self { events, outbox: Some(outbox_tx), awake: awake.clone(), thread: None };
         (link, FarEnd { events: events_tx, outbox, awake })
     }
 
@@ -159,9 +176,10 @@ impl Link {
         self.events.try_recv().ok()
     }
 
-    /// Says that the window is about to look: what comes from now on has to wake it again.
-    pub fn looking(&self) {
-        self.awake.store(false, Ordering::Release);
+    /// Says that the window is about to look: what comes from now on has to wake it again. Returns since when events
+    /// wait.
+    pub fn looking(&self) -> Option<Instant> {
+        self.awake.lock().take()
     }
 
     /// Hands something to the link; what does not fit comes back.
@@ -245,7 +263,7 @@ async fn connected(endpoint: Endpoint, mut far_end: FarEnd, waker: Waker) {
                 if far_end.events.send(event).await.is_err() {
                     break;
                 }
-                if !far_end.awake.swap(true, Ordering::AcqRel) || urgent {
+                if far_end.awake.came() || urgent {
                     waker(urgent);
                 }
             }

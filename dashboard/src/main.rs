@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Parser;
 use dashboard::app::{App, Pace, Start, system_clock, target_of};
@@ -42,9 +42,13 @@ struct Arguments {
     /// Close after this many seconds.
     #[arg(long, value_name = "SECONDS")]
     exit_after: Option<f64>,
+    /// At the end print how soon something was shown, and how long readings waited to be painted, as a line of JSON.
+    #[arg(long)]
+    figures: bool,
 }
 
 fn main() -> ExitCode {
+    let started = Instant::now();
     let arguments = Arguments::parse();
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,dashboard=info,client=info"));
@@ -53,7 +57,7 @@ fn main() -> ExitCode {
     let filter = quiet.fold(filter, tracing_subscriber::EnvFilter::add_directive);
     let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
-    match run(arguments) {
+    match run(arguments, started) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{}", explain(&error));
@@ -62,7 +66,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: Arguments) -> Result<(), eframe::Error> {
+fn run(arguments: Arguments, started: Instant) -> Result<(), eframe::Error> {
     let options = eframe::NativeOptions {
         viewport: egui::ViewportBuilder::default()
             .with_title("Telemetry")
@@ -123,6 +127,8 @@ fn run(arguments: Arguments) -> Result<(), eframe::Error> {
                     move |target| Link::start(target, Arc::clone(&waker))
                 })),
                 problems,
+                started,
+                print_figures: arguments.figures,
             };
             let link = Link::start(target, waker)?;
             Ok(Box::new(App::new(&ctx, start, link, pace)))

@@ -7,6 +7,7 @@ mod files;
 mod hubs;
 
 use std::collections::HashMap;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,6 +19,7 @@ use protocol::Timestamp;
 
 use crate::action::Action;
 use crate::disk::{self, Disk};
+use crate::figures::Figures;
 use crate::layout::Layout;
 use crate::link::{Link, Outgoing, Probe, Target, Waker};
 use crate::model::{Effect, Event, Hubs, Level, Library, Model};
@@ -77,6 +79,10 @@ pub struct Start {
     pub ca: Option<PathBuf>,
     /// What could not be read at the start.
     pub problems: Vec<String>,
+    /// When the program was started, for its figures.
+    pub started: Instant,
+    /// Print the figures at the end, as a line of JSON.
+    pub print_figures: bool,
 }
 
 /// Makes a link to a hub.
@@ -98,6 +104,8 @@ impl Start {
             connector: None,
             ca: None,
             problems: Vec::new(),
+            started: Instant::now(),
+            print_figures: false,
         }
     }
 }
@@ -162,6 +170,8 @@ pub struct App {
     /// The settings that egui was last told of.
     told: Settings,
     frame_time: Option<Duration>,
+    figures: Figures,
+    print_figures: bool,
     /// Readings in memory, and when they were counted.
     readings_held: (Timestamp, u64),
     exit_at: Option<Instant>,
@@ -235,6 +245,8 @@ impl App {
             chart_width: 800.0,
             told,
             frame_time: None,
+            figures: Figures::new(start.started),
+            print_figures: start.print_figures,
             readings_held: (Timestamp(0), 0),
             connector: start.connector,
             ca: start.ca,
@@ -355,14 +367,26 @@ impl App {
     }
 }
 
+impl Drop for App {
+    fn drop(&mut self) {
+        if self.print_figures
+            && let Ok(text) = serde_json::to_string(&self.figures.summary())
+        {
+            // Whoever asked for it may be gone.
+            drop(writeln!(std::io::stdout(), "{text}"));
+        }
+    }
+}
+
 impl eframe::App for App {
     fn logic(&mut self, ctx: &egui::Context, frame: &mut eframe::Frame) {
         if let Some(seconds) = frame.info().cpu_usage {
             let new = Duration::from_secs_f32(seconds.clamp(0.0, 10.0));
             self.frame_time = Some(self.frame_time.map_or(new, |old| old.mul_f32(0.9) + new.mul_f32(0.1)));
+            self.figures.painted(new);
         }
-        self.link.looking();
         let begin = Instant::now();
+        self.figures.begin(begin, self.link.looking());
         while let Some(event) = self.link.try_next() {
             let now = self.now();
             let effects = self.model.handle_event(event, now);
@@ -381,6 +405,9 @@ impl eframe::App for App {
         let now = self.now();
         let effects = self.model.tick(&shown, self.chart_width, now);
         self.run(ctx, effects);
+        if !shown.is_empty() && self.model.series.bytes() > 0 {
+            self.figures.shows_data();
+        }
         if let Some(wait) = self.model.wakes_in() {
             ctx.request_repaint_after(wait);
         }

@@ -9,6 +9,7 @@ mod mosquitto;
 mod plan;
 mod report;
 mod steady;
+mod ui;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -23,6 +24,9 @@ use report::Report;
 /// What is measured, and for how long.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    /// Only the parts whose names begin so, as with --only; `ui` is measured only if it is named
+    #[arg(value_name = "NAME")]
+    parts: Vec<String>,
     /// Only the parts whose names begin so, `batch-10` or `series-100-16-hub`, say; --list has them all
     #[arg(long, value_delimiter = ',', value_name = "NAME")]
     only: Vec<String>,
@@ -95,14 +99,17 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 
 fn choose(args: &Args) -> Result<Vec<Part>> {
     let all = plan::all();
-    let only: Vec<&str> =
-        if args.long { vec!["long"] } else { args.only.iter().map(String::as_str).collect() };
+    let only: Vec<&str> = if args.long {
+        vec!["long"]
+    } else {
+        args.parts.iter().chain(&args.only).map(String::as_str).collect()
+    };
     if let Some(unknown) = only.iter().find(|only| !all.iter().any(|part| part.is_called(only))) {
         bail!("no part is called {unknown}: `cargo xtask bench --list` has the names");
     }
     let chosen = |part: &Part| {
         if only.is_empty() {
-            args.list || !matches!(part.work, Work::Long)
+            args.list || !matches!(part.work, Work::Long | Work::Ui)
         } else {
             only.iter().any(|only| part.is_called(only))
         }
@@ -116,6 +123,9 @@ fn prepare(parts: &[Part]) -> Result<()> {
         mosquitto::ensure()?;
     }
     say("building in release");
+    if parts.iter().any(|part| matches!(part.work, Work::Ui)) {
+        ui::prepare()?;
+    }
     run_to_end(&mut cargo(&["build", "--locked", "--release", "--bins", "-p", "hub", "-p", "device-sim"]))?;
     run_to_end(&mut cargo(&["build", "--locked", "--release", "--examples", "-p", "hub", "-p", "store"]))
 }
@@ -126,6 +136,7 @@ fn measure(args: &Args, part: &Part, data: &Path, report: &mut Report) -> Result
         Work::Backup => report.backup = steady::backup(args, data)?,
         Work::Long => report.long = Some(steady::long(args, data)?),
         Work::Commands => report.commands = Some(commands::measure(args, data)?),
+        Work::Ui => report.ui = Some(ui::measure(data)?),
         Work::Idle => report.idle = Some((args.idle, load::idle(args.idle, data)?)),
         Work::Store(name) => report.store.push(store(name, data)?),
     }

@@ -22,6 +22,7 @@ pub(super) struct Report {
     /// Idle connections, and KiB of memory of each.
     pub(super) idle: Option<(u32, f64)>,
     pub(super) commands: Option<Commands>,
+    pub(super) ui: Option<String>,
     /// What `rates` printed.
     pub(super) store: Vec<String>,
     /// Parts that could not be measured.
@@ -290,6 +291,9 @@ impl fmt::Display for Report {
         }
         if let Some(commands) = &self.commands {
             command_table(commands, f)?;
+        }
+        if let Some(tables) = &self.ui {
+            writeln!(f, "{tables}")?;
         }
         if !self.store.is_empty() {
             writeln!(f, "```\n{}```\n", self.store.concat())?;
