@@ -1,6 +1,6 @@
 //! Measures what the dashboard costs the processor, without a screen: the real app, told by a hub made of messages.
 //!
-//! `cargo xtask bench ui` runs it. A frame is all that the app does for it, logic, views and tessellation, in processor
+//! `cargo xtask bench ui` runs it: first without an argument, then with `exact`, for memory that nothing used before. A frame is all that the app does for it, logic, views and tessellation, in processor
 //! time of the thread at 1920x1080; turning triangles into pixels is not in it. Prints Markdown.
 
 #[path = "../testkit/fixtures.rs"]
@@ -70,21 +70,27 @@ struct Bench {
     frame: u64,
     position: i64,
     pointer: egui::Pos2,
+    /// Memory that each reading has taken.
+    bytes_each: f64,
     _folder: tempfile::TempDir,
 }
 
 fn main() -> anyhow::Result<()> {
-    println(
-        "### Frames\n\nProcessor time of a frame in milliseconds.\n\n| what | p50 | p99 | goal p50 | p99 |\n|---|---|---|---|---|",
-    );
     let full = || Stage { charts: 6, series_each: 4, readings: 1_000_000, devices: 1_000, exact: false };
-    let before = resident();
+    if std::env::args().nth(1).as_deref() == Some("exact") {
+        let bench = Bench::new(Stage { exact: true, ..full() })?;
+        let what = "memory of a reading, 24 series of 1 M whose values need every bit";
+        println(&format!("| {what} | {:.1} bytes | |", bench.bytes_each));
+        return Ok(());
+    }
+    println("### Frames\n\nProcessor time of a frame in milliseconds.\n");
+    println("| what | p50 | p99 | goal p50 | p99 |\n|---|---|---|---|---|");
     let mut bench = Bench::new(full())?;
-    let each = (resident() - before) / 24e6;
+    let each = bench.bytes_each;
+    let of = "6 charts of 4 series of 1 M readings";
     for (name, span) in [("5 min", 5 * MINUTE), ("1 h", 60 * MINUTE), ("27 h", 1_620 * MINUTE)] {
         let mut say = |what: &str, scene, goals: &str| {
-            let of = "6 charts of 4 series of 1 M readings, 1 000 devices";
-            row(&format!("{of}, {name}: {what}"), bench.measure(span, scene), goals);
+            row(&format!("{of}, 1 000 devices, {name}: {what}"), bench.measure(span, scene), goals);
         };
         say("readings arrive", Scene::Arriving, "2 | 4");
         say("dragged", Scene::Dragged, "2 | 4");
@@ -94,41 +100,27 @@ fn main() -> anyhow::Result<()> {
     drop(bench);
 
     let mut crowd = Bench::new(Stage { devices: 10_000, ..full() })?;
-    row(
-        "the same with 10 000 devices, 5 min: readings arrive",
-        crowd.measure(5 * MINUTE, Scene::Arriving),
-        "as 1 000 | ",
-    );
-    row(
-        "the same with 10 000 devices, 5 min: only the cursor moves",
-        crowd.measure(5 * MINUTE, Scene::Hover),
-        "as 1 000 | ",
-    );
+    for (what, scene) in [("readings arrive", Scene::Arriving), ("only the cursor moves", Scene::Hover)] {
+        row(&format!("{of}, 10 000 devices, 5 min: {what}"), crowd.measure(5 * MINUTE, scene), "as 1 000 | ");
+    }
     drop(crowd);
 
     let many = Stage { charts: 1, series_each: 20, readings: 10_000_000, devices: 20, exact: false };
-    let before = resident();
     let mut many = Bench::new(many)?;
-    let large = (resident() - before) / 200e6;
     for (name, span) in [("5 min", 5 * MINUTE), ("all of 277 h", 16_600 * MINUTE)] {
         let of = "1 chart of 20 series of 10 M readings";
         row(&format!("{of}, {name}: readings arrive"), many.measure(span, Scene::Arriving), "4 | ");
         row(&format!("{of}, {name}: dragged"), many.measure(span, Scene::Dragged), "4 | ");
         row(&format!("{of}, {name}: only the cursor moves"), many.measure(span, Scene::Hover), "1.5 | ");
     }
-    drop(many);
-
-    let before = resident();
-    let exact = Bench::new(Stage { exact: true, ..full() })?;
-    let bits = (resident() - before) / 24e6;
-    drop(exact);
+    println("\n### Arrival and memory\n\n| what | reached | goal |\n|---|---|---|");
+    let what = "100 000 readings/s arriving: reading the JSON and taking it in";
+    println(&format!("| {what} | {:.1} % of a core | 5 % |", arriving * 100.0));
+    let what = "memory of a reading, by resident size";
+    println(&format!("| {what}, 24 series of 1 M with two decimals | {each:.1} bytes | 10.5 |"));
     println(&format!(
-        "\n### Memory and arrival\n\n| what | reached | goal |\n|---|---|---|\n\
-         | memory of a reading, 24 series of 1 M with two decimals, by resident size | {each:.1} bytes | 10.5 |\n\
-         | the same, 20 series of 10 M | {large:.1} bytes | 10.5 |\n\
-         | the same, 24 series of 1 M whose values need every bit | {bits:.1} bytes | |\n\
-         | 100 000 readings/s arriving: reading the JSON and taking it in | {:.1} % of a core | 5 % |",
-        arriving * 100.0
+        "| {what}, 20 series of 10 M with two decimals | {:.1} bytes | 10.5 |",
+        many.bytes_each
     ));
     Ok(())
 }
@@ -166,11 +158,15 @@ impl Bench {
             frame: 0,
             position: 1,
             pointer: pos2(900.0, 400.0),
+            bytes_each: 0.0,
             _folder: folder,
         };
         bench.connect()?;
         bench.lay_out()?;
+        let before = resident();
         bench.fill()?;
+        let Stage { charts, series_each, readings, .. } = bench.stage;
+        bench.bytes_each = (resident() - before) / (charts * series_each * readings) as f64;
         Ok(bench)
     }
 

@@ -105,9 +105,7 @@ impl SeriesStore {
     pub fn push_live(&mut self, series: SeriesId, points: &[(Timestamp, Value)]) {
         let holder = self.series.entry(series).or_default();
         let before = holder.bytes;
-        for (at, value) in points {
-            holder.push(*at, value);
-        }
+        holder.push(points);
         holder.count_bytes();
         self.bytes = self.bytes + holder.bytes - before;
         if self.bytes > self.budget_bytes {
@@ -268,35 +266,55 @@ impl SeriesStore {
 }
 
 impl Series {
-    fn push(&mut self, at: Timestamp, value: &Value) {
-        let Some(number) = self.number(value) else { return };
-        self.kind.get_or_insert(value.kind());
-        match self.samples.insert(at.0, number) {
-            Inserted::Duplicate => return,
-            Inserted::Appended => {
-                self.appended_since_cadence += 1;
-                if self.cadence.is_none() || self.appended_since_cadence >= 64 {
-                    self.cadence = self.samples.cadence().or(self.cadence);
-                    self.appended_since_cadence = 0;
+    fn push(&mut self, points: &[(Timestamp, Value)]) {
+        // What is new to history: from where to where, and the newest, which alone is shown as a number.
+        let (mut first, mut last) = (i64::MAX, i64::MIN);
+        let mut newest = self.latest.as_ref().map(|(at, _)| *at);
+        let mut latest = None;
+        for (i, (at, value)) in points.iter().enumerate() {
+            let Some(number) = self.number(value) else { continue };
+            self.kind.get_or_insert(value.kind());
+            match self.samples.insert(at.0, number) {
+                Inserted::Duplicate => continue,
+                Inserted::Appended => {
+                    self.appended_since_cadence += 1;
+                    if self.cadence.is_none() || self.appended_since_cadence >= 64 {
+                        self.cadence = self.samples.cadence().or(self.cadence);
+                        self.appended_since_cadence = 0;
+                    }
+                }
+                Inserted::Late => self.revision += 1,
+            }
+            if self.live_from.is_none_or(|from| at.0 < from) {
+                (first, last) = (first.min(at.0), last.max(at.0));
+            }
+            if newest.is_none_or(|newest| *at > newest) {
+                newest = Some(*at);
+                latest = Some((*at, value));
+                if i + SPARKLINE_MAX >= points.len() {
+                    self.note_in_sparkline(value);
                 }
             }
-            Inserted::Late => self.revision += 1,
         }
-        if self.live_from.is_none_or(|from| at.0 < from) && self.tiles.mark_stale(at.0, at.0, true) {
+        if first <= last && self.tiles.mark_stale(first, last, true) {
             self.revision += 1;
         }
-        if self.latest.as_ref().is_none_or(|(newest, _)| at > *newest) {
-            self.note_latest(at, value);
+        if let Some((at, value)) = latest {
+            self.latest = Some((at, value.clone()));
         }
     }
 
-    fn note_latest(&mut self, at: Timestamp, value: &Value) {
+    fn note_in_sparkline(&mut self, value: &Value) {
         if let Some(number) = value.to_number().filter(|n| n.is_finite()) {
             if self.sparkline.len() == SPARKLINE_MAX {
                 self.sparkline.pop_front();
             }
             self.sparkline.push_back(number as f32);
         }
+    }
+
+    fn note_latest(&mut self, at: Timestamp, value: &Value) {
+        self.note_in_sparkline(value);
         self.latest = Some((at, value.clone()));
     }
 

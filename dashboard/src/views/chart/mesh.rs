@@ -16,6 +16,9 @@ const DOTS_PX: f32 = 9.0;
 const DOT_RADIUS: f32 = 2.0;
 /// The sharpest corner at which a line keeps its width; sharper ones are cut.
 const CORNER: f32 = 0.3;
+/// Length of a dash, and of the space after it.
+const DASH_PX: f32 = 5.0;
+const DASH_GAP_PX: f32 = 3.0;
 /// A gap at least this wide shows dashes at its beginning.
 const STUB_PX: f32 = 24.0;
 
@@ -102,7 +105,7 @@ pub(super) fn shapes(trace: &Trace, map: &Map, look: &Look) -> Vec<Shape> {
         if points.len() == 1 {
             dots.push(first);
         } else if look.is_dashed {
-            shapes.extend(Shape::dashed_line(&points, (look.width, look.color), 5.0, 3.0));
+            dashes(&points, map.rect, phase(map), |dash| add_line(dash, look, &mut line));
         } else {
             add_line(&points, look, &mut line);
         }
@@ -118,6 +121,49 @@ pub(super) fn shapes(trace: &Trace, map: &Map, look: &Look) -> Vec<Shape> {
     }
     shapes.extend(dots.into_iter().map(|at| Shape::circle_filled(at, DOT_RADIUS, look.color)));
     shapes
+}
+
+/// Where the dashes of a curve begin, so that they stay where they are in time when the view moves.
+fn phase(map: &Map) -> f32 {
+    let per_micro = f64::from(map.rect.width()) / (map.to - map.from).max(1) as f64;
+    map.rect.left() - (map.from as f64 * per_micro).rem_euclid(f64::from(DASH_PX + DASH_GAP_PX)) as f32
+}
+
+/// Cuts a line into dashes by the way that it goes along the axis of time: along the curve itself, a noisy one would be
+/// cut into thousands. What is not on the screen is left out.
+fn dashes(points: &[Pos2], rect: Rect, phase: f32, mut say: impl FnMut(&[Pos2])) {
+    const PERIOD: f32 = DASH_PX + DASH_GAP_PX;
+    let (left, right) = (rect.left() - PERIOD, rect.right() + PERIOD);
+    let mut dash: Vec<Pos2> = Vec::new();
+    for pair in points.windows(2) {
+        let (a, b) = (pair[0], pair[1]);
+        let (begin, end) = (a.x.max(left), b.x.min(right));
+        if begin >= end {
+            continue;
+        }
+        let at = |x: f32| pos2(x, egui::remap(x, a.x..=b.x, a.y..=b.y));
+        let (first, last) =
+            (((begin - phase) / PERIOD).floor() as i32, ((end - phase) / PERIOD).floor() as i32);
+        for period in first..=last {
+            let on = phase + period as f32 * PERIOD;
+            let (from, to) = (on.max(begin), (on + DASH_PX).min(end));
+            if from >= to {
+                continue;
+            }
+            // A dash goes on where the piece before it ended.
+            if dash.last().is_none_or(|end| end.x != from) {
+                if dash.len() > 1 {
+                    say(&dash);
+                }
+                dash.clear();
+                dash.push(at(from));
+            }
+            dash.push(at(to));
+        }
+    }
+    if dash.len() > 1 {
+        say(&dash);
+    }
 }
 
 /// Two dashes that fade into a gap: something was measured up to here, and then nothing.
@@ -270,6 +316,45 @@ mod tests {
             .iter()
             .filter_map(|shape| if let Shape::Mesh(mesh) = shape { Some(&**mesh) } else { None })
             .collect()
+    }
+
+    /// The x of the ends of the dashes of a curve.
+    fn ends(points: &[Pos2], phase: f32) -> Vec<(f32, f32)> {
+        let mut ends = Vec::new();
+        dashes(points, map().rect, phase, |dash| {
+            assert!(dash.windows(2).all(|pair| pair[0].x <= pair[1].x), "{dash:?}");
+            ends.push((dash[0].x, dash[dash.len() - 1].x));
+        });
+        ends
+    }
+
+    #[test]
+    fn dashes_lie_on_the_curve_at_places_that_do_not_depend_on_its_corners() {
+        let straight: Vec<Pos2> = [60.0, 100.0].map(|x| pos2(x, 20.0)).into();
+        let corners: Vec<Pos2> =
+            [60.0, 61.0, 62.5, 64.0, 77.0, 78.0, 79.0, 100.0].map(|x| pos2(x, 20.0)).into();
+        let expected = [(60.0, 61.0), (64.0, 69.0), (72.0, 77.0), (80.0, 85.0), (88.0, 93.0), (96.0, 100.0)];
+        assert_eq!(ends(&straight, 0.0), expected);
+        assert_eq!(ends(&corners, 0.0), expected);
+        let steep = [pos2(100.0, 0.0), pos2(116.0, 160.0)];
+        dashes(&steep, map().rect, 100.0, |dash| {
+            for point in dash {
+                assert!(((point.x - 100.0) * 10.0 - point.y).abs() < 1e-3, "{point:?}");
+            }
+        });
+    }
+
+    #[test]
+    fn a_dashed_curve_from_far_away_has_no_more_dashes_than_fit_on_the_screen() {
+        let far = [pos2(-1e9, 0.0), pos2(500.0, 10.0), pos2(1e9, 20.0)];
+        let count = ends(&far, 3.0).len();
+        assert!((100..140).contains(&count), "{count}");
+        let mut look = look();
+        look.is_dashed = true;
+        let noisy = (0..2_000).map(|s| column(s * 500_000, (s % 2) as f64 * 100.0, 0.0)).collect();
+        let trace = Trace { columns: noisy, width: 0, gap: 3_000_000, cadence: 0, is_partial: false };
+        let shapes = shapes(&trace, &map(), &look);
+        assert_eq!(shapes.len(), 1, "one mesh, however many dashes");
     }
 
     #[test]
