@@ -256,6 +256,8 @@ fn device_row(ui: &mut Ui, model: &Model, device: &Device, actions: &mut Vec<Act
     let t = Tokens::of(ui);
     let id = &device.info.id;
     let status = device.status(model.now());
+    // Without the hub nobody knows: what is shown is what was known last.
+    let is_known = model.connection.is_connected();
     let selected = model.selection.as_ref() == Some(id);
     let chosen = model.chosen.contains(id);
     let beyond = model.device_beyond(device);
@@ -270,7 +272,8 @@ fn device_row(ui: &mut Ui, model: &Model, device: &Device, actions: &mut Vec<Act
         let value = value.map(|v| format::value_with_unit(v, unit.as_deref())).unwrap_or_default();
         let chosen = if chosen { " chosen" } else { "" };
         let beyond = beyond.map(|level| format!(" {} of a chart", level.label())).unwrap_or_default();
-        let name = format!("{id} {} {value}{beyond}{chosen}", status.label());
+        let known = if is_known { "" } else { "last known " };
+        let name = format!("{id} {known}{} {value}{beyond}{chosen}", status.label());
         WidgetInfo::selected(Role::Button, true, selected, name)
     });
     let hovered = response.hovered() || ui.rect_contains_pointer(rect);
@@ -293,12 +296,15 @@ fn device_row(ui: &mut Ui, model: &Model, device: &Device, actions: &mut Vec<Act
     }
     let shape = pos2(rect.left() + 26.0, rect.center().y);
     match beyond {
+        _ if !is_known => {
+            ui.painter().circle_stroke(shape, 3.5, egui::Stroke::new(1.5, t.text_weak));
+        }
         Some(level) => widgets::alert_on(ui.painter(), shape, 4.5, widgets::level_color(t, level)),
         None => widgets::status_shape(ui, shape, status, t),
     }
 
     let quiet = matches!(status, Status::Stale | Status::Offline);
-    let color = if quiet { t.text_weak } else { t.text };
+    let color = if quiet || !is_known { t.text_weak } else { t.text };
     let left = rect.left() + 40.0;
     let spark = spark_rect(rect, hovered);
     // Where there is no curve, the name has its room.
@@ -316,7 +322,7 @@ fn device_row(ui: &mut Ui, model: &Model, device: &Device, actions: &mut Vec<Act
         paint_age(ui, rect, model.now(), heard);
     } else {
         let outside = main.is_some_and(|s| model.devices.is_outside(s));
-        paint_value(ui, rect, value, unit.as_deref(), if outside { t.warn } else { color });
+        paint_value(ui, rect, value, unit.as_deref(), if outside && is_known { t.warn } else { color });
     }
 
     response.dnd_set_drag_payload(DraggedSeries(main.into_iter().collect()));

@@ -204,7 +204,13 @@ fn steps(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
 fn live_pill(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
     let t = Tokens::of(ui);
     let live = model.viewport.is_following();
-    let name = if live { "Live" } else { "Paused" };
+    // Without the hub nothing is live, though the view will follow again.
+    let is_waiting = live && !model.connection.is_connected();
+    let name = match (live, is_waiting) {
+        (_, true) => "Waiting",
+        (true, _) => "Live",
+        (false, _) => "Paused",
+    };
     // A view that stands still says that the world does not.
     let missed = if live { 0 } else { model.readings_since_pause() };
     let behind = model.viewport.behind(model.now());
@@ -212,7 +218,7 @@ fn live_pill(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
     if !live {
         ui.ctx().request_repaint_after(format::age_changes_in(behind));
     }
-    let (fill, color) = if live { (t.accent, t.on_accent) } else { (t.control, t.text) };
+    let (fill, color) = if live && !is_waiting { (t.accent, t.on_accent) } else { (t.control, t.text) };
     let galley = ui.painter().layout_no_wrap(text.clone(), fonts::medium(12.5), color);
     let (rect, response) = ui.allocate_exact_size(vec2(galley.size().x + 30.0, 22.0), Sense::click());
     response.widget_info(|| WidgetInfo::selected(Role::Button, true, live, &text));
@@ -220,7 +226,9 @@ fn live_pill(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
     ui.painter().rect_filled(rect, f32::from(tokens::RADIUS_CONTROL), fill);
     widgets::focus_ring(ui, &response, rect);
     let mark = pos2(rect.left() + 13.0, rect.center().y);
-    if live {
+    if is_waiting {
+        ui.painter().circle_stroke(mark, 3.5, egui::Stroke::new(1.5, color));
+    } else if live {
         ui.painter().circle_filled(mark, 4.5, color);
     } else {
         bars(ui, mark, color);

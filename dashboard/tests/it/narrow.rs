@@ -128,6 +128,10 @@ fn a_lost_hub_is_a_picture() {
     let retry_in = Some(std::time::Duration::from_secs(8));
     let reason = "the hub closed the connection: going away (1001)".to_owned();
     window.tell(Event::Disconnected { reason, retry_in });
+    // Nothing is called live that nobody knows of.
+    window.harness.get_by_label_contains("greenhouse-01 last known live");
+    window.harness.get_by_label("Waiting");
+    assert!(window.harness.query_by_label("Live").is_none());
     window.harness.snapshot("lost_dark");
 }
 
