@@ -10,6 +10,7 @@ use serde_json::Value as Json;
 
 use crate::model::Question;
 use crate::model::chart_form::{ChartForm, ChartSettings};
+use crate::model::exports::{ExportForm, ExportKind};
 use crate::model::form::Field;
 use crate::model::groups::Source;
 use crate::model::hubs::HubEdit;
@@ -152,6 +153,17 @@ pub enum Action {
         /// What it is to have.
         settings: Box<ChartSettings>,
     },
+    /// Put a chart on the clipboard.
+    CopyChart {
+        /// The chart.
+        chart: ChartId,
+        /// As what.
+        kind: ExportKind,
+    },
+    /// Open the dialog in which a chart is written to a file, change what is typed there, or close it.
+    EditExport(Option<Box<ExportForm>>),
+    /// Write the file that is typed there.
+    WriteChart,
     /// Build the layout anew from what the fleet declares.
     ResetLayout,
     /// Take back the last change of the layout.

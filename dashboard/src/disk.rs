@@ -10,6 +10,8 @@ use std::thread::JoinHandle;
 
 use crate::layout::FILE_MAX_BYTES;
 use crate::link::Waker;
+use crate::raster::Picture;
+use crate::views::chart::Drawn;
 
 /// Jobs waiting for the disk; when full, the newest is refused and asked for again with the next change.
 const QUEUE: usize = 64;
@@ -35,6 +37,13 @@ pub enum Job {
         /// Whether one that is there may go.
         replace: bool,
     },
+    /// Paint a chart, to the clipboard or to a file.
+    Picture {
+        /// The chart.
+        drawn: Box<Drawn>,
+        /// The file, and whether one that is there may go; `None`: the clipboard.
+        file: Option<(PathBuf, bool)>,
+    },
     /// Read a file that a person asked for.
     Import {
         /// The file.
@@ -51,6 +60,8 @@ pub enum Done {
     Exported(PathBuf),
     /// There is a file of that name already; it was left alone.
     Exists(PathBuf),
+    /// A picture was painted for the clipboard.
+    Painted(Picture),
     /// A file was read.
     Imported {
         /// The file.
@@ -123,10 +134,14 @@ fn run(job: Job) -> Option<Done> {
             tracing::warn!(path = %path.display(), %error, "not saved");
             Some(Done::NotKept(format!("{}: {error}", path.display())))
         }
-        Job::Export { path, text, replace } => Some(match export(&path, &text, replace) {
-            Ok(()) => Done::Exported(path),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Done::Exists(path),
-            Err(error) => Done::Failed(format!("{} cannot be written: {}", path.display(), reason(&error))),
+        Job::Export { path, text, replace } => Some(exported(path, text.as_bytes(), replace)),
+        Job::Picture { drawn, file } => Some(match (drawn.paint(), file) {
+            (None, _) => Done::Failed("The chart is too large for a picture.".into()),
+            (Some(picture), None) => Done::Painted(picture),
+            (Some(picture), Some((path, replace))) => match png(picture) {
+                Ok(bytes) => exported(path, &bytes, replace),
+                Err(problem) => Done::Failed(problem),
+            },
         }),
         Job::Import { path } => Some(match import(&path) {
             Ok(text) => Done::Imported { path, text },
@@ -171,14 +186,32 @@ pub fn keep(path: &Path, text: &str, is_secret: bool) -> io::Result<()> {
     std::fs::rename(&beside, path)
 }
 
-fn export(path: &Path, text: &str, replace: bool) -> io::Result<()> {
+fn exported(path: PathBuf, bytes: &[u8], replace: bool) -> Done {
+    match export(&path, bytes, replace) {
+        Ok(()) => Done::Exported(path),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Done::Exists(path),
+        Err(error) => Done::Failed(format!("{} cannot be written: {}", path.display(), reason(&error))),
+    }
+}
+
+fn png(picture: Picture) -> Result<Vec<u8>, String> {
+    let Picture { width, height, rgba } = picture;
+    let mut bytes = io::Cursor::new(Vec::new());
+    image::RgbaImage::from_raw(width as u32, height as u32, rgba)
+        .ok_or("The picture has no size.")?
+        .write_to(&mut bytes, image::ImageFormat::Png)
+        .map_err(|error| format!("The picture cannot be made: {error}"))?;
+    Ok(bytes.into_inner())
+}
+
+fn export(path: &Path, bytes: &[u8], replace: bool) -> io::Result<()> {
     let mut options = std::fs::OpenOptions::new();
     if replace {
         options.write(true).create(true).truncate(true);
     } else {
         options.write(true).create_new(true);
     }
-    options.open(path)?.write_all(text.as_bytes())
+    options.open(path)?.write_all(bytes)
 }
 
 fn import(path: &Path) -> io::Result<String> {

@@ -13,6 +13,7 @@ pub mod layout;
 pub mod link;
 pub mod model;
 pub mod palette;
+pub mod raster;
 pub mod series;
 pub mod settings;
 pub mod theme;

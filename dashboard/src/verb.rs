@@ -174,6 +174,10 @@ pub enum Verb {
     Back,
     /// The view after this one.
     Forward,
+    /// Move the view by a tenth; `true`: forward.
+    Pan(bool),
+    /// Show less of time, at the cursor if there is one; `false`: more.
+    Zoom(bool),
     /// Set a measuring cursor to the time under the pointer; `true`: the second one.
     Mark(bool),
     /// Remove the measuring cursors.
@@ -239,6 +243,10 @@ impl Verb {
         Self::TypeRange,
         Self::Back,
         Self::Forward,
+        Self::Pan(false),
+        Self::Pan(true),
+        Self::Zoom(true),
+        Self::Zoom(false),
         Self::Mark(false),
         Self::Mark(true),
         Self::EndMeasuring,
@@ -310,6 +318,12 @@ impl Verb {
                 "The view after this one",
                 two(Chord::alt(Key::ArrowRight), Chord::key(Key::CloseBracket)),
             ),
+            Self::Pan(false) => about(Time, "Move back in time", one(Key::ArrowLeft)),
+            Self::Pan(true) => about(Time, "Move forward in time", one(Key::ArrowRight)),
+            Self::Zoom(true) => {
+                about(Time, "Zoom in, at the cursor", two(Chord::key(Key::Plus), Chord::key(Key::Equals)))
+            }
+            Self::Zoom(false) => about(Time, "Zoom out", one(Key::Minus)),
             Self::Mark(false) => about(Time, "Measure from the pointer", one(Key::A)),
             Self::Mark(true) => about(Time, "Measure up to the pointer", one(Key::B)),
             Self::EndMeasuring => about(Time, "End measuring", NONE),
@@ -379,6 +393,19 @@ impl Verb {
             Self::Forward => {
                 when(model.viewport.can_go_forward(), Action::Forward, "There is no view after this one")
             }
+            Self::Pan(is_later) => {
+                let tenth = model.viewport.width() / 10;
+                let can = !is_later || !model.viewport.is_following();
+                let micros = if is_later { tenth } else { -tenth };
+                when(can, Action::Pan { micros }, "This is the newest there is")
+            }
+            Self::Zoom(is_in) => {
+                let (from, to) = model.range();
+                let at = model.cursor.filter(|at| *at >= from && *at <= to);
+                let middle = from.plus_micros(to.micros_since(from) / 2);
+                let at = at.unwrap_or(if model.viewport.is_following() { to } else { middle });
+                Ok(Action::Zoom { at, factor: if is_in { 0.8 } else { 1.25 } })
+            }
             Self::Mark(second) => {
                 when(model.cursor.is_some(), Action::Mark { second }, "Point into a chart first")
             }
@@ -445,7 +472,7 @@ impl Verb {
 
     /// Whether its keys belong to the widget that has the keyboard, if one has.
     pub const fn yields_to_focus(self) -> bool {
-        matches!(self, Self::PauseOrGoOn)
+        matches!(self, Self::PauseOrGoOn | Self::Pan(_))
     }
 
     /// Whether it closes the dialog that is open.
@@ -514,6 +541,11 @@ pub const GESTURES: &[(&str, &str)] = &[
     ("Double click", "On a chart: back to live. On a device: add a chart"),
     ("Click on a chart", "Pin a cursor; with a second one, what is between is measured"),
     ("Shift+drag", "Measure what is between"),
+    ("Tab, then Left, Right", "In a chart: its cursor, from reading to reading; Ctrl leaps"),
+    ("Shift+Left, Up, Down", "There: move in time, zoom at the cursor"),
+    ("Enter", "There: pin the cursor; A and B measure"),
+    (". and , then Enter", "There: from command to command, and the life of one"),
+    ("T", "There: as a table, and back"),
     ("Drag a title", "Move a chart: beside, below, or into tabs"),
     ("Drag a device", "Onto a chart: show it there"),
     ("Ctrl+click, Shift+click", "Choose devices, to tell them something together"),

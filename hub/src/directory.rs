@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use protocol::device::{Cancel, CommandRequest, Hello};
 use protocol::select::Select;
-use protocol::viewer::{DeviceInfo, MetricInfo};
+use protocol::viewer::{DeviceInfo, LATE_OR_LOST_MAX, LateOrLost, MetricInfo};
 use protocol::{CloseCode, DeviceId, SeriesId, Timestamp};
 use store::{DeviceKey, DeviceRecord, Registered};
 use tokio::sync::{broadcast, mpsc};
@@ -137,6 +137,7 @@ impl Directory {
                 last_seen: None,
                 metrics: Vec::new(),
                 commands: Vec::new(),
+                late_or_lost: Vec::new(),
             });
             state.devices.insert(id.clone(), Entry { key, info: Arc::clone(&info), session: None });
             info
@@ -179,6 +180,7 @@ impl Directory {
                 last_seen: Some(now),
                 metrics,
                 commands: hello.commands.clone(),
+                late_or_lost: entry.as_ref().map(|e| e.info.late_or_lost.clone()).unwrap_or_default(),
             });
             let older = entry.and_then(|entry| entry.session).map(|(_, sender)| sender);
             let entry = Entry { key: registered.device, info: Arc::clone(&info), session: Some(session) };
@@ -213,6 +215,28 @@ impl Directory {
         };
         self.tell(info);
         Some(key)
+    }
+
+    /// Some readings of a device came late or are lost. What is told again with a later end replaces what was told.
+    pub fn late_or_lost(&self, id: &DeviceId, news: Vec<LateOrLost>) {
+        if news.is_empty() {
+            return;
+        }
+        let info = {
+            let mut state = self.lock();
+            let Some(entry) = state.devices.get_mut(id) else { return };
+            let mut info = DeviceInfo::clone(&entry.info);
+            let known = &mut info.late_or_lost;
+            for new in news {
+                known.retain(|old| (old.what, old.from) != (new.what, new.from));
+                known.push(new);
+            }
+            let surplus = known.len().saturating_sub(LATE_OR_LOST_MAX);
+            known.drain(..surplus);
+            entry.info = Arc::new(info);
+            Arc::clone(&entry.info)
+        };
+        self.tell(info);
     }
 
     fn tell(&self, info: Arc<DeviceInfo>) {

@@ -19,6 +19,7 @@ pub mod gate;
 pub mod groups;
 pub mod http;
 pub mod ingest;
+pub mod late;
 pub mod live;
 pub mod metrics;
 pub mod orders;

@@ -369,6 +369,7 @@ mod tests {
             last_seen: None,
             metrics: Vec::new(),
             commands: Vec::new(),
+            late_or_lost: Vec::new(),
         }
     }
 

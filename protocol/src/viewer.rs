@@ -172,6 +172,38 @@ pub struct DeviceInfo {
     /// What it can be told.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub commands: Vec<CommandDeclaration>,
+    /// Which of its readings came late or were lost since the hub started, in the order in which that became known; the
+    /// last [`LATE_OR_LOST_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub late_or_lost: Vec<LateOrLost>,
+}
+
+/// Most stretches in [`DeviceInfo::late_or_lost`]. Chosen: a day with an outage every other hour.
+pub const LATE_OR_LOST_MAX: usize = 16;
+
+/// A stretch of time whose readings came late, or were lost.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LateOrLost {
+    /// Which of both.
+    pub what: Unpunctual,
+    /// Late: the time of the first of these readings. Lost: that of the last reading before.
+    pub from: Timestamp,
+    /// Late: the time of the last of these readings. Lost: that of the first reading after.
+    pub to: Timestamp,
+    /// When the last of it came, or when it was known to be lost, by the hub's clock.
+    pub told_at: Timestamp,
+    /// How many batches.
+    pub batches: u64,
+}
+
+/// What became of readings that were not told when they were measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unpunctual {
+    /// The device kept them while it was away, and they are stored.
+    Late,
+    /// The device gave them up, or the hub could never accept them: they will not come.
+    Lost,
 }
 
 /// A metric with its series.

@@ -391,6 +391,7 @@ fn read_devices(connection: &Connection, only: Option<&DeviceId>) -> Result<Vec<
                 last_seen: row.get::<_, Option<i64>>(5)?.map(Timestamp),
                 metrics: Vec::new(),
                 commands: row::json::<Vec<CommandDeclaration>>(&row.get::<_, String>(4)?)?,
+                late_or_lost: Vec::new(),
             },
         });
     }

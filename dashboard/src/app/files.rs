@@ -53,6 +53,23 @@ impl App {
                     let effects = self.model.handle_event(Event::NotSaved(problem), now);
                     self.run(ctx, effects);
                 }
+                Done::Painted(picture) => {
+                    let size = [picture.width, picture.height];
+                    ctx.copy_image(egui::ColorImage::from_rgba_unmultiplied(size, &picture.rgba));
+                    self.say_export(Ok("The chart is on the clipboard as a picture".to_owned()));
+                }
+                Done::Exported(path) if self.model.export_form.is_some() => {
+                    self.say_export(Ok(format!("Written to {}", path.display())));
+                }
+                Done::Exists(path) if self.model.export_form.is_some() => {
+                    if let Some(form) = &mut self.model.export_form {
+                        form.exists = Some(form.path.clone());
+                    }
+                    let problem =
+                        format!("{} is there already: write once more to replace it.", path.display());
+                    self.say_export(Err(problem));
+                }
+                Done::Failed(problem) if self.model.export_form.is_some() => self.say_export(Err(problem)),
                 Done::Exported(path) => self.say(Ok(format!("Written to {}", path.display()))),
                 Done::Exists(path) => {
                     let text = path.display().to_string();
@@ -158,7 +175,7 @@ impl App {
 }
 
 /// The file that was typed, with the home folder in place of `~`.
-fn checked_path(typed: &str) -> Result<PathBuf, String> {
+pub(super) fn checked_path(typed: &str) -> Result<PathBuf, String> {
     let typed = typed.trim();
     if typed.is_empty() {
         return Err("Type the path of a file.".into());

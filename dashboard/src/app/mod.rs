@@ -3,6 +3,7 @@
 //! Nothing here waits (I-16): a frame takes at most [`DRAIN_BUDGET`] of what has arrived, files are written by a thread
 //! of their own. Nothing is drawn while nothing arrives and nobody touches anything.
 
+mod copies;
 mod files;
 mod hubs;
 
@@ -30,8 +31,8 @@ use crate::verb::Verb;
 use crate::views::chart::ChartCache;
 use crate::views::commands::TableView;
 use crate::views::{
-    banner, chart_form, charts, command, commands, composer, device, devices, empty, form, groups, help,
-    hub_list, layouts, log, palette, range, settings, status_bar, toasts, top_bar,
+    banner, chart_form, charts, command, commands, composer, device, devices, empty, exports, form, groups,
+    help, hub_list, layouts, log, palette, range, settings, status_bar, toasts, top_bar,
 };
 
 /// Time in which a frame takes in events; the rest waits for the next frame.
@@ -314,6 +315,10 @@ impl App {
                 self.run(ctx, effects);
                 continue;
             }
+            if let Some(effects) = self.export_action(ctx, &action) {
+                self.run(ctx, effects);
+                continue;
+            }
             self.layout.apply(&action, &self.model.devices);
             let effects = self.model.apply(action, now);
             self.run(ctx, effects);
@@ -509,6 +514,7 @@ impl eframe::App for App {
         layouts::layouts(ui, model, actions);
         hub_list::hub_list(ui, model, actions);
         chart_form::chart_form(ui, model, actions);
+        exports::exports(ui, model, actions);
         settings::settings(ui, model, held, actions);
         if model.help {
             help::help(ui, actions);

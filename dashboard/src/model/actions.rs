@@ -57,6 +57,7 @@ impl Model {
                 self.range_form = None;
             }
             Action::EditChart(form) => self.chart_form = form,
+            Action::EditExport(form) => self.export_form = form,
             Action::SetChart { .. } => self.chart_form = None,
             Action::Follow => self.viewport.follow(hub_now),
             Action::Pause => self.viewport.pause(hub_now),
@@ -267,7 +268,9 @@ impl Model {
                     palette.row = row;
                 }
             }
-            Action::AddChart { .. }
+            Action::CopyChart { .. }
+            | Action::WriteChart
+            | Action::AddChart { .. }
             | Action::AddToChart { .. }
             | Action::RemoveFromChart { .. }
             | Action::SplitChart { .. }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use protocol::declare::MetricDeclaration;
-use protocol::viewer::{DeviceInfo, Devices as DevicesMessage};
+use protocol::viewer::{DeviceInfo, Devices as DevicesMessage, Unpunctual};
 use protocol::{DeviceId, Kind, SeriesId, Timestamp};
 
 use super::listing::{ListOrder, ListRow, Listing};
@@ -113,6 +113,12 @@ impl Device {
     /// Whether it was away at that time, as far as this window has seen it.
     pub fn was_away(&self, at: Timestamp) -> bool {
         self.outages().any(|(from, to)| from <= at && to.is_none_or(|to| at < to))
+    }
+
+    /// Whether what it measured at that time is lost for good, as far as the hub has told.
+    pub fn has_lost(&self, at: Timestamp) -> bool {
+        let mut lost = self.info.late_or_lost.iter().filter(|told| told.what == Unpunctual::Lost);
+        lost.any(|told| told.from < at && at < told.to)
     }
 
     /// The series that stands for the device in the list: its first number, or its first metric.

@@ -4,12 +4,14 @@
 //! machine's clock; inside, everything is told in the hub's.
 
 mod actions;
+pub mod chart_csv;
 pub mod chart_form;
 pub mod commands;
 pub mod connection;
 mod counters;
 pub mod devices;
 pub mod event;
+pub mod exports;
 pub mod form;
 mod grouping;
 pub mod groups;
@@ -140,6 +142,8 @@ pub struct Model {
     pub range_form: Option<RangeForm>,
     /// The dialog in which the axes and limits of a chart are typed, while it is open.
     pub chart_form: Option<Box<ChartForm>>,
+    /// The dialog in which a chart is written to a file, while it is open.
+    pub export_form: Option<Box<exports::ExportForm>>,
     /// The time under the pointer.
     pub cursor: Option<Timestamp>,
     /// The cursors that were pinned, at most two.
@@ -213,6 +217,7 @@ impl Model {
             form: None,
             range_form: None,
             chart_form: None,
+            export_form: None,
             cursor: None,
             pins: Vec::new(),
             toasts: Toasts::default(),
@@ -719,6 +724,7 @@ impl Model {
             || self.question.is_some()
             || self.range_form.is_some()
             || self.chart_form.is_some()
+            || self.export_form.is_some()
             || self.palette.is_some()
             || self.layouts_form.is_some()
             || self.settings_form.is_some()

@@ -24,6 +24,7 @@ pub(super) struct Pending {
     key: TileKey,
     asked_at: Timestamp,
     content: Content,
+    coarser: Option<Step>,
 }
 
 impl SeriesStore {
@@ -57,12 +58,16 @@ impl SeriesStore {
                 Fineness::Buckets(step) => 2 * step.micros(),
             };
             let (from, to) = (from.0.saturating_sub(margin), to.0.saturating_add(margin).min(now.0));
-            for key in Tiles::keys(fineness, from, to) {
+            let mut keys: Vec<TileKey> = Tiles::keys(fineness, from, to).collect();
+            if series.kind != Some(Kind::Text) {
+                keys.extend(series.tiles.left_by_retention(fineness, from, to).map(|(key, _)| key));
+            }
+            for key in keys {
+                let grain = key.fineness.grain();
                 let slot = series.tiles.slots.entry(key).or_default();
                 slot.used = self.round;
                 let (from, to) = (key.from().max(from), key.to().min(to));
-                let Some(known_to) = required(from, to, live_from, &self.holes, fineness.grain(), now.0)
-                else {
+                let Some(known_to) = required(from, to, live_from, &self.holes, grain, now.0) else {
                     continue;
                 };
                 let pause = if slot.has_failed { RETRY_MICROS } else { REFETCH_MICROS };
@@ -87,7 +92,7 @@ impl SeriesStore {
         // What makes it stale from now on may not be in the answer.
         slot.is_stale = false;
         let content = Content::empty(key.fineness);
-        self.pending.insert(request, Pending { series: id, key, asked_at: now, content });
+        self.pending.insert(request, Pending { series: id, key, asked_at: now, content, coarser: None });
         Some(HistoryRequest {
             id: request,
             series: id,
@@ -101,6 +106,7 @@ impl SeriesStore {
     pub fn on_history(&mut self, history: &History) {
         let Some(pending) = self.pending.get_mut(&history.id) else { return };
         let Some(series) = self.series.get_mut(&pending.series) else { return };
+        pending.coarser = pending.coarser.max(history.coarser);
         match (&mut pending.content, pending.key.fineness) {
             (Content::Buckets(buckets), Fineness::Buckets(step)) => {
                 buckets.extend(
@@ -134,7 +140,7 @@ impl SeriesStore {
         }
         let Some(mut pending) = self.pending.remove(&history.id) else { return };
         pending.content.settle();
-        let Pending { series: id, key, asked_at, content } = pending;
+        let Pending { series: id, key, asked_at, content, coarser } = pending;
         let round = self.round;
         self.recount(id, |series| {
             let slot = series.tiles.slots.entry(key).or_default();
@@ -142,6 +148,7 @@ impl SeriesStore {
             if slot.request == Some(history.id) {
                 slot.request = None;
                 slot.content = Some(content);
+                slot.coarser = coarser;
                 slot.known_to = asked_at.0;
                 slot.has_failed = false;
                 slot.used = slot.used.max(round);
@@ -159,6 +166,8 @@ impl SeriesStore {
         if let Some(slot) = slot.filter(|slot| slot.request == Some(id)) {
             slot.request = None;
             slot.has_failed = true;
+            // It was asked for because more of it was to be known.
+            slot.is_stale = true;
         }
     }
 }

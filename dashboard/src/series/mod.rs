@@ -148,6 +148,7 @@ impl SeriesStore {
         let (from, to) = (from.0.min(to.0), from.0.max(to.0));
         for series in self.series.values_mut() {
             series.tiles.mark_stale(from, to, false);
+            series.revision += 1;
         }
         self.holes.push((from, to));
         self.holes.sort_unstable();
@@ -208,6 +209,11 @@ impl SeriesStore {
         self.pending.values().any(|pending| pending.series == series)
     }
 
+    /// Whether a view shows this series, so that what is missing of it is asked for.
+    pub fn is_shown(&self, series: SeriesId) -> bool {
+        self.series.get(&series).is_some_and(|s| s.shown_in > 0 && s.shown_in == self.round)
+    }
+
     /// Makes room: first tiles that no view has used for longest, then the oldest live readings.
     fn evict(&mut self) {
         let target = (self.budget_bytes as f64 * AFTER_EVICTION) as usize;
@@ -245,7 +251,10 @@ impl SeriesStore {
         {
             let mut next = None;
             self.recount(id, |series| {
+                let first = series.samples.oldest();
                 if let Some(forgotten) = series.samples.forget_oldest() {
+                    // What came late was perhaps known here alone: history has to tell it from now on.
+                    series.tiles.mark_stale(first.unwrap_or(forgotten), forgotten, false);
                     series.live_from = series.live_from.map(|from| from.max(forgotten + 1));
                 }
                 next = series.samples.oldest_chunk_end();

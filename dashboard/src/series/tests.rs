@@ -278,6 +278,24 @@ fn a_hole_in_the_live_readings_is_filled_from_history() {
 }
 
 #[test]
+fn a_tile_whose_second_request_failed_is_asked_for_once_more() {
+    let (mut hub, mut store) = filled(600, SECOND);
+    // Buckets: a late reading is joined to them as one of which nothing more is known.
+    let viewport = paused(START, START + 3_000 * SECOND);
+    let now = START + 4_000 * SECOND;
+    settle(&mut hub, &mut store, &viewport, now);
+    let late = START + 5 * SECOND + 3;
+    hub.readings.insert(late, 99.0);
+    store.push_live(ID, &[(Timestamp(late), Value::Number(99.0))]);
+    let again = store.wanted(&viewport, &[ID], 1_000.0, Timestamp(now + 3 * SECOND));
+    assert_eq!(again.len(), 1);
+    store.on_history_error(again[0].id);
+    settle(&mut hub, &mut store, &viewport, now + 20 * SECOND);
+    let drawn = trace(&store, START, START + 3_000 * SECOND, 1_000.0);
+    assert_eq!(drawn.columns.iter().map(|c| c.count).sum::<u32>(), 601);
+}
+
+#[test]
 fn after_a_reconnect_everything_shown_is_asked_for_again() {
     let (mut hub, mut store) = filled(600, SECOND);
     let viewport = paused(START, START + 600 * SECOND);

@@ -140,6 +140,8 @@ pub(super) struct Slot {
     pub(super) known_to: i64,
     /// Whether the hub may know more of it by now.
     pub(super) is_stale: bool,
+    /// The width of the only buckets that retention has left of some readings here.
+    pub(super) coarser: Option<Step>,
     /// Whether the last request failed.
     pub(super) has_failed: bool,
     /// The last round in which a view used it.
@@ -162,6 +164,29 @@ impl Tiles {
         let span = fineness.span();
         let end = if to > from { to.saturating_sub(1).div_euclid(span) } else { i64::MIN };
         (from.div_euclid(span)..=end).map(move |index| TileKey { fineness, index })
+    }
+
+    /// The coarser tiles that hold what retention has left of `from..to`, with the width of their buckets.
+    pub(super) fn left_by_retention(
+        &self,
+        fineness: Fineness,
+        from: i64,
+        to: i64,
+    ) -> impl Iterator<Item = (TileKey, Step)> {
+        let mut found: BTreeMap<TileKey, Step> = BTreeMap::new();
+        let is_left = |key: &TileKey| self.slots.get(key).is_some_and(|slot| slot.coarser.is_some());
+        let mut looked_at: Vec<TileKey> = Self::keys(fineness, from, to).filter(is_left).collect();
+        // What answers that it is coarser still leads on; each rung is coarser than the one before, so it ends.
+        while let Some(key) = looked_at.pop() {
+            let coarser = self.slots.get(&key).and_then(|slot| slot.coarser);
+            let Some(step) = coarser.filter(|step| step.micros() > key.fineness.grain()) else { continue };
+            for key in Self::keys(Fineness::Buckets(step), key.from().max(from), key.to().min(to)) {
+                if found.insert(key, step).is_none() {
+                    looked_at.push(key);
+                }
+            }
+        }
+        found.into_iter()
     }
 
     /// The filled tiles that overlap `from..to`, of every fineness, finest first.

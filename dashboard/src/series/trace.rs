@@ -65,6 +65,8 @@ pub struct Trace {
     pub cadence: i64,
     /// Whether history is still missing from it.
     pub is_partial: bool,
+    /// What retention has left where it took the readings away: buckets by their middle, each with its width, ascending.
+    pub thinned: Vec<(Column, i64)>,
 }
 
 impl Trace {
@@ -86,7 +88,14 @@ impl Trace {
         let nearest = [before, after].into_iter().flatten().min_by_key(|column| (column.at - at.0).abs())?;
         let is_in_gap = before.zip(after).is_some_and(|(before, after)| self.is_gap(before, after));
         let reach = if is_in_gap && self.cadence > 0 { self.cadence / 2 } else { self.gap / 2 };
-        ((nearest.at - at.0).abs() - self.width / 2 <= reach).then_some(nearest)
+        let near = ((nearest.at - at.0).abs() - self.width / 2 <= reach).then_some(nearest);
+        near.or_else(|| self.thinned_at(at))
+    }
+
+    /// What retention has left at `at`.
+    fn thinned_at(&self, at: Timestamp) -> Option<&Column> {
+        let held = self.thinned.iter().find(|(column, width)| (column.at - at.0).abs() <= width / 2);
+        held.map(|(column, _)| column)
     }
 
     /// The columns before and after `at`; one at that time counts as after.
@@ -115,6 +124,7 @@ impl SeriesStore {
         trace.columns.clear();
         trace.width = 0;
         trace.is_partial = false;
+        trace.thinned.clear();
         trace.cadence = 0;
         let Some(series) = self.series.get(&series) else {
             trace.gap = GAP_MIN_MICROS;
@@ -136,6 +146,8 @@ impl SeriesStore {
             trace.is_partial = true;
             series.fill(&missing, from.0, to.0, micros_per_pixel, trace);
         }
+        trace.is_partial |= series.has_open_hole(fineness, from.0, to.0, &self.holes);
+        series.thin(fineness, from.0, to.0, trace);
         let careful = gap_of(series.cadence.unwrap_or(0));
         match learn(trace) {
             Some((cadence, gap)) => {
@@ -263,6 +275,51 @@ impl Series {
             .filter(|key| key.from().max(from) < live_from)
             .filter(|key| self.tiles.slots.get(key).is_none_or(|slot| slot.content.is_none()))
             .collect()
+    }
+
+    /// Whether live readings were left out of a view and history has not filled that in yet.
+    fn has_open_hole(&self, fineness: Fineness, from: i64, to: i64, holes: &[(i64, i64)]) -> bool {
+        // Where history tells alone, what is out of date may lack something.
+        let history_to = to.min(self.live_from.unwrap_or(i64::MAX));
+        let is_old = Tiles::keys(fineness, from, history_to).any(|key| {
+            let slot = self.tiles.slots.get(&key);
+            slot.is_some_and(|slot| slot.content.is_some() && (slot.is_stale || slot.request.is_some()))
+        });
+        if is_old {
+            return true;
+        }
+        let in_view = holes.iter().filter(|(first, last)| *first < to && *last >= from);
+        in_view.into_iter().any(|&(first, last)| {
+            let (first, end) = (first.max(from), last.saturating_add(1).min(to));
+            Tiles::keys(fineness, first, end).any(|key| {
+                let Some(slot) = self.tiles.slots.get(&key) else { return true };
+                let is_old = slot.is_stale || slot.request.is_some() || slot.known_to < end.min(key.to());
+                slot.content.is_none() || is_old
+            })
+        })
+    }
+
+    /// Adds what retention has left of readings that it took away: buckets in which nothing finer is known.
+    fn thin(&self, fineness: Fineness, from: i64, to: i64, trace: &mut Trace) {
+        for (key, step) in self.tiles.left_by_retention(fineness, from, to) {
+            let width = step.micros();
+            let Some(Content::Buckets(buckets)) = self.tiles.content(key) else {
+                trace.is_partial = true;
+                continue;
+            };
+            for bucket in buckets {
+                let start = bucket.index.saturating_mul(width);
+                let end = start.saturating_add(width);
+                if end <= from || start >= to {
+                    continue;
+                }
+                let first = trace.columns.partition_point(|column| column.at < start);
+                if trace.columns.get(first).is_none_or(|column| column.at >= end) {
+                    trace.thinned.push((Column::of(start + width / 2, &bucket.rollup), width));
+                }
+            }
+        }
+        trace.thinned.sort_by_key(|(column, _)| column.at);
     }
 
     /// Fills empty columns of missing tiles from finer tiles, and from coarser ones what then is left.

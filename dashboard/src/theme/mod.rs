@@ -4,6 +4,8 @@
 
 pub mod fonts;
 pub mod icon;
+#[cfg(test)]
+mod sight;
 pub mod tokens;
 
 use egui::{CornerRadius, Margin, Stroke, Style, TextStyle, Theme, ThemePreference, Visuals, vec2};

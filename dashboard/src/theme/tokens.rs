@@ -6,6 +6,12 @@
 use egui::epaint::Shadow;
 use egui::{Color32, Ui, Visuals};
 
+/// The least distance in `OKLab` between two of the series and status colours of the dark palette, for normal sight and
+/// without each of the three cones.
+pub const APART_DARK: f64 = 0.09;
+/// The same in the light palette, whose ground leaves less room: lines are drawn thicker there.
+pub const APART_LIGHT: f64 = 0.045;
+
 /// Height of the top bar.
 pub const TOP_BAR: f32 = 41.0;
 /// Height of the status bar.

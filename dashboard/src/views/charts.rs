@@ -8,6 +8,7 @@ use egui_tiles::{Behavior, EditAction, SimplificationOptions, TabState, TileId, 
 use crate::action::{Action, ChartId, Place};
 use crate::layout::{self, Layout, Pane};
 use crate::model::Model;
+use crate::model::exports::{ExportForm, ExportKind};
 use crate::theme::{Tokens, fonts, tokens};
 use crate::views::chart::{self, ChartCache};
 use crate::views::devices::DraggedSeries;
@@ -115,6 +116,13 @@ impl Docking<'_> {
         if ui.add(edit).accessible_name("Title").changed() {
             self.actions.push(Action::RenameChart { chart, title: text });
         }
+        let is_table = self.cache.is_table(chart::id_of(chart));
+        let text = if is_table { "Show as chart" } else { "Show as table" };
+        let button = egui::Button::new(text).frame_when_inactive(false).min_size(vec2(178.0, 22.0));
+        if ui.add(button).clicked() {
+            self.cache.toggle_table(chart::id_of(chart));
+            ui.close();
+        }
         let mut item = |ui: &mut Ui, text: &str, action: Action| {
             if ui
                 .add(egui::Button::new(text).frame_when_inactive(false).min_size(vec2(178.0, 22.0)))
@@ -125,6 +133,13 @@ impl Docking<'_> {
             }
         };
         item(ui, "Axes and limits…", Action::EditChart(Some(Box::new(chart::form(self.model, pane)))));
+        for (text, kind) in [("Copy as picture", ExportKind::Picture), ("Copy as CSV", ExportKind::Csv)] {
+            item(ui, text, Action::CopyChart { chart, kind });
+        }
+        let title = layout::title(pane, &self.model.devices);
+        let form = ExportForm::new(self.model, chart, &title, ExportKind::Picture);
+        item(ui, "Write to a file…", Action::EditExport(Some(Box::new(form))));
+        ui.separator();
         item(ui, "Split to the right", Action::SplitChart { chart, place: Place::Right });
         item(ui, "Split below", Action::SplitChart { chart, place: Place::Below });
         item(ui, "Copy into a tab", Action::SplitChart { chart, place: Place::Tab });
@@ -172,7 +187,7 @@ impl Behavior<Pane> for Docking<'_> {
         if pane.spec.series.is_empty() {
             waiting(&mut child, card, pane, self.model);
         } else {
-            let id = egui::Id::unique(("chart", pane.chart));
+            let id = chart::id_of(pane.chart);
             chart::chart(&mut child, self.model, &pane.spec, id, self.cache, self.actions);
         }
         self.menu(ui, card, pane);

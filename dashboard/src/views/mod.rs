@@ -10,6 +10,7 @@ pub mod composer;
 pub mod device;
 pub mod devices;
 pub mod empty;
+pub mod exports;
 pub mod form;
 pub mod groups;
 pub mod help;

@@ -262,7 +262,7 @@ fn a_device_that_was_offline_is_marked_and_its_last_value_is_stale() {
     // Where it is alone the ground says it.
     harness.get_by_label("Offline since 14:08:30");
     let stale = harness.query_all_by_label_contains(", stale, 1 m ago").count();
-    assert_eq!(stale, 2, "in both charts");
+    assert_eq!(stale, 4, "in the legend of both charts, and in what they say as a whole");
     assert!(!legend(&harness, "greenhouse-01").accesskit_node().label().unwrap().contains("stale"));
     harness.state_mut().model.cursor = Some(fixtures::NOW.plus_micros(-170_000_000));
     harness.run_ok();

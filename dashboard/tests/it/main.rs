@@ -5,9 +5,12 @@
 #[path = "../../testkit/mod.rs"]
 mod testkit;
 
+mod chart_exports;
+mod chart_keys;
 mod chart_settings;
 mod charts;
 mod commands;
+mod drawn;
 mod fixtures;
 mod groups;
 mod hubs;

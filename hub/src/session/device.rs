@@ -28,6 +28,7 @@ use crate::clock;
 use crate::commands::Pending;
 use crate::directory::{SESSION_QUEUE, ToSession};
 use crate::ingest::{Completions, Fate};
+use crate::late::Watch;
 use crate::serve::Hub;
 
 /// How long a device waits before it sends again what the disk had no room for.
@@ -74,6 +75,7 @@ pub async fn run(hub: Arc<Hub>, mut socket: Socket, peer: Peer) {
     let end = session.run(&mut socket, sender).await;
     let last_seen = session.heartbeat.last_heard();
     tracing::info!(device = %id, session = peer.name(), ?end, "device disconnected");
+    hub.directory.late_or_lost(&id, session.watch.finish(clock::now()));
     hub.commands.disconnected(id.clone(), peer.session).await;
     let now = clock::now();
     let was_present = hub.directory.disconnected(&id, peer.session, last_seen, now).is_some();
@@ -227,6 +229,8 @@ struct Session<'a> {
     /// What the device said of its commands and is not stored yet, in order.
     updates: FuturesOrdered<Pending<()>>,
     heartbeat: Heartbeat,
+    /// What of its readings came late or was lost.
+    watch: Watch,
 }
 
 impl<'a> Session<'a> {
@@ -249,6 +253,7 @@ impl<'a> Session<'a> {
             inward,
             updates: FuturesOrdered::new(),
             heartbeat: Heartbeat::new(hub.config.heartbeat, clock::now()),
+            watch: Watch::new(clock::now(), newest(hub, &registered.series)),
         }
     }
 
@@ -378,6 +383,7 @@ impl<'a> Session<'a> {
                     }
                     match self.inbox.on_skip(skip.seq) {
                         Some(ticket) => {
+                            self.watch.on_lost(ticket.after, ticket.seq);
                             tracing::warn!(device = %self.device, after = ticket.after.0, seq = skip.seq.0, "the device lost batches");
                             self.submit(ticket, BatchContent::Skipped).await
                         }
@@ -407,10 +413,15 @@ impl<'a> Session<'a> {
         }
         match self.inbox.on_batch(seq) {
             Verdict::Take(ticket) => match rows {
-                Ok(rows) => self.submit(ticket, BatchContent::Readings(rows)).await,
+                Ok(rows) => {
+                    let news = self.watch.on_readings(&rows, clock::now());
+                    self.hub.directory.late_or_lost(&self.device, news);
+                    self.submit(ticket, BatchContent::Readings(rows)).await
+                }
                 Err((code, message)) => {
                     tracing::warn!(device = %self.device, seq = seq.0, %code, message, "a batch is refused for good");
                     self.hub.metrics.batches_refused.add(1);
+                    self.watch.on_lost(ticket.after, ticket.seq);
                     say(socket, Refuse { seq, code, message, retry_after_ms: None }).await?;
                     self.submit(ticket, BatchContent::Refused).await
                 }
@@ -487,6 +498,12 @@ impl<'a> Session<'a> {
             ToSession::Close(code) => Err(End::close(code)),
         }
     }
+}
+
+/// The time of the newest reading of these series, as far as it is past.
+fn newest(hub: &Hub, series: &[SeriesId]) -> Option<Timestamp> {
+    let now = clock::now();
+    hub.live.latest(series).1.into_iter().map(|(_, at, _)| at).filter(|at| *at <= now).max()
 }
 
 /// What a device said of a command is stored, or refused.

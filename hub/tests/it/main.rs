@@ -27,6 +27,7 @@ mod fleet;
 mod groups;
 mod harness;
 mod history;
+mod late;
 mod live;
 mod orders;
 mod python;

@@ -23,9 +23,10 @@ use protocol::viewer::{
     Account, CancelAsked, CancelCommand, CancelGroup, CommandEvent, CommandInfo, Commands, CommandsRequest,
     ConnectionEnd, ConnectionInfo, Connections, ConnectionsRequest, Detail, DeviceInfo, Devices, EndedBy,
     GroupEvent, GroupInfo, GroupRequest, GroupStopped, Groups, GroupsRequest, History, HistoryRequest,
-    HubToViewer, Latest, LatestRequest, Ledger, LedgerRequest, LiveReadings, Member, Members, MembersRequest,
-    MetricInfo, Omitted, Resolution, RetryGroup, Role, SendCommand, SendGroup, SeriesReadings, StreamAccount,
-    Subscribe, Subscribed, Transition, Unsubscribe, ViewerMessage, ViewerWelcome,
+    HubToViewer, LateOrLost, Latest, LatestRequest, Ledger, LedgerRequest, LiveReadings, Member, Members,
+    MembersRequest, MetricInfo, Omitted, Resolution, RetryGroup, Role, SendCommand, SendGroup,
+    SeriesReadings, StreamAccount, Subscribe, Subscribed, Transition, Unpunctual, Unsubscribe, ViewerMessage,
+    ViewerWelcome,
 };
 use protocol::{
     Bucket, CommandId, DeviceId, Epoch, ErrorCode, GroupId, Kind, MetricName, Position, RefuseCode, Seq,

@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use egui::{Id, Pos2, Shape, pos2};
+use egui::{Id, Pos2, Shape, Vec2, pos2};
 use protocol::{SeriesId, Timestamp};
 
-use super::Scene;
 use super::measure::Measured;
 use super::mesh::{Look, Map};
 use super::scale::Scale;
 use super::spans::Spans;
+use super::{ChartSpec, Scene};
 use crate::series::Trace;
 use crate::ticks::{self, TimeTick};
 
@@ -27,6 +27,32 @@ impl ChartCache {
     /// How often curves were turned into triangles, in the charts that are remembered. For tests of what a frame costs.
     pub fn meshes_made(&self) -> u64 {
         self.charts.values().map(|chart| chart.meshes_made).sum()
+    }
+
+    /// Whether a chart is shown as a table.
+    pub fn is_table(&self, id: Id) -> bool {
+        self.charts.get(&id).is_some_and(|chart| chart.is_table)
+    }
+
+    /// Shows a chart as a table, or as a chart again.
+    pub fn toggle_table(&mut self, id: Id) {
+        let chart = self.of(id);
+        chart.is_table = !chart.is_table;
+    }
+
+    /// A cache that has only this chart, with the same series hidden and the same axes, and the size of the chart.
+    pub(super) fn copy_of(&self, id: Id) -> Option<(Self, Vec2)> {
+        let chart = self.charts.get(&id)?;
+        let (scales, hidden) = (chart.scales.clone(), chart.hidden.clone());
+        let copy = PerChart { scales, hidden, ..PerChart::default() };
+        Some((Self { charts: [(id, copy)].into(), round: 0 }, chart.size?))
+    }
+
+    /// The series of a chart that are not hidden, and how many microseconds a pixel of it shows.
+    pub fn shown(&self, id: Id, spec: &ChartSpec) -> Option<(Vec<SeriesId>, f64)> {
+        let chart = self.charts.get(&id)?;
+        let shown = spec.series.iter().copied().filter(|series| !chart.hidden.contains(series));
+        Some((shown.collect(), chart.micros_per_pixel?))
     }
 
     pub(super) fn of(&mut self, id: Id) -> &mut PerChart {
@@ -58,6 +84,14 @@ pub(super) struct PerChart {
     pub(super) highlighted: Option<SeriesId>,
     /// The commands, laid out.
     pub(super) spans: Spans,
+    /// How large it was drawn last, and how many microseconds a pixel showed.
+    pub(super) size: Option<Vec2>,
+    pub(super) micros_per_pixel: Option<f64>,
+    /// Whether it is shown as a table, and how far that is scrolled.
+    pub(super) is_table: bool,
+    pub(super) table_scroll: f32,
+    /// Whether it had the keyboard in the last frame.
+    pub(super) has_keyboard: bool,
     /// Whether the pointer was over the chart in the last frame.
     pub(super) was_hovered: bool,
     /// What was measured between the two cursors.
@@ -156,6 +190,7 @@ impl PerChart {
             let is_state =
                 Scene::is_state(curve) && trace.columns.first().is_some_and(|column| column.at <= to);
             is_state
+                || !trace.thinned.is_empty()
                 || trace
                     .columns
                     .iter()
@@ -163,11 +198,11 @@ impl PerChart {
         })
     }
 
-    /// Whether history is still on its way.
+    /// Whether history is still missing.
     pub(super) fn is_partial(&self, scene: &Scene<'_>) -> bool {
         scene.curves.iter().any(|curve| {
-            self.trace(curve.id).is_some_and(|trace| trace.is_partial)
-                && scene.model.series.is_loading(curve.id)
+            let is_wanted = scene.model.series.is_shown(curve.id) || scene.model.series.is_loading(curve.id);
+            is_wanted && self.trace(curve.id).is_some_and(|trace| trace.is_partial)
         })
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use egui::{Align2, Galley, Id, Rect, Response, RichText, Role, Sense, Stroke, Ui, WidgetInfo, pos2, vec2};
 
 use super::cache::PerChart;
+use super::outages::{self, Look};
 use super::{ChartSpec, Curve, Scene};
 use crate::format;
 use crate::model::thresholds::Level;
@@ -28,8 +29,10 @@ const ALERT: f32 = 12.0;
 const NAME_GAP: f32 = 6.0;
 /// Gap between entries.
 const ENTRY_GAP: f32 = 14.0;
-/// The least room a title has.
-const TITLE_MIN: f32 = 90.0;
+/// The share of the room that a title has at least.
+const TITLE_SHARE: f32 = 0.42;
+/// Room for how many entries found no place.
+const MORE_WIDTH: f32 = 34.0;
 
 /// The title of a chart: the given one, what its series have in common, or how many there are.
 pub(super) fn title(scene: &Scene<'_>, spec: &ChartSpec) -> String {
@@ -82,9 +85,6 @@ pub(super) fn header(
     let tokens = scene.tokens;
     let title = title(scene, spec);
     let painter = ui.painter().with_clip_rect(rect.intersect(ui.clip_rect()));
-    let galley = painter.layout_no_wrap(title.clone(), fonts::medium(13.0), tokens.text);
-    let mut title_width = galley.size().x;
-    painter.galley(pos2(rect.left(), rect.center().y - galley.size().y / 2.0), galley, tokens.text);
     let mut units: Vec<&str> = Vec::new();
     for unit in
         scene.curves.iter().filter_map(|curve| curve.unit).map(format::unit).filter(|unit| !unit.is_empty())
@@ -93,15 +93,22 @@ pub(super) fn header(
             units.push(unit);
         }
     }
-    if let [unit] = units[..] {
-        let at = pos2(rect.left() + title_width + 8.0, rect.center().y);
-        title_width += 8.0
-            + painter
-                .text(at, Align2::LEFT_CENTER, unit, fonts::regular(12.5), tokens.text_secondary)
-                .width();
-    }
     // One unit stands beside the title; several must stand at each value.
-    let right = legend(ui, scene, id, rect, title_width, units.len() > 1, cached);
+    let entries = entries(ui, scene, &painter, units.len() > 1, cached);
+    let least: f32 = entries.iter().map(|entry| entry.width(false, false) + ENTRY_GAP).sum();
+    // In a narrow chart the title gives way to the values, but not all of its room.
+    let room = (rect.width() - least).max(rect.width() * TITLE_SHARE).min(rect.width() - MORE_WIDTH);
+    let at = pos2(rect.left(), rect.center().y);
+    let mut title_width = widgets::text_in(ui, at, room, &title, fonts::medium(13.0), tokens.text);
+    if let [unit] = units[..] {
+        let galley = painter.layout_no_wrap(unit.to_owned(), fonts::regular(12.5), tokens.text_secondary);
+        if title_width + 8.0 + galley.size().x <= room {
+            let at = pos2(rect.left() + title_width + 8.0, rect.center().y - galley.size().y / 2.0);
+            title_width += 8.0 + galley.size().x;
+            painter.galley(at, galley, tokens.text_secondary);
+        }
+    }
+    let right = legend(ui, scene, id, rect, title_width, &entries, cached);
     let title_rect =
         Rect::from_min_max(rect.min, pos2((rect.left() + title_width).min(right), rect.bottom()));
     let response = ui.interact(title_rect, id.with("title"), Sense::click());
@@ -109,19 +116,16 @@ pub(super) fn header(
     response
 }
 
-/// Returns its left edge.
-fn legend(
-    ui: &mut Ui,
+/// What the legend says of each series.
+fn entries(
+    ui: &Ui,
     scene: &Scene<'_>,
-    id: Id,
-    rect: Rect,
-    title_width: f32,
+    painter: &egui::Painter,
     is_unit_shown: bool,
-    cached: &mut PerChart,
-) -> f32 {
+    cached: &PerChart,
+) -> Vec<Entry> {
     let tokens = scene.tokens;
-    let painter = ui.painter().with_clip_rect(rect.intersect(ui.clip_rect()));
-    let entries: Vec<Entry> = scene
+    scene
         .curves
         .iter()
         .map(|curve| {
@@ -192,8 +196,22 @@ fn legend(
                 label,
             }
         })
-        .collect();
-    let room = rect.width() - title_width.max(TITLE_MIN) - ENTRY_GAP;
+        .collect()
+}
+
+/// Draws as much of the legend as there is room for, and returns its left edge.
+fn legend(
+    ui: &mut Ui,
+    scene: &Scene<'_>,
+    id: Id,
+    rect: Rect,
+    title_width: f32,
+    entries: &[Entry],
+    cached: &mut PerChart,
+) -> f32 {
+    let tokens = scene.tokens;
+    let painter = ui.painter().with_clip_rect(rect.intersect(ui.clip_rect()));
+    let room = rect.width() - title_width - ENTRY_GAP;
     let needed = |is_named, is_ranged| {
         entries.iter().map(|entry| entry.width(is_named, is_ranged) + ENTRY_GAP).sum::<f32>()
     };
@@ -203,7 +221,7 @@ fn legend(
     let mut x = rect.right();
     let mut shown = entries.len();
     if needed(is_named, false) > room + ENTRY_GAP {
-        let mut width = 34.0;
+        let mut width = MORE_WIDTH;
         shown = entries
             .iter()
             .take_while(|entry| {
@@ -217,7 +235,7 @@ fn legend(
             + ENTRY_GAP;
     }
     let mut highlighted = None;
-    for (curve, entry) in scene.curves.iter().zip(&entries).take(shown).rev() {
+    for (curve, entry) in scene.curves.iter().zip(entries).take(shown).rev() {
         let width = entry.width(is_named, is_ranged);
         let place = Rect::from_min_max(pos2(x - width, rect.top()), pos2(x, rect.bottom()));
         let response =
@@ -297,9 +315,68 @@ fn explain(ui: &mut Ui, scene: &Scene<'_>, curve: &Curve<'_>, trace: Option<&Tra
             tokens.text_secondary,
         );
     }
-    let text = "Grey ground: its device was offline. A bar at the top: some devices of the chart were. \
-                A ring instead of a line here: the value is stale.";
-    line(text.to_owned(), tokens.text_weak);
+    key(ui, scene, curve);
+}
+
+/// The ways in which silence is drawn, each with what it means.
+const KEY: [(Sample, &str); 7] = [
+    (Sample::Slow, "Slow: each reading is a dot"),
+    (Sample::Gap, "Gap: silent for longer than usual, nobody knows why"),
+    (Sample::Ground(Look::Away), "Offline: its device was not connected"),
+    (Sample::Ground(Look::Late), "Late: buffered by its device, delivered when it was back"),
+    (Sample::Ground(Look::Lost), "Lost for good: given up by its device, or refused"),
+    (Sample::Thin, "Thinned: retention has left only coarse means"),
+    (Sample::Stale, "Stale: the value here is too old to stand for now"),
+];
+
+/// A small picture in the key.
+#[derive(Clone, Copy)]
+enum Sample {
+    Slow,
+    Gap,
+    Ground(Look),
+    Thin,
+    Stale,
+}
+
+/// Draws the key to how silence looks.
+fn key(ui: &mut Ui, scene: &Scene<'_>, curve: &Curve<'_>) {
+    let tokens = scene.tokens;
+    ui.add_space(4.0);
+    ui.spacing_mut().interact_size.y = 16.0;
+    for (sample, text) in KEY {
+        ui.horizontal(|ui| {
+            let (rect, _) = ui.allocate_exact_size(vec2(30.0, 14.0), Sense::hover());
+            let painter = ui.painter();
+            let line = Stroke::new(1.5, curve.color);
+            let (y, left, right) = (rect.center().y, rect.left(), rect.right());
+            match sample {
+                Sample::Slow => {
+                    painter.hline(left..=right, y, line);
+                    for x in [left + 3.0, left + 15.0, right - 3.0] {
+                        painter.circle_filled(pos2(x, y), 2.0, curve.color);
+                    }
+                }
+                Sample::Gap => {
+                    painter.hline(left..=left + 9.0, y, line);
+                    for (x, alpha) in [(12.0, 0.5), (17.0, 0.25)] {
+                        let faint = Stroke::new(1.5, curve.color.gamma_multiply(alpha));
+                        painter.hline(left + x..=left + x + 3.0, y, faint);
+                    }
+                }
+                Sample::Ground(look) => outages::sample(painter, rect, look, tokens),
+                Sample::Thin => {
+                    let steps =
+                        [(0.0, 3.0), (10.0, 3.0), (10.0, -2.0), (20.0, -2.0), (20.0, 1.0), (30.0, 1.0)];
+                    painter.line(steps.map(|(x, dy)| pos2(left + x, y + dy)).into(), line);
+                }
+                Sample::Stale => {
+                    painter.circle_stroke(rect.center(), 3.5, line);
+                }
+            }
+            ui.label(RichText::new(text).font(fonts::regular(11.5)).color(tokens.text_weak));
+        });
+    }
 }
 
 fn toggle(scene: &Scene<'_>, cached: &mut PerChart, curve: &Curve<'_>, is_alone: bool) {

@@ -44,10 +44,14 @@ pub(super) fn input(
         actions.push(Action::Pan { micros: (-f64::from(response.drag_delta().x) * per_point) as i64 });
     }
     select_range(ui, scene, response, cached, actions);
+    if response.clicked_by(PointerButton::Primary) {
+        // What the keys then do, they do here.
+        response.request_focus();
+    }
     if response.double_clicked() {
         actions.push(Action::ClearPins);
         actions.push(Action::Follow);
-    } else if response.clicked()
+    } else if response.clicked_by(PointerButton::Primary)
         && let Some(at) = under_pointer
     {
         actions.push(Action::Pin(at));

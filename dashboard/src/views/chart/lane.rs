@@ -42,7 +42,8 @@ impl Lane<'_> {
             .filter_map(|&i| cached.trace(scene.curves[i].id))
             .flat_map(|trace| {
                 let (from, to) = (scene.from.0 - trace.width, scene.to.0 + trace.width);
-                trace.columns.iter().filter(move |column| (from..=to).contains(&column.at))
+                let thinned = trace.thinned.iter().map(|(column, _)| column);
+                trace.columns.iter().filter(move |column| (from..=to).contains(&column.at)).chain(thinned)
             })
             .fold(Extent::default(), |extent, column| extent.with(column, axis.log));
         let unplaced = data.unplaced;

@@ -113,6 +113,9 @@ pub(super) fn shapes(trace: &Trace, map: &Map, look: &Look) -> Vec<Shape> {
             dots.append(&mut points);
         }
     }
+    for &(column, width) in &trace.thinned {
+        thin(&column, width, map, look, &mut band, &mut shapes);
+    }
     if !band.is_empty() {
         shapes.insert(0, Shape::mesh(band));
     }
@@ -163,6 +166,19 @@ fn dashes(points: &[Pos2], rect: Rect, phase: f32, mut say: impl FnMut(&[Pos2]))
     }
     if dash.len() > 1 {
         say(&dash);
+    }
+}
+
+/// What retention has left of a stretch: its mean as a flat line, its extremes as a flat band.
+fn thin(column: &Column, width: i64, map: &Map, look: &Look, band: &mut Mesh, shapes: &mut Vec<Shape>) {
+    let half = width / 2;
+    let ends = [column.at - half, column.at + half].map(|at| Column { at, ..*column });
+    if column.max > column.min && map.has(column.max) {
+        add_band(&ends, map, look, band);
+    }
+    if map.has(column.mean) {
+        let line = ends.map(|end| pos2(map.x(end.at), map.y(end.mean)));
+        shapes.push(Shape::line_segment(line, (look.width, look.color)));
     }
 }
 
@@ -352,7 +368,7 @@ mod tests {
         let mut look = look();
         look.is_dashed = true;
         let noisy = (0..2_000).map(|s| column(s * 500_000, (s % 2) as f64 * 100.0, 0.0)).collect();
-        let trace = Trace { columns: noisy, width: 0, gap: 3_000_000, cadence: 0, is_partial: false };
+        let trace = Trace { columns: noisy, width: 0, gap: 3_000_000, cadence: 0, ..Trace::default() };
         let shapes = shapes(&trace, &map(), &look);
         assert_eq!(shapes.len(), 1, "one mesh, however many dashes");
     }
@@ -363,7 +379,7 @@ mod tests {
         let columns = seconds
             .map(|s| column(s * 1_000_000, [0.0, 1e300, -1e300, 50.0][s as usize % 4], (s % 5) as f64))
             .collect();
-        let trace = Trace { columns, width: 1_000_000, gap: 3_000_000, cadence: 0, is_partial: false };
+        let trace = Trace { columns, width: 1_000_000, gap: 3_000_000, cadence: 0, ..Trace::default() };
         let shapes = shapes(&trace, &map(), &look());
         let meshes = meshes(&shapes);
         assert_eq!(meshes.len(), 2, "a band and a line");
@@ -381,7 +397,7 @@ mod tests {
     fn what_is_not_above_zero_breaks_a_line_on_a_logarithmic_axis() {
         let columns =
             (0..100).map(|s| column(s * 10_000_000, if s == 50 { 0.0 } else { 50.0 }, 0.0)).collect();
-        let trace = Trace { columns, width: 0, gap: 30_000_000, cadence: 0, is_partial: false };
+        let trace = Trace { columns, width: 0, gap: 30_000_000, cadence: 0, ..Trace::default() };
         let log = Map { low: -1.0, high: 3.0, is_log: true, ..map() };
         let shapes = shapes(&trace, &log, &look());
         let dots = shapes.iter().filter(|shape| matches!(shape, Shape::Circle(_))).count();
@@ -396,7 +412,7 @@ mod tests {
     fn few_readings_are_dots_on_a_line_and_one_alone_is_a_dot() {
         let dots = |count: i64| {
             let columns = (0..count).map(|s| column(s * 100_000_000, 5.0, 0.0)).collect();
-            let trace = Trace { columns, width: 0, gap: 300_000_000, cadence: 0, is_partial: false };
+            let trace = Trace { columns, width: 0, gap: 300_000_000, cadence: 0, ..Trace::default() };
             shapes(&trace, &map(), &look()).iter().filter(|shape| matches!(shape, Shape::Circle(_))).count()
         };
         assert_eq!((dots(1), dots(5)), (1, 5));

@@ -10,14 +10,17 @@ mod colors;
 mod cursor;
 mod header;
 mod input;
+mod keys;
 mod lane;
 mod limits;
 mod measure;
 mod mesh;
 mod outages;
+mod picture;
 mod scale;
 mod spans;
 mod states;
+mod table;
 
 use std::collections::BTreeMap;
 
@@ -28,17 +31,19 @@ use egui::{
 use protocol::{Kind, SeriesId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::action::Action;
+use crate::action::{Action, ChartId};
 use crate::format;
 use crate::layout::{self, Pane};
 use crate::model::chart_form::{AxisForm, ChartForm, LimitsForm};
 use crate::model::{Axis, Model, Thresholds};
 use crate::series::{Column, Trace};
 use crate::theme::{Tokens, fonts, tokens};
+use crate::views::widgets;
 
 pub use cache::ChartCache;
 use cache::PerChart;
 use mesh::Map;
+pub use picture::{Drawn, drawn};
 
 /// What a chart shows.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -113,9 +118,19 @@ impl Scene<'_> {
         curve.kind != Kind::Number
     }
 
+    /// What a series says at a time, or why it says nothing.
+    fn said_at(&self, curve: &Curve<'_>, trace: Option<&Trace>, at: Timestamp) -> String {
+        let column =
+            trace.and_then(|trace| if Self::is_state(curve) { trace.holding(at) } else { trace.nearest(at) });
+        column.map_or_else(|| self.silence(curve, trace, at), |column| self.value_text(curve, column))
+    }
+
     /// Why a series says nothing at a time: its device was away, it was silent, or nothing is known.
     fn silence(&self, curve: &Curve<'_>, trace: Option<&Trace>, at: Timestamp) -> String {
         let info = self.model.series_info(curve.id);
+        if info.is_some_and(|info| info.device.has_lost(at)) {
+            return "lost for good".to_owned();
+        }
         if info.is_some_and(|info| info.device.was_away(at)) {
             return "offline".to_owned();
         }
@@ -184,6 +199,7 @@ pub fn chart(
     let radius = CornerRadius::same(tokens::RADIUS_CARD);
     ui.painter().rect(rect, radius, tokens.panel, Stroke::new(1.0, tokens.line), StrokeKind::Inside);
     let cached = cache.of(id);
+    cached.size = Some(rect.size());
 
     // The right end belongs to the menu of the card.
     let header = Rect::from_min_max(
@@ -203,11 +219,22 @@ pub fn chart(
     let area = area.round_to_pixels(ui.pixels_per_point());
     let scene = scene(ui, model, spec, cached, tokens, area);
     cached.update(&scene);
+    cached.micros_per_pixel = Some(scene.micros_per_pixel);
 
     let title = header::header(ui, &scene, spec, id, header, cached);
     let response = ui.interact(area, id.with("area"), Sense::click_and_drag());
     let mut spans = std::mem::take(&mut cached.spans);
     spans.update(ui, &scene);
+    if cached.is_table {
+        cached.spans = spans;
+        let room = Rect::from_min_max(pos2(rect.left(), area.top()), pos2(rect.right(), rect.bottom() - 4.0));
+        table::table(ui, &scene, room, cached);
+        let spoken = format!("Table of {}", summary(&scene, spec, cached));
+        response.widget_info(|| WidgetInfo::labeled(Role::Image, true, &spoken));
+        keys::keys(ui, &scene, &response, cached, actions);
+        widgets::focus_ring(ui, &response, rect);
+        return title;
+    }
     outages::ground(ui, &scene, id);
     lanes(ui, &scene, spec, id, spans.height(), cached);
     outages::bars(ui, &scene, id);
@@ -220,8 +247,10 @@ pub fn chart(
     let pointed = spans.draw(ui, &scene, id, actions);
     cached.spans = spans;
     input::input(ui, &scene, &response, cached, actions);
+    keys::keys(ui, &scene, &response, cached, actions);
     cursor::cursor(ui, &scene, &response, cached, pointed);
     response.widget_info(|| WidgetInfo::labeled(Role::Image, true, summary(&scene, spec, cached)));
+    widgets::focus_ring(ui, &response, rect);
     title
 }
 
@@ -347,11 +376,8 @@ fn lanes(ui: &mut Ui, scene: &Scene<'_>, spec: &ChartSpec, id: Id, spans_height:
             scene.tokens.text_weak,
         );
     } else if !cached.has_data(scene) {
-        let text = if cached.is_partial(scene) {
-            "Loading history…"
-        } else {
-            "No readings in this stretch of time"
-        };
+        let text =
+            if cached.is_partial(scene) { missing(scene) } else { "No readings in this stretch of time" };
         painter.text(
             scene.area.center(),
             Align2::CENTER_CENTER,
@@ -364,11 +390,41 @@ fn lanes(ui: &mut Ui, scene: &Scene<'_>, spec: &ChartSpec, id: Id, spans_height:
         painter.text(
             place,
             Align2::LEFT_BOTTOM,
-            "Loading history…",
+            missing(scene),
             fonts::regular(11.0),
             scene.tokens.text_weak,
         );
     }
+    thinned(ui, scene, id, cached);
+}
+
+/// Says that history is missing, and whether it is on its way.
+fn missing(scene: &Scene<'_>) -> &'static str {
+    let mut shown = scene.curves.iter().filter(|curve| !curve.is_hidden);
+    if shown.any(|curve| scene.model.series.is_loading(curve.id)) {
+        "Loading history…"
+    } else if scene.model.connection.is_connected() {
+        "Some history is not here yet"
+    } else {
+        "Some history is not here: no connection"
+    }
+}
+
+/// Says where retention has thinned the history that is shown.
+fn thinned(ui: &Ui, scene: &Scene<'_>, id: Id, cached: &PerChart) {
+    let shown = scene.curves.iter().filter(|curve| !curve.is_hidden);
+    let left = shown.filter_map(|curve| cached.trace(curve.id)?.thinned.last().copied());
+    let Some((column, width)) = left.max_by_key(|(column, width)| column.at + width / 2) else { return };
+    let end = Timestamp(column.at + width / 2);
+    let clock = format::clock_or_date(end, scene.model.now(), &scene.model.zone);
+    let until = if end >= scene.to { String::new() } else { format!(" until {clock}") };
+    let text = format!("Thinned by retention: means of {}{until}", format::duration(width));
+    let galley = ui.painter().layout_no_wrap(text.clone(), fonts::regular(11.0), scene.tokens.text_secondary);
+    let place = Rect::from_min_size(scene.area.left_top() + vec2(6.0, 14.0), galley.size() + vec2(12.0, 6.0));
+    ui.painter().rect_filled(place, 3.0, scene.tokens.popup);
+    ui.painter().galley(place.min + vec2(6.0, 3.0), galley, scene.tokens.text);
+    let response = ui.interact(place, id.with("thinned"), Sense::empty());
+    response.widget_info(|| WidgetInfo::labeled(Role::Label, true, &text));
 }
 
 fn time_axis(ui: &Ui, scene: &Scene<'_>, cached: &PerChart) {
@@ -394,6 +450,16 @@ fn summary(scene: &Scene<'_>, spec: &ChartSpec, cached: &PerChart) -> String {
         let value = cached.trace(curve.id).and_then(|trace| trace.columns.last());
         let value = value.map_or_else(|| "no data".to_owned(), |column| scene.value_text(curve, column));
         text.push_str(&format!(", {} {value}", curve.name));
+        if let Some(age) = scene.stale_for(curve, cached.trace(curve.id)) {
+            text.push_str(&format!(", stale, {}", format::age(age)));
+        }
     }
-    text
+    let clock = |at| format::clock_or_date(at, scene.model.now(), &scene.model.zone);
+    let following = if scene.model.viewport.is_following() { ", following what arrives" } else { "" };
+    text + &format!("; from {} to {}{following}", clock(scene.from), clock(scene.to))
+}
+
+/// The id of a chart's widgets.
+pub fn id_of(chart: ChartId) -> Id {
+    Id::unique(("chart", chart))
 }

@@ -115,6 +115,8 @@ pub(super) struct Spans {
     placed: Vec<Span>,
     clusters: Vec<Cluster>,
     rows: HashMap<CommandId, usize>,
+    /// The one that the keyboard has come to.
+    pub(super) selected: Option<CommandId>,
     /// Rows that are kept free, so that curves do not jump; for a view of this width.
     height_rows: usize,
     height_of: i64,
@@ -245,6 +247,18 @@ impl Spans {
         }
     }
 
+    /// Goes to the next span in the order of time, or to the one before; at an end it stays.
+    pub(super) fn step(&mut self, is_later: bool) {
+        let place = self.placed.iter().position(|span| self.selected.as_ref() == Some(&span.id));
+        let next = match (place, is_later) {
+            (Some(place), true) => (place + 1).min(self.placed.len().saturating_sub(1)),
+            (Some(place), false) => place.saturating_sub(1),
+            (None, true) => 0,
+            (None, false) => self.placed.len().saturating_sub(1),
+        };
+        self.selected = self.placed.get(next).map(|span| span.id.clone());
+    }
+
     /// Height that the rows take, with the gap above them.
     pub(super) fn height(&self) -> f32 {
         let counted = if self.clusters.is_empty() { 0.0 } else { ROW_HEIGHT };
@@ -276,11 +290,15 @@ impl Spans {
             let response = ui.interact(hit, id.with(("span", span.id.as_str())), Sense::CLICK);
             response.widget_info(|| WidgetInfo::labeled(egui::Role::Button, true, spoken(scene, &span.id)));
             let is_shown = scene.model.detail.as_ref() == Some(&span.id);
-            let is_lit = response.hovered() || is_shown;
+            let is_lit = response.hovered() || is_shown || self.selected.as_ref() == Some(&span.id);
             if is_lit || self.placed.len() <= LINES_MAX {
                 through_the_curves(&painter, scene, span, top, is_lit);
             }
             paint(&painter, scene, span, bar, is_lit);
+            if self.selected.as_ref() == Some(&span.id) {
+                let ring = bar.expand(1.0).intersect(lane.expand(2.0));
+                painter.rect_stroke(ring, 4.0, Stroke::new(2.0, tokens.accent), StrokeKind::Outside);
+            }
             if response.hovered() {
                 ui.ctx().set_cursor_icon(egui::CursorIcon::PointingHand);
                 pointed = scene.model.commands.get(&span.id).map(|c| describe(scene, c));
@@ -386,7 +404,7 @@ fn measure(scene: &Scene<'_>, command: &CommandInfo, now: Timestamp) -> Place {
 }
 
 /// What a span says to those who do not see it.
-fn spoken(scene: &Scene<'_>, id: &CommandId) -> String {
+pub(super) fn spoken(scene: &Scene<'_>, id: &CommandId) -> String {
     let Some(command) = scene.model.commands.get(id) else { return String::new() };
     let label = scene.model.command_label(&command.device, command.name.as_str());
     let how_long = took(command).map(|took| format!(" after {}", format::duration(took))).unwrap_or_default();

@@ -285,9 +285,39 @@ fn i_10_golden_messages_to_viewers_decode_for_ever() {
                         },
                     }],
                     commands: vec![declared("reset", vec![])],
+                    late_or_lost: vec![],
                 }],
                 snapshot: true,
                 more: true,
+            }
+            .into(),
+        ),
+        (
+            "devices.late_or_lost",
+            Canonical,
+            Devices {
+                devices: vec![DeviceInfo {
+                    id: device("d"),
+                    model: None,
+                    firmware: None,
+                    tags: vec![],
+                    connected: true,
+                    since: Some(start),
+                    last_seen: None,
+                    metrics: vec![],
+                    commands: vec![],
+                    late_or_lost: [(Unpunctual::Lost, -90, -60), (Unpunctual::Late, -60, -10)]
+                        .map(|(what, from, to)| LateOrLost {
+                            what,
+                            from: start.plus_micros(from * 1_000_000),
+                            to: start.plus_micros(to * 1_000_000),
+                            told_at: start.plus_micros(2_000_000),
+                            batches: 12,
+                        })
+                        .into(),
+                }],
+                snapshot: false,
+                more: false,
             }
             .into(),
         ),
@@ -305,6 +335,7 @@ fn i_10_golden_messages_to_viewers_decode_for_ever() {
                     last_seen: None,
                     metrics: vec![],
                     commands: vec![],
+                    late_or_lost: vec![],
                 }],
                 snapshot: false,
                 more: false,
@@ -325,6 +356,7 @@ fn i_10_golden_messages_to_viewers_decode_for_ever() {
                     last_seen: None,
                     metrics: vec![],
                     commands: vec![],
+                    late_or_lost: vec![],
                 }],
                 snapshot: false,
                 more: false,
