@@ -28,6 +28,9 @@ pub async fn dial(endpoint: &Endpoint) -> Result<Transport, ConnectError> {
     let address = endpoint.address();
     let unreachable =
         |e: std::io::Error| ConnectError::Unreachable { address: address.clone(), problem: e.to_string() };
+    if let Some(dialer) = &endpoint.dialer {
+        return dialer.dial().await.map_err(unreachable);
+    }
     let stream = TcpStream::connect(&address).await.map_err(unreachable)?;
     // Acks and commands are small and must not wait for more.
     stream.set_nodelay(true).map_err(unreachable)?;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use protocol::local;
 use url::{Host, Url};
 
+use crate::dialer::Dialer;
 use crate::tls::{Tls, TlsError, TlsFiles};
 
 /// Longest token that the protocol allows, in bytes.
@@ -24,6 +25,8 @@ pub struct Endpoint {
     pub token: Option<Token>,
     /// How TLS is spoken, where the URL asks for it.
     pub tls: Option<Tls>,
+    /// Another way to the hub's port than its address.
+    pub dialer: Option<Dialer>,
 }
 
 /// What somebody named; whatever is left out is looked for in the environment, and then in its usual place.
@@ -178,7 +181,7 @@ impl Endpoint {
 
     /// Makes an endpoint from a URL and a token, with nothing looked up. For TLS the system's CAs are trusted.
     pub fn new(url: &str, token: &str) -> Result<Self, EndpointError> {
-        Self { token: Some(Token::new(token)?), url: parse_url(url)?, tls: None }
+        Self { token: Some(Token::new(token)?), url: parse_url(url)?, tls: None, dialer: None }
             .with_tls(&TlsFiles::default())
     }
 
@@ -218,7 +221,7 @@ impl Endpoint {
             (Some(_), None) | (None, Some(_)) => return Err(EndpointError::HalfIdentity),
         };
         let files = TlsFiles { ca: file(given.ca, local::CA_VARIABLE), identity };
-        Self { url, token: None, tls: None }.with_tls(&files)
+        Self { url, token: None, tls: None, dialer: None }.with_tls(&files)
     }
 
     fn find_with(

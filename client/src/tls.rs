@@ -10,12 +10,13 @@ use std::sync::Arc;
 use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{AlertDescription, CertificateError, ClientConfig, RootCertStore};
+use tokio::io::DuplexStream;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_util::either::Either;
 
-/// A connection to a hub, plain or in TLS.
-pub type Transport = Either<TcpStream, Box<tokio_rustls::client::TlsStream<TcpStream>>>;
+/// A connection to a hub: plain, in TLS, or to one in this very process, which a simulation makes.
+pub type Transport = Either<TcpStream, Either<Box<tokio_rustls::client::TlsStream<TcpStream>>, DuplexStream>>;
 
 /// Files that say whom to trust, and who we are.
 #[derive(Debug, Clone, Default)]
@@ -105,7 +106,7 @@ impl Tls {
             .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, format!("{host} is no host name")))?;
         // The state of the handshake is large, and most connections are not of TLS.
         let handshake = Box::pin(TlsConnector::from(Arc::clone(&self.0)).connect(name, stream));
-        Ok(Either::Right(Box::new(handshake.await?)))
+        Ok(Either::Right(Either::Left(Box::new(handshake.await?))))
     }
 }
 

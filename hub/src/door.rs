@@ -12,7 +12,7 @@ use axum::Router;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use serde_json::json;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncWriteExt as _, DuplexStream};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
@@ -143,6 +143,21 @@ pub async fn accept(hub: Arc<Hub>, listener: TcpListener) {
             serve_connection(&hub, stream, connection, service).await;
         });
     }
+}
+
+/// Takes in a connection from this very process, as a simulation and the fuzz targets make it. From here on it is like any
+/// other; only TLS and the caps on connections are passed by.
+pub fn enter(hub: &Arc<Hub>, stream: DuplexStream, address: SocketAddr) {
+    let (room, stranger) = (Arc::new(Semaphore::new(1)), hub.gate.enter(address.ip()));
+    let (Ok(place), Ok(stranger)) = (room.try_acquire_owned(), stranger) else { return };
+    let connection =
+        Connection { address, certificate: None, stranger: Arc::new(stranger), _place: Arc::new(place) };
+    let service = TowerToHyperService::new(http::router(hub));
+    let hub_of_connection = Arc::clone(hub);
+    hub.tasks.spawn(async move {
+        let stream = Either::Right(Either::Right(stream));
+        serve_connection(&hub_of_connection, stream, connection, service).await;
+    });
 }
 
 /// `None`: the peer speaks none, or not in time.

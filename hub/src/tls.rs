@@ -14,6 +14,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use sha2::{Digest as _, Sha256};
+use tokio::io::DuplexStream;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio_rustls::TlsAcceptor;
@@ -32,8 +33,8 @@ const EXPIRY_WARNING: i64 = 14 * 24 * 3_600;
 /// How often it says so.
 const WARNING_INTERVAL: Duration = Duration::from_hours(24);
 
-/// The connection of a peer, plain or in TLS.
-pub type Transport = Either<TcpStream, Box<TlsStream<TcpStream>>>;
+/// The connection of a peer: plain, in TLS, or from this very process, as a simulation and the fuzz targets make it.
+pub type Transport = Either<TcpStream, Either<Box<TlsStream<TcpStream>>, DuplexStream>>;
 
 /// What is wrong with the files.
 #[derive(Debug, thiserror::Error)]
@@ -109,7 +110,7 @@ impl TlsPort {
         let config = Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner));
         // The state of the handshake is large, and is gone when the connection is up.
         let handshake = Box::pin(TlsAcceptor::from(config).accept(stream));
-        Ok(Either::Right(Box::new(handshake.await?)))
+        Ok(Either::Right(Either::Left(Box::new(handshake.await?))))
     }
 
     /// Takes the files anew when they change, until the hub stops. What has changed is taken when it has stood still from
@@ -267,8 +268,8 @@ pub struct Identity {
 /// it has none, the only DNS name among the alternative names.
 pub fn identity(transport: &Transport) -> Option<Result<Identity, String>> {
     match transport {
-        Either::Left(_) => None,
-        Either::Right(stream) => {
+        Either::Left(_) | Either::Right(Either::Right(_)) => None,
+        Either::Right(Either::Left(stream)) => {
             let certificate = stream.get_ref().1.peer_certificates()?.first()?;
             Some(read_identity(certificate))
         }
