@@ -7,6 +7,7 @@ mod fuzz;
 mod packages;
 mod process;
 mod screenshot;
+mod steady;
 mod torture;
 
 use std::path::PathBuf;
@@ -36,6 +37,12 @@ enum Command {
     Fuzz(fuzz::Args),
     /// Kill the hub again and again at full load, and compare what is stored with what was acknowledged
     Torture(torture::Args),
+    /// Floods, half handshakes and viewers that never read, beside neighbours that nothing may happen to
+    Hostile(steady::Hostile),
+    /// Restart a hub with thousands of connected devices, and see all of them come back
+    Storm(steady::Storm),
+    /// Let a hundred thousand connections come and go in a hub with little memory, and see nothing stay behind
+    Soak(steady::Soak),
 }
 
 fn main() -> ExitCode {
@@ -46,6 +53,9 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args),
         Command::Fuzz(args) => fuzz::run_targets(&args),
         Command::Torture(args) => torture::run(&args),
+        Command::Hostile(args) => steady::hostile(&args),
+        Command::Storm(args) => steady::storm(&args),
+        Command::Soak(args) => steady::soak(&args),
     };
     match result {
         Ok(code) => code,
