@@ -10,16 +10,21 @@ use crate::packages::{self, Need};
 use crate::process::{cargo, run};
 use crate::{root, say};
 
-/// What the tests need beside Rust: Python, for the device that was written from the protocol's document alone; what
+/// What the tests need beside Rust: Python and Node, for the clients that were written from the protocol's document alone; what
 /// makes a disk fail and a clock jump under the hub.
 const NEEDS: &[Need] = &[
     Need { thing: "python3", package: "python3" },
+    Need { thing: "node", package: "nodejs" },
+    Need { thing: "npm", package: "npm" },
     Need { thing: "strace", package: "strace" },
     Need { thing: "faketime", package: "faketime" },
 ];
 
 /// The WebSocket library of the Python device. Fixed, so that a release of it does not turn the gate red.
 const WEBSOCKETS: &str = "websockets==17.4";
+
+/// The WebSocket library of the client in Node. Fixed as well.
+const WS: &str = "8.23.0";
 
 fn run_step(name: &str, command: &mut Command) -> Result<()> {
     let start = Instant::now();
@@ -33,6 +38,7 @@ fn run_step(name: &str, command: &mut Command) -> Result<()> {
 pub(crate) fn gate() -> Result<ExitCode> {
     packages::ensure("the tests", NEEDS)?;
     python()?;
+    node()?;
     for component in ["rustfmt", "clippy"] {
         if !cargo(&[if component == "rustfmt" { "fmt" } else { component }, "--version"])
             .output()
@@ -71,11 +77,27 @@ pub(crate) fn gate() -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Where what is made and fetched is kept.
+fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
+/// Puts the WebSocket library for Node into `target/node`.
+fn node() -> Result<()> {
+    let folder = target().join("node");
+    let there = std::fs::read_to_string(folder.join("node_modules/ws/package.json")).unwrap_or_default();
+    if there.contains(&format!("\"version\": \"{WS}\"")) {
+        return Ok(());
+    }
+    std::fs::create_dir_all(&folder)?;
+    let mut npm = Command::new("npm");
+    npm.args(["install", "--no-audit", "--no-fund", "--ignore-scripts", "--silent", "--prefix"]);
+    run_step("node packages", npm.arg(&folder).arg(format!("ws@{WS}")))
+}
+
 /// Makes a Python environment of our own in `target/venv`, with the WebSocket library in it.
 fn python() -> Result<()> {
-    let venv = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| root().join("target"), PathBuf::from)
-        .join("venv");
+    let venv = target().join("venv");
     let python = venv.join("bin/python");
     let check = format!(
         "import websockets; assert websockets.__version__ == '{}'",

@@ -24,6 +24,7 @@ mod enrolment;
 mod exchange;
 mod fates;
 mod fleet;
+mod foreign;
 mod groups;
 mod harness;
 mod history;
