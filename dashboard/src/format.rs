@@ -255,6 +255,12 @@ pub fn humanize(name: &str) -> String {
     text
 }
 
+/// A text that begins with a capital, as it stands alone.
+pub fn sentence(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map(|c| c.to_uppercase().chain(chars).collect()).unwrap_or_default()
+}
+
 /// A text cut to `max` characters, with an ellipsis where it was cut.
 pub fn ellipsis(text: &str, max: usize) -> String {
     if text.chars().count() <= max {

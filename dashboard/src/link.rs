@@ -82,11 +82,7 @@ impl Target {
                 "No token: {} does not exist. Start the hub once, or name its data folder with --data.",
                 path.display()
             ),
-            other => {
-                let text = other.to_string();
-                let mut chars = text.chars();
-                chars.next().map(|c| c.to_uppercase().chain(chars).collect()).unwrap_or_default()
-            }
+            other => crate::format::sentence(&other.to_string()),
         })
     }
 }

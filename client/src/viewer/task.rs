@@ -76,7 +76,7 @@ impl Task {
         loop {
             self.on_time(Instant::now());
             self.ask();
-            let wake_at = self.link.wake_at();
+            let wake_at = [self.link.wake_at(), self.requests.wake_at()].into_iter().flatten().min();
             let listening = self.pending.is_empty();
             let has_room = match &self.link {
                 Link::Up { line, .. } => line.has_room() && self.to_ask.is_empty(),
@@ -111,6 +111,12 @@ impl Task {
 
     /// Does what is due.
     fn on_time(&mut self, now: Instant) {
+        if !self.pending.is_empty() {
+            self.requests.on_deaf(now);
+        }
+        for error in self.requests.on_time(now) {
+            self.tell(ViewerEvent::Message(HubToViewer::Error(error)));
+        }
         match &mut self.link {
             Link::Waiting { until: Some(until) } if *until <= now => {
                 self.link = Link::Connecting(Box::pin(connect(
@@ -184,7 +190,7 @@ impl Task {
             (Link::Greeting { .. }, HubToViewer::Welcome(welcome)) => self.on_welcome(welcome, now),
             (_, HubToViewer::Welcome(_)) => tracing::debug!("a second welcome is skipped"),
             (_, message) => {
-                let answered = self.requests.on_message(&message);
+                let answered = self.requests.on_message(&message, now);
                 let mut moved = None;
                 match &message {
                     HubToViewer::Subscribed(subscribed) => self.subscriptions.on_subscribed(subscribed),
@@ -226,7 +232,7 @@ impl Task {
         let checked = if text.len() > VIEWER_MESSAGE_MAX_BYTES {
             Err(too_large(&message, text.len()))
         } else {
-            self.requests.on_send(&message, self.link.is_up())
+            self.requests.on_send(&message, self.link.is_up(), Instant::now())
         };
         if let Err(error) = checked {
             return self.tell(ViewerEvent::Message(HubToViewer::Error(error)));

@@ -107,6 +107,38 @@ async fn every_request_gets_an_answer_with_or_without_a_connection() {
     assert!(matches!(next(&mut events).await, ViewerEvent::Disconnected { .. }));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_request_that_the_hub_never_answers_is_given_up() {
+    let hub = Hub::start().await;
+    let (viewer, mut events) = spawn(&hub, 64);
+    let mut peer = hub.accept_viewer().await;
+    while !matches!(next(&mut events).await, ViewerEvent::Connected(_)) {}
+    viewer.try_send(history(2)).unwrap();
+    viewer.try_send(history(3)).unwrap();
+    let asked = tokio::time::Instant::now();
+    // It lives, answers every ping, and sends one part of the second answer.
+    let part = json!({"type": "history", "id": 3, "series": 1, "step": "raw", "position": 1, "more": true});
+    let living = tokio::spawn(async move {
+        let later = asked + Duration::from_secs(40);
+        while tokio::time::timeout_at(later, peer.read()).await.is_ok() {}
+        peer.say(&part.to_string()).await;
+        while peer.read().await.is_ok() {}
+    });
+    let mut given_up = Vec::new();
+    while given_up.len() < 2 {
+        match next(&mut events).await {
+            ViewerEvent::Message(HubToViewer::Error(error)) => {
+                assert!(error.message.contains("has not answered for 60 s"), "{error:?}");
+                given_up.push((error.id.unwrap(), asked.elapsed().as_secs() / 10));
+            }
+            ViewerEvent::Message(HubToViewer::History(_)) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(given_up, [(2, 6), (3, 10)], "each a minute after its last sign of life");
+    living.abort();
+}
+
 #[tokio::test]
 async fn a_message_that_no_hub_takes_is_refused_here() {
     let hub = Hub::start().await;

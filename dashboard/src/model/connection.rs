@@ -39,6 +39,8 @@ pub struct Connection {
     pub address: String,
     /// Where it stands.
     pub link: Link,
+    /// Why the last connection, or the last attempt, ended; `None` once there is one again.
+    pub why: Option<String>,
     /// The last round trip, while connected.
     pub round_trip: Option<Duration>,
     /// What this viewer may do; `None` before the first welcome.
@@ -57,6 +59,7 @@ impl Connection {
         Self {
             address: address.to_owned(),
             link: Link::Connecting { attempt: 1 },
+            why: None,
             round_trip: None,
             role: None,
             lost_at: None,
@@ -98,6 +101,7 @@ impl Connection {
 
     pub(super) fn connected(&mut self, welcome: &ViewerWelcome, local: Timestamp) {
         self.link = Link::Connected;
+        self.why = None;
         self.role = Some(welcome.role);
         let offset = welcome.server_time.micros_since(local);
         self.clock_offset = offset.clamp(-OFFSET_MAX_MICROS, OFFSET_MAX_MICROS);
@@ -110,6 +114,7 @@ impl Connection {
             self.lost_at = Some(local);
         }
         self.round_trip = None;
+        self.why = Some(reason.clone());
         self.link = match retry_in {
             Some(wait) => {
                 let micros = i64::try_from(wait.as_micros()).unwrap_or(i64::MAX);

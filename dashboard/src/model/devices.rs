@@ -196,6 +196,8 @@ pub struct Devices {
     next_stale: Option<Timestamp>,
     /// Devices that went offline while this window was told, since they were last asked for.
     gone: Vec<DeviceId>,
+    /// Whether there were more than are kept, since that was last asked for.
+    left_out: bool,
 }
 
 impl Devices {
@@ -305,11 +307,12 @@ impl Devices {
 
     pub(super) fn update(&mut self, message: DevicesMessage, now: Timestamp) {
         for info in message.devices {
+            if self.by_id.len() >= DEVICES_MAX && !self.by_id.contains_key(&info.id) {
+                self.left_out = true;
+                continue;
+            }
             if let Some(seen) = &mut self.snapshot {
                 seen.insert(info.id.clone());
-            }
-            if self.by_id.len() >= DEVICES_MAX && !self.by_id.contains_key(&info.id) {
-                continue;
             }
             self.upsert(info, now);
         }
@@ -373,6 +376,16 @@ impl Devices {
     /// Devices that went offline since the last call.
     pub(super) fn take_gone(&mut self) -> Vec<DeviceId> {
         std::mem::take(&mut self.gone)
+    }
+
+    /// How many devices are kept, if there were more since the last call.
+    pub(super) fn take_left_out(&mut self) -> Option<usize> {
+        std::mem::take(&mut self.left_out).then_some(DEVICES_MAX)
+    }
+
+    /// How many series all of them have.
+    pub fn series_count(&self) -> usize {
+        self.series.len()
     }
 
     /// Notes that a value of a series has arrived; `live` if it is new and not the snapshot at the start.

@@ -171,7 +171,8 @@ impl Groups {
         if self.members.asked != Some(id) {
             return;
         }
-        self.members.arriving.extend(members);
+        let room = limits::GROUP_DEVICES_MAX.saturating_sub(self.members.arriving.len());
+        self.members.arriving.extend(members.into_iter().take(room));
         if !more {
             self.members.members = std::mem::take(&mut self.members.arriving);
             let places = self.members.members.iter().enumerate();
@@ -431,7 +432,8 @@ impl Composer {
 
     pub(super) fn on_members(&mut self, id: u64, members: Vec<Member>, more: bool) {
         if self.preview.asked == Some(id) {
-            self.preview.members.extend(members);
+            let room = limits::GROUP_DEVICES_MAX.saturating_sub(self.preview.members.len());
+            self.preview.members.extend(members.into_iter().take(room));
             if !more {
                 self.preview.asked = None;
                 self.preview.done = true;

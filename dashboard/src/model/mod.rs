@@ -71,6 +71,8 @@ pub use toasts::{Level, Toasts};
 const FIRST_REQUEST: u64 = 1 << 32;
 /// Commands asked for when a device is opened.
 const COMMANDS_OF_DEVICE: u32 = 100;
+/// Most series that no device declares of which values are kept: readings may come before the device is told.
+const UNDECLARED_MAX: usize = 4_096;
 /// Longest text of the hub that is shown in full, in characters.
 const TEXT_MAX: usize = 400;
 
@@ -188,6 +190,8 @@ pub struct Model {
     watched: HashMap<SeriesId, Thresholds>,
     /// Readings received when the view was paused.
     readings_at_pause: u64,
+    /// Something that could not be read has come since the last frame: it may have been readings.
+    has_missed: bool,
     /// This machine's clock at the last event or frame.
     local: Timestamp,
 }
@@ -241,6 +245,7 @@ impl Model {
             next_request: FIRST_REQUEST,
             watched: HashMap::new(),
             readings_at_pause: 0,
+            has_missed: false,
             local: now,
         }
     }
@@ -315,7 +320,10 @@ impl Model {
             Event::Unusable(reason) => self.connection.disconnected(reason, None, now),
             Event::BadMessage(problem) => {
                 self.counters.bad_messages += 1;
-                let detail = Some(format::ellipsis(&problem, TEXT_MAX));
+                self.has_missed = true;
+                let problem = format::ellipsis(&problem, TEXT_MAX);
+                let advice = "Readings are asked for again; devices and commands are told anew with the next connection.";
+                let detail = Some(format!("{problem}. {advice}"));
                 self.toast(Level::Warning, "A message of the hub could not be read", detail);
             }
             Event::NotSent(message) => return self.on_not_sent(&message),
@@ -339,6 +347,10 @@ impl Model {
             let label = |c: &CommandInfo| label_of(&self.devices, &c.device, c.name.as_str());
             let range = self.viewport.range(hub_now);
             self.table.refresh(&self.commands, label, self.history.known_to(), range, now);
+        }
+        if std::mem::take(&mut self.has_missed) {
+            // Of which series and when, nobody knows: what is shown is asked for again.
+            self.series.mark_hole(Timestamp::MIN_READING, possible(hub_now));
         }
         let mut effects = Vec::new();
         self.subscriptions.show(shown);
@@ -433,6 +445,11 @@ impl Model {
                 let now = self.now();
                 let before = self.devices.revision();
                 self.devices.update(devices, now);
+                if let Some(kept) = self.devices.take_left_out() {
+                    let text = format!("Only {} devices are shown", format::count(kept as u64));
+                    let detail = "The hub has more than this window keeps. `hub device list` has them all.";
+                    self.toast(Level::Warning, &text, Some(detail.to_owned()));
+                }
                 for id in self.devices.take_gone() {
                     self.toasts.push_group(toasts::Group::Offline, id.as_str(), self.local);
                 }
@@ -510,6 +527,10 @@ impl Model {
         for of_series in &readings.series {
             let series = of_series.series;
             let Some((at, value)) = of_series.points.last() else { continue };
+            if self.is_strange(series) {
+                self.counters.bad_messages += 1;
+                continue;
+            }
             if of_series.points.iter().any(|(at, _)| !at.is_valid_for_reading()) {
                 self.counters.bad_messages += 1;
                 continue;
@@ -533,6 +554,13 @@ impl Model {
             let (from, to) = (possible(omitted.from), possible(omitted.to));
             self.series.mark_hole(from, to);
         }
+    }
+
+    /// Whether no device has this series, and there are too many such already.
+    fn is_strange(&self, series: SeriesId) -> bool {
+        self.series.len() >= self.devices.series_count().saturating_add(UNDECLARED_MAX)
+            && self.devices.series(series).is_none()
+            && !self.series.knows(series)
     }
 
     /// What a person calls a command of a device.

@@ -107,12 +107,15 @@ impl SeriesStore {
         let Some(pending) = self.pending.get_mut(&history.id) else { return };
         let Some(series) = self.series.get_mut(&pending.series) else { return };
         pending.coarser = pending.coarser.max(history.coarser);
+        // What was not asked for has no place in the tile.
+        let asked_for = Timestamp(pending.key.from())..Timestamp(pending.key.to());
         match (&mut pending.content, pending.key.fineness) {
             (Content::Buckets(buckets), Fineness::Buckets(step)) => {
                 buckets.extend(
                     history
                         .buckets
                         .iter()
+                        .filter(|b| asked_for.contains(&b.at))
                         .filter(|b| b.min.is_finite() && b.max.is_finite() && b.sum.is_finite())
                         .map(|bucket| Indexed {
                             index: index_of(bucket.at.0, step),
@@ -126,7 +129,7 @@ impl SeriesStore {
                 );
             }
             (Content::Readings(readings), _) => {
-                for (at, value) in &history.points {
+                for (at, value) in history.points.iter().filter(|(at, _)| asked_for.contains(at)) {
                     if let Some(number) = series.number(value) {
                         series.kind.get_or_insert(value.kind());
                         readings.push(at.0, number);
@@ -136,6 +139,11 @@ impl SeriesStore {
             (Content::Buckets(_), Fineness::Raw(_)) => {}
         }
         if history.more {
+            // An answer without end would otherwise fill the memory before any of it can be evicted.
+            let arriving: usize = self.pending.values().map(|pending| pending.content.bytes()).sum();
+            if arriving > self.budget_bytes {
+                self.on_history_error(history.id);
+            }
             return;
         }
         let Some(mut pending) = self.pending.remove(&history.id) else { return };

@@ -180,6 +180,21 @@ impl SeriesStore {
         }
     }
 
+    /// How many series anything is known of.
+    pub fn len(&self) -> usize {
+        self.series.len()
+    }
+
+    /// Whether nothing is known.
+    pub fn is_empty(&self) -> bool {
+        self.series.is_empty()
+    }
+
+    /// Whether anything is known of this series.
+    pub fn knows(&self, series: SeriesId) -> bool {
+        self.series.contains_key(&series)
+    }
+
     /// Memory held by readings and tiles.
     pub const fn bytes(&self) -> usize {
         self.bytes

@@ -26,10 +26,12 @@ pub fn banner(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
     let (color, text) = match &connection.link {
         Link::Connected => return,
         Link::Connecting { attempt } => {
-            (t.warn, format!("Connecting to {} (attempt {attempt})", connection.address))
+            let text = format!("Connecting to {} (attempt {attempt})", connection.address);
+            let why = connection.why.as_ref().map(|why| format!(". Before: {why}")).unwrap_or_default();
+            (t.warn, text + &why)
         }
         Link::Waiting { reason, .. } => (t.warn, format!("Connection to the hub lost: {reason}")),
-        Link::Stopped { reason } => (t.error, reason.clone()),
+        Link::Stopped { reason } => (t.error, format::sentence(reason)),
     };
     egui::Frame::new()
         .fill(t.tint(color))

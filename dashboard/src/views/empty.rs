@@ -3,6 +3,7 @@
 use egui::{RichText, Ui};
 
 use crate::action::Action;
+use crate::format;
 use crate::model::{Link, Model};
 use crate::theme::{Tokens, fonts, tokens};
 use crate::views::banner::countdown;
@@ -19,11 +20,14 @@ pub fn empty(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
         match &model.connection.link {
             Link::Connecting { .. } if !model.connection.was_connected() => {
                 title(ui, &format!("Connecting to {address}"));
+                if let Some(why) = &model.connection.why {
+                    text(ui, &format!("The last attempt failed: {why}"));
+                }
                 text(ui, "The hub takes the readings in and keeps them. This window shows them.");
             }
             Link::Waiting { reason, retry_at } if model.devices.is_empty() => {
                 title(ui, &format!("No hub at {address}"));
-                text(ui, reason);
+                text(ui, &format::sentence(reason));
                 text(ui, "Start one, and this window connects by itself:");
                 command_line(ui, "hub serve", actions);
                 let wait = countdown(retry_at.micros_since(model.local_now()));
@@ -33,7 +37,7 @@ pub fn empty(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
             }
             Link::Stopped { reason } if model.devices.is_empty() => {
                 title(ui, &format!("Cannot connect to {address}"));
-                text(ui, reason);
+                text(ui, &format::sentence(reason));
                 ui.add_space(4.0);
                 try_now(ui, None, actions);
                 other_hub(ui, actions);

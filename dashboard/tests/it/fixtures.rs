@@ -31,14 +31,19 @@ pub(crate) fn message(json: serde_json::Value) -> HubToViewer {
 }
 
 pub(crate) fn welcome(position: i64) -> Event {
-    Event::Connected(ViewerWelcome {
+    Event::Connected(greeting(position))
+}
+
+/// What a hub says first.
+pub(crate) fn greeting(position: i64) -> ViewerWelcome {
+    ViewerWelcome {
         session: "s-1".into(),
         server_time: NOW,
         role: Role::Operator,
         position: Position(position),
         limits: protocol::limits::ViewerLimits::default(),
         heartbeat_seconds: 10,
-    })
+    }
 }
 
 /// A greenhouse with a temperature, a humidity and a vent, and two commands.

@@ -13,6 +13,7 @@ mod commands;
 mod drawn;
 mod fixtures;
 mod groups;
+mod hostile;
 mod hubs;
 mod layout;
 mod layouts;

@@ -282,7 +282,7 @@ fn hours_without_a_hub_change_nothing_but_the_banner_and_then_the_hole_is_asked_
         window.harness.step();
     }
     window.run();
-    window.harness.get_by_label("Connecting to 127.0.0.1:7878 (attempt 720)");
+    window.harness.get_by_label("Connecting to 127.0.0.1:7878 (attempt 720). Before: connection refused");
     check_bounds(&window, 0);
     let model = window.harness.state().model();
     assert_eq!(model.series.bytes(), bytes, "nothing was forgotten and nothing was added");
