@@ -172,26 +172,21 @@ impl Ingest {
         let (requests, queue) = queue::queue(QUEUE);
         let copying = thread::Builder::new().name("checkpoint".into()).spawn(move || checkpointer.run())?;
         let thread = thread::Builder::new().name("ingest".into()).spawn(move || {
-            Worker {
-                writer,
-                live,
-                metrics,
-                failed,
-                taken: VecDeque::new(),
-                waiting: Vec::new(),
-                crowd: 0,
-                caring: true,
-                cared: Instant::now(),
-                uncared: 0,
-                slice: 10_000,
-                hot: 0,
-                retention: Turns::new(),
-                notes: Vec::new(),
-                noted: Instant::now(),
-            }
-            .run(&queue, copying);
+            Worker::new(writer, live, metrics, failed).run(&queue, copying);
         })?;
         Ok((Self { requests, rows: Arc::new(Semaphore::new(ROWS_QUEUED)) }, thread))
+    }
+
+    /// The same without a thread: nothing is written but by [`ByHand::work`].
+    pub fn by_hand(
+        writer: Writer,
+        live: Arc<Live>,
+        metrics: Arc<Metrics>,
+        failed: CancellationToken,
+    ) -> (Self, ByHand) {
+        let (requests, queue) = queue::queue(QUEUE);
+        let worker = Worker { gather: Duration::ZERO, ..Worker::new(writer, live, metrics, failed) };
+        (Self { requests, rows: Arc::new(Semaphore::new(ROWS_QUEUED)) }, ByHand { worker, queue })
     }
 
     /// Hands a batch in. Waits while the queue is full. The answer comes through `completions`.
@@ -333,6 +328,20 @@ impl Ingest {
     }
 }
 
+/// The work of the writing thread without the thread, for simulations: done when whoever holds it says so.
+pub struct ByHand {
+    worker: Worker,
+    queue: Receiver<Request>,
+}
+
+impl ByHand {
+    /// Does what is next: a commit, another request, or some care. Returns whether there was anything to do.
+    pub fn work(&mut self) -> bool {
+        self.queue.take(&mut self.worker.taken);
+        self.worker.turn(&self.queue)
+    }
+}
+
 struct Worker {
     writer: Writer,
     live: Arc<Live>,
@@ -344,6 +353,8 @@ struct Worker {
     waiting: Vec<(Ticket, Arc<Completions>, Instant)>,
     /// Batches in the commit before.
     crowd: usize,
+    /// How long a commit may wait for those.
+    gather: Duration,
     /// Whether there may be something to seal or to merge.
     caring: bool,
     /// When that was last assumed without being told.
@@ -361,39 +372,68 @@ struct Worker {
 }
 
 impl Worker {
+    fn new(writer: Writer, live: Arc<Live>, metrics: Arc<Metrics>, failed: CancellationToken) -> Self {
+        Self {
+            writer,
+            live,
+            metrics,
+            failed,
+            taken: VecDeque::new(),
+            waiting: Vec::new(),
+            crowd: 0,
+            gather: GATHER,
+            caring: true,
+            cared: Instant::now(),
+            uncared: 0,
+            slice: 10_000,
+            hot: 0,
+            retention: Turns::new(),
+            notes: Vec::new(),
+            noted: Instant::now(),
+        }
+    }
+
+    /// Does what is next. Returns whether there was anything to do.
+    fn turn(&mut self, queue: &Receiver<Request>) -> bool {
+        if self.cared.elapsed() >= CARE_INTERVAL || self.uncared >= CARE_READINGS {
+            self.cared = Instant::now();
+            self.uncared = 0;
+            self.caring = true;
+        }
+        self.serve_commands();
+        if !self.notes.is_empty() && self.noted.elapsed() > CARE_INTERVAL {
+            self.write_notes();
+        }
+        match self.taken.front() {
+            Some(Request::Batch(_)) => {
+                self.gather(queue);
+                self.serve_commands();
+                let readings = self.commit();
+                for _ in 0..self.slices(readings) {
+                    if !self.caring {
+                        break;
+                    }
+                    self.care(false);
+                    queue.take(&mut self.taken);
+                    self.serve_commands();
+                }
+            }
+            Some(_) => {
+                if let Some(request) = self.taken.pop_front() {
+                    self.serve(request);
+                }
+            }
+            None if !self.notes.is_empty() => self.write_notes(),
+            None if self.caring => self.care(true),
+            None => return false,
+        }
+        true
+    }
+
     fn run(mut self, queue: &Receiver<Request>, copying: thread::JoinHandle<()>) {
         while queue.take(&mut self.taken) || !self.taken.is_empty() {
-            if self.cared.elapsed() >= CARE_INTERVAL || self.uncared >= CARE_READINGS {
-                self.cared = Instant::now();
-                self.uncared = 0;
-                self.caring = true;
-            }
-            self.serve_commands();
-            if !self.notes.is_empty() && self.noted.elapsed() > CARE_INTERVAL {
-                self.write_notes();
-            }
-            match self.taken.front() {
-                Some(Request::Batch(_)) => {
-                    self.gather(queue);
-                    self.serve_commands();
-                    let readings = self.commit();
-                    for _ in 0..self.slices(readings) {
-                        if !self.caring {
-                            break;
-                        }
-                        self.care(false);
-                        queue.take(&mut self.taken);
-                        self.serve_commands();
-                    }
-                }
-                Some(_) => {
-                    if let Some(request) = self.taken.pop_front() {
-                        self.serve(request);
-                    }
-                }
-                None if !self.notes.is_empty() => self.write_notes(),
-                None if self.caring => self.care(true),
-                None => queue.wait(1, CARE_INTERVAL),
+            if !self.turn(queue) {
+                queue.wait(1, CARE_INTERVAL);
             }
         }
         self.write_notes();
@@ -447,7 +487,7 @@ impl Worker {
     /// to send their next. A commit costs much the same for one batch and for fifty.
     fn gather(&mut self, queue: &Receiver<Request>) {
         if self.taken.len() < self.crowd {
-            queue.wait(self.crowd - self.taken.len(), GATHER);
+            queue.wait(self.crowd - self.taken.len(), self.gather);
             queue.take(&mut self.taken);
         }
     }

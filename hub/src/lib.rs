@@ -33,4 +33,4 @@ pub mod tls;
 pub mod tokens;
 
 pub use config::Config;
-pub use serve::{Hub, Running, ServeError, start};
+pub use serve::{Hub, Running, ServeError, start, start_by_hand};

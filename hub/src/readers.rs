@@ -21,13 +21,24 @@ struct Inner {
     path: PathBuf,
     idle: Mutex<Vec<Reader>>,
     permits: Arc<Semaphore>,
+    /// Queries run where they are asked.
+    here: bool,
 }
 
 impl Readers {
     /// Makes a pool for the database at `path`. Connections are opened when first needed.
     pub fn new(path: PathBuf) -> Self {
+        Self::make(path, false)
+    }
+
+    /// The same without threads, for simulations: a query holds up whoever asks, and everybody else.
+    pub fn here(path: PathBuf) -> Self {
+        Self::make(path, true)
+    }
+
+    fn make(path: PathBuf, here: bool) -> Self {
         let permits = Arc::new(Semaphore::new(READERS));
-        Self { inner: Arc::new(Inner { path, idle: Mutex::new(Vec::with_capacity(READERS)), permits }) }
+        Self { inner: Arc::new(Inner { path, idle: Mutex::new(Vec::with_capacity(READERS)), permits, here }) }
     }
 
     /// Runs `query` with a connection of its own.
@@ -55,6 +66,9 @@ impl Readers {
             }
             answer
         };
+        if self.inner.here {
+            return work();
+        }
         match tokio::task::spawn_blocking(work).await {
             Ok(answer) => answer,
             Err(e) => Err(StoreError::Corrupt(format!("a query failed unexpectedly: {e}"))),

@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::directory::{Directory, SessionId};
 use crate::door;
 use crate::gate::Gate;
-use crate::ingest::Ingest;
+use crate::ingest::{ByHand, Ingest};
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::readers::Readers;
@@ -128,13 +128,52 @@ pub struct Running {
 
 /// Starts a hub. When this returns, it accepts connections.
 pub async fn start(config: Config) -> Result<Running, ServeError> {
-    let folder = |problem| ServeError::Folder { path: config.data.clone(), problem };
-    std::fs::create_dir_all(&config.data).map_err(folder)?;
     let tls = config.tls.clone().map(TlsPort::load).transpose()?.map(Arc::new);
+    make_folder(&config)?;
     let listener = listen(config.listen)?;
     let address =
         listener.local_addr().map_err(|problem| ServeError::Listen { address: config.listen, problem })?;
+    let path = config.database();
+    let readers = Readers::new(path.clone());
+    let (hub, commands, ingest) = assemble(config, tls, readers, |mut writer, live, metrics, failed| {
+        let checkpointer = writer
+            .checkpoint_beside(&path)
+            .map_err(|problem| ServeError::Database { path: path.clone(), problem })?;
+        Ingest::start(writer, checkpointer, live, metrics, failed).map_err(ServeError::Thread)
+    })?;
+    hub.tasks.spawn(door::accept(Arc::clone(&hub), listener));
+    if let Some(tls) = &hub.tls {
+        hub.tasks.spawn(Arc::clone(tls).keep(hub.stopping.clone()));
+    } else if !address.ip().to_canonical().is_loopback() {
+        tracing::warn!(%address, "INSECURE: there is no TLS, and other machines may reach this address: whoever is on the way reads every token and every reading, and can send commands with them");
+    }
+    tracing::info!(%address, tls = hub.tls.is_some(), data = %hub.config.data.display(), position = hub.live.position().0, "hub is listening");
+    Ok(Running { address, hub, commands, ingest })
+}
 
+/// A hub without a port and without threads, for simulations: connections come through [`door::enter`], and nothing is
+/// written but by [`ByHand::work`]. It ends when its runtime does.
+pub async fn start_by_hand(config: Config) -> Result<(Arc<Hub>, ByHand), ServeError> {
+    make_folder(&config)?;
+    let readers = Readers::here(config.database());
+    let (hub, _, by_hand) = assemble(config, None, readers, |writer, live, metrics, failed| {
+        Ok(Ingest::by_hand(writer, live, metrics, failed))
+    })?;
+    Ok((hub, by_hand))
+}
+
+fn make_folder(config: &Config) -> Result<(), ServeError> {
+    std::fs::create_dir_all(&config.data)
+        .map_err(|problem| ServeError::Folder { path: config.data.clone(), problem })
+}
+
+/// Opens the database and makes everything that sessions share; `begin` starts what writes.
+fn assemble<T>(
+    config: Config,
+    tls: Option<Arc<TlsPort>>,
+    readers: Readers,
+    begin: impl FnOnce(Writer, Arc<Live>, Arc<Metrics>, CancellationToken) -> Result<(Ingest, T), ServeError>,
+) -> Result<(Arc<Hub>, tokio::task::JoinHandle<()>, T), ServeError> {
     let path = config.database();
     let database = |problem| ServeError::Database { path: path.clone(), problem };
     let mut writer = Writer::open(&path).map_err(|problem| match problem {
@@ -142,7 +181,6 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
         problem => database(problem),
     })?;
     writer.set_retention(config.retention.clone());
-    let checkpointer = writer.checkpoint_beside(&path).map_err(database)?;
     let reader = Reader::open(&path).map_err(database)?;
     auth::ensure_local_tokens(&mut writer, &reader, &config.data, clock::now())?;
     let live = Arc::new(Live::new(reader.latest().map_err(database)?));
@@ -153,15 +191,12 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
 
     let failed = CancellationToken::new();
     let metrics = Arc::new(Metrics::default());
-    let (ingest, ingest_thread) =
-        Ingest::start(writer, checkpointer, Arc::clone(&live), Arc::clone(&metrics), failed.clone())
-            .map_err(ServeError::Thread)?;
+    let (ingest, writes) = begin(writer, Arc::clone(&live), Arc::clone(&metrics), failed.clone())?;
     let (commands, task) =
         Commands::start(open, groups, config.commands, Arc::clone(&directory), ingest.clone());
     let commands_task = tokio::spawn(task);
-    let stopping = CancellationToken::new();
     let hub = Arc::new(Hub {
-        readers: Readers::new(path),
+        readers,
         ingest,
         live,
         directory,
@@ -172,22 +207,15 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
         gate: Arc::new(Gate::new(config.limits.gate)),
         tickets: Tickets::default(),
         revocations: Revocations::default(),
-        stopping: stopping.clone(),
+        stopping: CancellationToken::new(),
         deadline: CancellationToken::new(),
         failed,
         tasks: TaskTracker::new(),
         sessions: AtomicU64::new(0),
         config,
     });
-    hub.tasks.spawn(door::accept(Arc::clone(&hub), listener));
     hub.tasks.spawn(Arc::clone(&hub.audit).keep(Arc::clone(&hub), hub.stopping.clone()));
-    if let Some(tls) = &hub.tls {
-        hub.tasks.spawn(Arc::clone(tls).keep(hub.stopping.clone()));
-    } else if !address.ip().to_canonical().is_loopback() {
-        tracing::warn!(%address, "INSECURE: there is no TLS, and other machines may reach this address: whoever is on the way reads every token and every reading, and can send commands with them");
-    }
-    tracing::info!(%address, tls = hub.tls.is_some(), data = %hub.config.data.display(), position = hub.live.position().0, "hub is listening");
-    Ok(Running { address, hub, commands: commands_task, ingest: ingest_thread })
+    Ok((hub, commands_task, writes))
 }
 
 fn listen(address: SocketAddr) -> Result<tokio::net::TcpListener, ServeError> {
