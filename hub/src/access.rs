@@ -145,7 +145,9 @@ pub const fn viewer_message(message: &ViewerMessage) -> Need {
         | ViewerMessage::CancelCommand(_)
         | ViewerMessage::SendGroup(_)
         | ViewerMessage::CancelGroup(_)
-        | ViewerMessage::RetryGroup(_) => Need::Operate,
+        | ViewerMessage::RetryGroup(_)
+        | ViewerMessage::Inspect(_)
+        | ViewerMessage::StopInspecting(_) => Need::Operate,
     }
 }
 

@@ -145,6 +145,19 @@ impl Audit {
         });
     }
 
+    /// Somebody does something that changes nothing and is told all the same.
+    pub fn done(&self, action: &'static str, actor: Actor, subject: String) {
+        let thing = Thing {
+            action,
+            refused: false,
+            by: actor.by,
+            address: host(actor.address),
+            subject,
+            detail: None,
+        };
+        self.lock().note(thing);
+    }
+
     /// Stores what has gathered, now and then, until the hub stops; and a last time then.
     pub(crate) async fn keep(self: Arc<Self>, hub: Arc<Hub>, stopping: CancellationToken) {
         let mut again = tokio::time::interval(FLUSH);

@@ -18,11 +18,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::either::Either;
 
+use crate::clock;
 use crate::gate::Stranger;
 use crate::http;
 use crate::serve::Hub;
 use crate::session;
 use crate::tls::{self, Identity, TlsPort, Transport};
+use crate::wire::Tapped;
 
 /// Time that a request which is being read or answered gets when the hub stops.
 const LAST_REQUEST_DEADLINE: Duration = Duration::from_secs(1);
@@ -97,6 +99,7 @@ pub async fn accept(hub: Arc<Hub>, listener: TcpListener) {
                 continue;
             }
         };
+        let accepted_at = clock::now();
         let place = Arc::clone(&room).try_acquire_owned();
         let stranger = hub.gate.enter(address.ip());
         let (place, stranger) = match (place, stranger) {
@@ -140,6 +143,7 @@ pub async fn accept(hub: Arc<Hub>, listener: TcpListener) {
             let certificate = tls::identity(&stream).map(Arc::new);
             let stranger = Arc::new(stranger);
             let connection = Connection { address, certificate, stranger, _place: Arc::new(place) };
+            let stream = Tapped::new(stream, address.to_string(), accepted_at);
             serve_connection(&hub, stream, connection, service).await;
         });
     }
@@ -155,7 +159,7 @@ pub fn enter(hub: &Arc<Hub>, stream: DuplexStream, address: SocketAddr) {
     let service = TowerToHyperService::new(http::router(hub));
     let hub_of_connection = Arc::clone(hub);
     hub.tasks.spawn(async move {
-        let stream = Either::Right(Either::Right(stream));
+        let stream = Tapped::new(Either::Right(Either::Right(stream)), address.to_string(), clock::now());
         serve_connection(&hub_of_connection, stream, connection, service).await;
     });
 }
@@ -221,7 +225,7 @@ async fn say(mut stream: TcpStream, answer: String) -> std::io::Result<()> {
 
 async fn serve_connection(
     hub: &Hub,
-    stream: Transport,
+    stream: Tapped,
     connection: Connection,
     service: TowerToHyperService<Router>,
 ) {

@@ -32,7 +32,8 @@ use crate::orders::caller::Refused;
 use crate::serve::Hub;
 use crate::session::{self, Peer, socket_config};
 use crate::tickets;
-use crate::tls::{Identity, Transport};
+use crate::tls::Identity;
+use crate::wire::Tapped;
 
 /// Characters of an `Origin` that a refusal repeats.
 const ORIGIN_SHOWN_MAX: usize = 200;
@@ -384,7 +385,7 @@ fn upgrade(hub: Arc<Hub>, principal: Principal, mut request: Request, door: Door
                 return;
             }
         };
-        let Ok(parts) = upgraded.downcast::<TokioIo<Transport>>() else {
+        let Ok(parts) = upgraded.downcast::<TokioIo<Tapped>>() else {
             tracing::error!(%address, "an upgraded connection of an unknown kind");
             return;
         };
@@ -396,7 +397,10 @@ fn upgrade(hub: Arc<Hub>, principal: Principal, mut request: Request, door: Door
                 limits::HUB_MESSAGE_MAX_BYTES + 64 * 1024,
             ),
         };
-        let stream = parts.io.into_inner();
+        let mut stream = parts.io.into_inner();
+        let is_device = door == Door::Device;
+        let recording = hub.wires.for_a_stranger().filter(|_| is_device);
+        stream.upgraded(peer.name(), &parts.read_buf, is_device, recording);
         let socket =
             WebSocketStream::from_partially_read(stream, parts.read_buf.to_vec(), Role::Server, Some(config))
                 .await;

@@ -31,6 +31,7 @@ pub mod session;
 pub mod tickets;
 pub mod tls;
 pub mod tokens;
+pub mod wire;
 
 pub use config::Config;
 pub use serve::{Hub, Running, ServeError, start, start_by_hand};

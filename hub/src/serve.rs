@@ -28,6 +28,7 @@ use crate::readers::Readers;
 use crate::tickets::Tickets;
 use crate::tls::{TlsError, TlsPort};
 use crate::tokens::Revocations;
+use crate::wire::Wires;
 
 /// Connections that wait to be accepted. A storm of reconnects overflows the usual 128, at a second's cost each.
 const BACKLOG: u32 = 4_096;
@@ -56,6 +57,8 @@ pub struct Hub {
     pub gate: Arc<Gate>,
     /// Tickets of web pages.
     pub tickets: Tickets,
+    /// What goes over the wire, made visible.
+    pub wires: Arc<Wires>,
     /// Credentials that are revoked while they are in use.
     pub revocations: Revocations,
     /// The hub stops: nothing new is begun.
@@ -206,6 +209,7 @@ fn assemble<T>(
         audit: Arc::default(),
         gate: Arc::new(Gate::new(config.limits.gate)),
         tickets: Tickets::default(),
+        wires: Arc::default(),
         revocations: Revocations::default(),
         stopping: CancellationToken::new(),
         deadline: CancellationToken::new(),

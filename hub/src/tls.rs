@@ -36,6 +36,17 @@ const WARNING_INTERVAL: Duration = Duration::from_hours(24);
 /// The connection of a peer: plain, in TLS, or from this very process, as a simulation and the fuzz targets make it.
 pub type Transport = Either<TcpStream, Either<Box<TlsStream<TcpStream>>, DuplexStream>>;
 
+/// What was agreed on in TLS: its version and the cipher. `None`: it is not spoken.
+pub fn agreed(transport: &Transport) -> Option<(String, String)> {
+    let Either::Right(Either::Left(stream)) = transport else { return None };
+    let connection = stream.get_ref().1;
+    let version = connection.protocol_version().and_then(|version| version.as_str().map(str::to_owned));
+    let cipher = connection
+        .negotiated_cipher_suite()
+        .map(|suite| suite.suite().as_str().map_or_else(|| format!("{:?}", suite.suite()), str::to_owned));
+    Some((version.unwrap_or_default(), cipher.unwrap_or_default()))
+}
+
 /// What is wrong with the files.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {

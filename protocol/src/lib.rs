@@ -10,6 +10,7 @@ pub mod declare;
 pub mod desk;
 pub mod device;
 pub mod error;
+pub mod frame;
 pub mod group;
 pub mod inbox;
 pub mod ladder;
@@ -20,6 +21,7 @@ pub mod select;
 pub mod time;
 pub mod value;
 pub mod viewer;
+pub mod wire;
 
 pub use codec::DecodeError;
 pub use error::{CloseCode, ErrorCode, RefuseCode};

@@ -87,6 +87,15 @@ pub const GROUP_PATTERNS_MAX: usize = 256;
 pub const GROUPS_OPEN_MAX: usize = 64;
 /// Connections of one device that the hub remembers. Chosen: some weeks of a device that is restarted every few hours.
 pub const CONNECTIONS_KEPT: usize = 100;
+/// Most inspections of one viewer at once.
+pub const INSPECTIONS_MAX: usize = 8;
+/// Bytes of each payload that an inspection shows, unless it asks otherwise.
+pub const INSPECT_PAYLOAD_DEFAULT_BYTES: u32 = 512;
+/// Most bytes of each payload that an inspection may ask for.
+pub const INSPECT_PAYLOAD_MAX_BYTES: u32 = 64 * 1024;
+/// Frames of a device that are recorded in a tenth of a second; more are counted and left out, but for control frames and
+/// those that break a rule, which have as many of their own. Chosen: more than a person reads, and little work.
+pub const INSPECT_FRAMES_PER_TENTH: u32 = 200;
 
 /// The limits a hub tells a device in `welcome`. A device that keeps them is never refused for size.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

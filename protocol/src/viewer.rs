@@ -14,6 +14,7 @@ use crate::name::{CommandId, DeviceId, Epoch, GroupId, MetricName, Position, Ser
 use crate::select::Select;
 use crate::time::Timestamp;
 use crate::value::Value;
+pub use crate::wire::{Inspect, StopInspecting, Wire};
 
 messages! {
     /// What a viewer sends to the hub.
@@ -46,6 +47,10 @@ messages! {
         Ledger(LedgerRequest) = "ledger",
         /// When a device was connected, and why it was not any more.
         Connections(ConnectionsRequest) = "connections",
+        /// Show me what the connections of a device carry. Operators only.
+        Inspect(Inspect) = "inspect",
+        /// Not any more. Operators only.
+        StopInspecting(StopInspecting) = "stop_inspecting",
     }
 }
 
@@ -78,6 +83,8 @@ messages! {
         Ledger(Ledger) = "ledger",
         /// The answer to `connections`.
         Connections(Connections) = "connections",
+        /// What went over the wire of a device.
+        Wire(Wire) = "wire",
         /// A request that could not be met.
         Error(ErrorMessage) = "error",
     }
@@ -101,6 +108,8 @@ impl ViewerMessage {
             Self::Members(m) => m.id,
             Self::Ledger(m) => m.id,
             Self::Connections(m) => m.id,
+            Self::Inspect(m) => m.id,
+            Self::StopInspecting(m) => m.id,
         }
     }
 }

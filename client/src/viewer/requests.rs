@@ -27,10 +27,11 @@ enum Kind {
     Members,
     Ledger,
     Connections,
+    Inspect,
 }
 
 impl Kind {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::History,
         Self::Latest,
         Self::SendCommand,
@@ -41,6 +42,7 @@ impl Kind {
         Self::Members,
         Self::Ledger,
         Self::Connections,
+        Self::Inspect,
     ];
 }
 
@@ -95,6 +97,7 @@ impl Requests {
             HubToViewer::Members(members) => self.close(members.id, &[Kind::Members]),
             HubToViewer::Ledger(ledger) => self.close(ledger.id, &[Kind::Ledger]),
             HubToViewer::Connections(connections) => self.close(connections.id, &[Kind::Connections]),
+            HubToViewer::Wire(wire) => self.close(wire.id, &[Kind::Inspect]),
             HubToViewer::Error(error) => error.id.is_some_and(|id| self.close(id, &Kind::ALL)),
             HubToViewer::Welcome(_)
             | HubToViewer::Devices(_)
@@ -158,7 +161,10 @@ const fn request(message: &ViewerMessage) -> Option<(Kind, u64)> {
         ViewerMessage::Members(_) => Kind::Members,
         ViewerMessage::Ledger(_) => Kind::Ledger,
         ViewerMessage::Connections(_) => Kind::Connections,
-        ViewerMessage::Subscribe(_) | ViewerMessage::Unsubscribe(_) => return None,
+        ViewerMessage::Inspect(_) => Kind::Inspect,
+        ViewerMessage::Subscribe(_) | ViewerMessage::Unsubscribe(_) | ViewerMessage::StopInspecting(_) => {
+            return None;
+        }
     };
     Some((kind, message.id()))
 }
@@ -172,7 +178,8 @@ fn unanswered(open: &Open, problem: &str) -> ErrorMessage {
         | Kind::Groups
         | Kind::Members
         | Kind::Ledger
-        | Kind::Connections => error(open.id, problem),
+        | Kind::Connections
+        | Kind::Inspect => error(open.id, problem),
         Kind::SendCommand | Kind::CancelCommand | Kind::Group => {
             let doubt = "the hub may or may not have taken it; the list of commands will tell";
             error(open.id, &format!("{problem}: {doubt}"))

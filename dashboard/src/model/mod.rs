@@ -440,7 +440,7 @@ impl Model {
         match message {
             // The link turns the welcome into `Connected`, a second one changes nothing; the latest values come with the
             // snapshot of the subscription and are not asked for.
-            HubToViewer::Welcome(_) | HubToViewer::Latest(_) => {}
+            HubToViewer::Welcome(_) | HubToViewer::Latest(_) | HubToViewer::Wire(_) => {}
             HubToViewer::Devices(devices) => {
                 let now = self.now();
                 let before = self.devices.revision();

@@ -1,4 +1,4 @@
-//! The command line: `hub serve`, `hub device`, `hub token`, `hub cert`, `hub command`, `hub group`, `hub tail`, files of readings, and care for the database.
+//! The command line: `hub serve`, `hub device`, `hub token`, `hub cert`, `hub command`, `hub group`, `hub tail`, `hub wire`, files of readings, and care for the database.
 //!
 //! Only here does the hub print: answers go to standard output, logs and errors to standard error.
 //! Exit codes: 0 done, 1 failed, 2 a value that cannot be, on the command line or in the settings, 3 a command or a group that
@@ -18,6 +18,7 @@ mod serve;
 mod sql;
 mod token;
 mod when;
+mod wire;
 
 use std::process::ExitCode;
 
@@ -64,6 +65,8 @@ enum Command {
     Group(group::GroupCommand),
     /// Print readings as they are stored
     Tail(TailArgs),
+    /// Watch what a device's connection carries, frame by frame; also as a capture for Wireshark
+    Wire(wire::WireArgs),
     /// Print the newest reading of each metric, now or as of a time
     Latest(latest::LatestArgs),
     /// Check a database and say what is wrong, and where: exit code 0 clean, 1 damaged, 4 it could not be checked
@@ -265,6 +268,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Some(Command::Token(command)) => token::run(command),
         Some(Command::Group(command)) => group::run(command),
         Some(Command::Tail(args)) => remote::tail(args),
+        Some(Command::Wire(args)) => wire::run(args),
         Some(Command::Latest(args)) => latest::run(args),
         Some(Command::Verify(args)) => Ok(care::verify(&args)),
         Some(Command::Backup(args)) => care::backup(&args),

@@ -30,6 +30,7 @@ use crate::directory::{SESSION_QUEUE, ToSession};
 use crate::ingest::{Completions, Fate};
 use crate::late::Watch;
 use crate::serve::Hub;
+use crate::wire::Connected;
 
 /// How long a device waits before it sends again what the disk had no room for.
 const RETRY_STORAGE_MILLIS: u64 = 2_000;
@@ -49,6 +50,7 @@ pub async fn run(hub: Arc<Hub>, mut socket: Socket, peer: Peer) {
             return close(socket, &end).await;
         }
     };
+    let hello_at = clock::now();
     let id = hello.device.clone();
     let _counted = hub.metrics.session(&peer.principal.role);
     let (sender, inward) = mpsc::channel(SESSION_QUEUE);
@@ -71,7 +73,11 @@ pub async fn run(hub: Arc<Hub>, mut socket: Socket, peer: Peer) {
     let note = |at, event| ConnectionNote { device: registered.device, session: peer.name(), at, event };
     hub.ingest.note(note(now, ConnectionEvent::Opened { address: peer.address.to_string() })).await;
 
-    let mut session = Session::new(&hub, &peer, hello, &registered, inward);
+    let wire = socket.get_ref().tap().map(|tap| {
+        tap.on_hello(hello_at);
+        hub.wires.connected(&id, tap)
+    });
+    let mut session = Session::new(&hub, &peer, hello, &registered, inward, wire);
     let end = session.run(&mut socket, sender).await;
     let last_seen = session.heartbeat.last_heard();
     tracing::info!(device = %id, session = peer.name(), ?end, "device disconnected");
@@ -231,6 +237,8 @@ struct Session<'a> {
     heartbeat: Heartbeat,
     /// What of its readings came late or was lost.
     watch: Watch,
+    /// Its connection, as others see it.
+    wire: Option<Connected>,
 }
 
 impl<'a> Session<'a> {
@@ -240,6 +248,7 @@ impl<'a> Session<'a> {
         hello: Hello,
         registered: &Registered,
         inward: mpsc::Receiver<ToSession>,
+        wire: Option<Connected>,
     ) -> Self {
         Self {
             hub,
@@ -254,6 +263,7 @@ impl<'a> Session<'a> {
             updates: FuturesOrdered::new(),
             heartbeat: Heartbeat::new(hub.config.heartbeat, clock::now()),
             watch: Watch::new(clock::now(), newest(hub, &registered.series)),
+            wire,
         }
     }
 
@@ -344,6 +354,9 @@ impl<'a> Session<'a> {
             Message::Binary(_) => Err(End::close(CloseCode::Unsupported)),
             Message::Pong(payload) => {
                 self.heartbeat.pong(&payload, now);
+                if let (Some(wire), Some(micros)) = (&self.wire, self.heartbeat.round_trip) {
+                    wire.tap().on_round_trip(micros);
+                }
                 Ok(())
             }
             Message::Ping(_) | Message::Frame(_) => Ok(()),
@@ -414,7 +427,11 @@ impl<'a> Session<'a> {
         match self.inbox.on_batch(seq) {
             Verdict::Take(ticket) => match rows {
                 Ok(rows) => {
-                    let news = self.watch.on_readings(&rows, clock::now());
+                    let now = clock::now();
+                    let news = self.watch.on_readings(&rows, now);
+                    if let (Some(wire), Some(last)) = (&self.wire, rows.last()) {
+                        wire.tap().on_reading(last.at, now);
+                    }
                     self.hub.directory.late_or_lost(&self.device, news);
                     self.submit(ticket, BatchContent::Readings(rows)).await
                 }

@@ -1,6 +1,7 @@
 //! One task for each WebSocket. What both kinds of sessions share: the socket, its limits, and how it is closed.
 
 pub mod device;
+mod inspections;
 pub mod subscription;
 pub mod viewer;
 
@@ -18,10 +19,10 @@ use tokio_tungstenite::tungstenite::protocol::{Message, WebSocketConfig};
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::Principal;
-use crate::tls::Transport;
+use crate::wire::Tapped;
 
 /// The socket of a session.
-pub type Socket = WebSocketStream<Transport>;
+pub type Socket = WebSocketStream<Tapped>;
 
 /// Who is at the other end.
 #[derive(Debug, Clone)]

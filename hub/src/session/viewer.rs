@@ -26,6 +26,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::protocol::Message;
 
+use super::inspections::{Inspections, TELL_INTERVAL};
 use super::subscription::{Subscription, weight};
 use super::{End, Heartbeat, Peer, Socket, close_frame, end_of, linger};
 use crate::access;
@@ -78,6 +79,7 @@ pub async fn run(hub: Arc<Hub>, socket: Socket, peer: Peer) {
         subscriptions: BTreeMap::new(),
         orders: FuturesOrdered::new(),
         histories: Arc::new(AtomicUsize::new(0)),
+        inspections: Inspections::default(),
         heartbeat: Heartbeat::new(hub.config.heartbeat, clock::now()),
     };
     let end = match session.serve(&mut stream).await {
@@ -134,6 +136,7 @@ struct Session {
     orders: FuturesOrdered<Join<Ready<u64>, Pending<Arc<CommandInfo>>>>,
     /// History requests that are being answered.
     histories: Arc<AtomicUsize>,
+    inspections: Inspections,
     heartbeat: Heartbeat,
 }
 
@@ -188,6 +191,8 @@ impl Session {
         .await?;
         self.say_devices().await?;
         let mut beat = self.heartbeat.timer();
+        let mut wire = tokio::time::interval(TELL_INTERVAL);
+        wire.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let due = self.subscriptions.values().filter_map(Subscription::due).min();
             let sleep_until = due.unwrap_or_else(|| Instant::now() + Duration::from_secs(3_600));
@@ -231,6 +236,7 @@ impl Session {
                     Err(RecvError::Lagged(_)) => self.say_commands_again().await?,
                     Err(RecvError::Closed) => return Ok(()),
                 },
+                _ = wire.tick(), if !self.inspections.is_empty() => self.say_wire().await?,
                 _ = beat.tick() => {
                     if self.orders.len() >= ORDERS_QUEUE {
                         // We do not read it, so its silence means nothing.
@@ -329,6 +335,17 @@ impl Session {
             ViewerMessage::Connections(ConnectionsRequest { id, device }) => {
                 self.connections(id, device).await
             }
+            ViewerMessage::Inspect(request) => {
+                self.hub.audit.done("inspect", self.actor(), format!("device {}", request.device));
+                match self.inspections.begin(&self.hub, request) {
+                    Ok(wire) => self.say(wire).await.map(Ok),
+                    Err(error) => Ok(Err(error)),
+                }
+            }
+            ViewerMessage::StopInspecting(request) => {
+                self.inspections.end(request.id);
+                Ok(Ok(()))
+            }
             ViewerMessage::Members(MembersRequest { id, group, states }) => {
                 let members = groups::members(&self.hub, group, states).await;
                 self.say_members(id, members).await
@@ -350,6 +367,17 @@ impl Session {
             Ok(command) => self.say(CommandEvent { id: Some(id), command: (*command).clone() }).await,
             Err(error) => self.say(ErrorMessage { id: Some(id), ..error }).await,
         }
+    }
+
+    /// What went over the wire of inspected devices. A viewer that is behind is told later, and how much it missed.
+    async fn say_wire(&mut self) -> Result<(), End> {
+        if self.out.capacity() <= OUT_QUEUE / 2 {
+            return Ok(());
+        }
+        for wire in self.inspections.due() {
+            self.say(wire).await?;
+        }
+        Ok(())
     }
 
     /// Whoever speaks here, for the audit trail.

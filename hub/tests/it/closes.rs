@@ -14,7 +14,7 @@ const PING: u8 = 0x89;
 const PONG: u8 = 0x8a;
 
 /// A violation, as the bytes of a client, and the code with which the hub closes.
-fn violations(message_max: usize) -> Vec<(&'static str, Vec<u8>, u16)> {
+pub(crate) fn violations(message_max: usize) -> Vec<(&'static str, Vec<u8>, u16)> {
     let unmasked = {
         let mut bytes = vec![TEXT, 2];
         bytes.extend(b"{}");

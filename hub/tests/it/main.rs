@@ -28,6 +28,7 @@ mod foreign;
 mod groups;
 mod harness;
 mod history;
+mod inspect;
 mod late;
 mod live;
 mod orders;

@@ -1,5 +1,10 @@
 //! The messages between viewers and the hub.
 
+use protocol::viewer::{Inspect, StopInspecting, Wire};
+use protocol::wire::{
+    self, Close, Ended, Event, Figures, Frame, Handshake, MessageHead, Record, Tls, Traffic,
+};
+
 use super::*;
 
 #[test]
@@ -177,6 +182,17 @@ fn i_10_golden_messages_of_viewers_decode_for_ever() {
         ),
         ("ledger", Canonical, LedgerRequest { id: 17, device: device("pump-07") }.into()),
         ("connections", Canonical, ConnectionsRequest { id: 18, device: device("pump-07") }.into()),
+        (
+            "inspect",
+            Canonical,
+            Inspect { id: 19, device: device("pump-07"), payload_bytes: Some(4_096) }.into(),
+        ),
+        (
+            "inspect.minimal",
+            Canonical,
+            Inspect { id: 19, device: device("pump-07"), payload_bytes: None }.into(),
+        ),
+        ("stop_inspecting", Canonical, StopInspecting { id: 19 }.into()),
     ]);
 }
 
@@ -701,6 +717,12 @@ fn i_10_golden_messages_to_viewers_decode_for_ever() {
             }
             .into(),
         ),
+        ("wire", Canonical, wire().into()),
+        (
+            "wire.minimal",
+            Canonical,
+            Wire { id: 19, device: device("pump-07"), figures: None, records: vec![], left_out: 0 }.into(),
+        ),
         (
             "error",
             Canonical,
@@ -717,4 +739,88 @@ fn i_10_golden_messages_to_viewers_decode_for_ever() {
             ErrorMessage { id: None, code: ErrorCode::Malformed, message: "not a message".into() }.into(),
         ),
     ]);
+}
+
+fn wire() -> Wire {
+    let at = |micros: i64| Timestamp(1_767_225_600_000_000 + micros);
+    let record = |micros, event| Record { session: "s12".into(), at: at(micros), event };
+    let text = r#"{"type":"ack","seq":2}"#;
+    let plain = Frame {
+        n: 41,
+        from: wire::Side::Hub,
+        offset: 1_204,
+        opcode: 1,
+        fin: true,
+        rsv: 0,
+        mask: None,
+        header_bytes: 2,
+        payload_bytes: 22,
+        came_bytes: None,
+        text: Some(text.into()),
+        hex: None,
+        message: MessageHead::read(text),
+        round_trip: None,
+        close: None,
+        problems: vec![],
+    };
+    let close = Close { code: 1_000, reason: "done".into() };
+    Wire {
+        id: 19,
+        device: device("pump-07"),
+        figures: Some(Figures {
+            session: "s12".into(),
+            opened_at: at(900),
+            at: at(3_000_000),
+            device: Traffic { bytes: 8_210, frames: 24, messages: 22, header_bytes: 188 },
+            hub: Traffic { bytes: 1_226, frames: 17, messages: 15, header_bytes: 34 },
+            round_trip: Some(412),
+            clock_ahead: Some(-1_800),
+        }),
+        records: vec![
+            record(
+                900,
+                Event::Opened(Box::new(Handshake {
+                    address: "10.0.0.7:50412".into(),
+                    tls: Some(Tls { version: "TLSv1_3".into(), cipher: "TLS13_AES_128_GCM_SHA256".into() }),
+                    request: "GET /v1/device HTTP/1.1\r\nAuthorization: ***\r\n\r\n".into(),
+                    response: "HTTP/1.1 101 Switching Protocols\r\n\r\n".into(),
+                    key: "dGVsZW1ldHJ5LWh1Yi12MQ==".into(),
+                    accept: "Y41aj2wCpB8qOn9JQCjxTIYNBM0=".into(),
+                    subprotocol: "telemetry.v1.json".into(),
+                    accepted_at: at(0),
+                    tls_at: Some(at(300)),
+                    requested_at: at(500),
+                    upgraded_at: at(700),
+                    hello_at: Some(at(900)),
+                })),
+            ),
+            record(2_000_000, Event::Frame(Box::new(plain))),
+            record(
+                2_100_000,
+                Event::Frame(Box::new(Frame {
+                    n: 44,
+                    from: wire::Side::Device,
+                    offset: 8_194,
+                    opcode: 8,
+                    fin: false,
+                    rsv: 4,
+                    mask: Some("01020304".into()),
+                    header_bytes: 6,
+                    payload_bytes: 130,
+                    came_bytes: Some(10),
+                    text: None,
+                    hex: Some("03e8646f6e65ff".into()),
+                    message: None,
+                    round_trip: Some(380),
+                    close: Some(close.clone()),
+                    problems: vec!["reserved bits".into()],
+                })),
+            ),
+            record(
+                2_200_000,
+                Event::Ended(Ended { by: EndedBy::Device, in_order: true, close: Some(close) }),
+            ),
+        ],
+        left_out: 2,
+    }
 }
