@@ -32,7 +32,7 @@ const MINUTE: i64 = 60 * SECOND;
 /// Between two readings of a series.
 const CADENCE: i64 = 100_000;
 /// Frames that count, and frames of the same kind before them.
-const FRAMES: usize = 200;
+const FRAMES: usize = 1_000;
 const WARM_UP: usize = 20;
 /// The subscriptions of the list and of the charts, as the app numbers them.
 const LIST: u64 = 1;

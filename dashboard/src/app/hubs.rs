@@ -75,7 +75,7 @@ impl App {
                         form.testing = true;
                         form.said = None;
                         let target = Target { ca, ..target };
-                        self.probe = Some(probe(target, self.pace.waker(ctx.clone())));
+                        self.probe = Some(probe(target, self.meter.pace().waker(ctx.clone())));
                     }
                     Err(why) => form.said = Some(Err(why)),
                 }

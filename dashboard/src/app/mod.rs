@@ -6,12 +6,12 @@
 mod copies;
 mod files;
 mod hubs;
+mod pace;
 
 use std::collections::HashMap;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use egui::{Margin, Panel, Ui};
@@ -22,7 +22,7 @@ use crate::action::Action;
 use crate::disk::{self, Disk};
 use crate::figures::Figures;
 use crate::layout::Layout;
-use crate::link::{Link, Outgoing, Probe, Target, Waker};
+use crate::link::{Link, Outgoing, Probe, Target};
 use crate::model::{Effect, Event, Hubs, Level, Library, Model};
 use crate::palette::Found;
 use crate::settings::{LAYOUTS_FILE, SETTINGS_FILE, Settings, ThemeChoice, layout_file};
@@ -37,15 +37,8 @@ use crate::views::{
 
 /// Time in which a frame takes in events; the rest waits for the next frame.
 const DRAIN_BUDGET: Duration = Duration::from_millis(4);
-/// The longest: numbers that change less often than this feel dead.
-const PACE_MAX: Duration = Duration::from_millis(250);
-/// The shortest time while another window has the focus.
-const PACE_UNFOCUSED: Duration = Duration::from_millis(100);
 /// Below this width there is room for one thing at a time: the list, the charts or a device.
 const NARROW: f32 = 640.0;
-/// While the window cannot be seen.
-const PACE_HIDDEN: Duration = Duration::from_secs(1);
-
 /// Says what time it is.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
@@ -112,37 +105,8 @@ impl Start {
 }
 
 pub use hubs::target_of;
-
-/// How soon a frame follows what has arrived, shared with the link's thread.
-#[derive(Debug, Clone)]
-pub struct Pace(Arc<AtomicU64>);
-
-impl Default for Pace {
-    fn default() -> Self {
-        Self(Arc::new(AtomicU64::new(PACE_UNFOCUSED.as_micros() as u64)))
-    }
-}
-
-impl Pace {
-    fn set(&self, pace: Duration) {
-        self.0.store(pace.as_micros() as u64, Ordering::Relaxed);
-    }
-
-    /// The shortest time between two frames for readings.
-    pub fn get(&self) -> Duration {
-        Duration::from_micros(self.0.load(Ordering::Relaxed))
-    }
-
-    /// Wakes a window at this pace, or at once for what is urgent.
-    pub fn waker(&self, ctx: egui::Context) -> Waker {
-        let pace = self.clone();
-        Arc::new(
-            move |urgent| {
-                if urgent { ctx.request_repaint() } else { ctx.request_repaint_after(pace.get()) }
-            },
-        )
-    }
-}
+use pace::Meter;
+pub use pace::Pace;
 
 /// What the disk had no time for.
 #[derive(Debug, Default)]
@@ -158,7 +122,7 @@ pub struct App {
     layout: Layout,
     link: Link,
     clock: Clock,
-    pace: Pace,
+    meter: Meter,
     cache: ChartCache,
     table_view: TableView,
     found: Found,
@@ -235,7 +199,7 @@ impl App {
             layout: layout.unwrap_or_default(),
             link,
             clock: start.clock,
-            pace,
+            meter: Meter::new(pace),
             cache: ChartCache::default(),
             table_view: TableView::default(),
             found: Found::default(),
@@ -344,25 +308,6 @@ impl App {
         self.told = settings.clone();
     }
 
-    /// A frame for readings at most every pixel of time, and not faster than can be read.
-    fn set_pace(&self, ctx: &egui::Context) {
-        let (focused, hidden) = ctx.input(|i| {
-            (i.focused, i.viewport().minimized == Some(true) || i.viewport().occluded == Some(true))
-        });
-        let pixel = self.model.viewport.width() as f64 / f64::from(self.chart_width.max(1.0));
-        let pace = if self.model.viewport.is_following() {
-            let fastest = self.model.settings.frame_time();
-            Duration::from_micros(pixel.max(0.0) as u64).clamp(fastest, PACE_MAX.max(fastest))
-        } else {
-            PACE_MAX
-        };
-        self.pace.set(match (hidden, focused) {
-            (true, _) => PACE_HIDDEN,
-            (false, false) => pace.max(PACE_UNFOCUSED),
-            (false, true) => pace,
-        });
-    }
-
     fn count_readings(&mut self) -> u64 {
         let now = self.model.local_now();
         if now.micros_since(self.readings_held.0).abs() > 1_000_000 {
@@ -391,6 +336,9 @@ impl eframe::App for App {
             self.figures.painted(new);
         }
         let begin = Instant::now();
+        let hidden =
+            ctx.input(|i| i.viewport().minimized == Some(true) || i.viewport().occluded == Some(true));
+        self.meter.begin(begin, self.model.settings.frame_time(), hidden);
         self.figures.begin(begin, self.link.looking());
         while let Some(event) = self.link.try_next() {
             let now = self.now();
@@ -416,7 +364,6 @@ impl eframe::App for App {
         if let Some(wait) = self.model.wakes_in() {
             ctx.request_repaint_after(wait);
         }
-        self.set_pace(ctx);
         if let Some(exit_at) = self.exit_at {
             match exit_at.checked_duration_since(Instant::now()) {
                 Some(left) => ctx.request_repaint_after(left),

@@ -35,6 +35,8 @@ pub(super) enum Inserted {
 #[derive(Debug)]
 struct Level {
     step: Step,
+    /// It knows the readings from here on; a multiple of its step, or `i64::MIN`.
+    since: i64,
     buckets: VecDeque<Indexed>,
 }
 
@@ -149,10 +151,12 @@ impl Samples {
         true
     }
 
-    /// Adds the levels that the cadence of the newest chunk makes worth keeping.
+    /// Adds the levels that the cadence of the newest chunk makes worth keeping, from that chunk on: what came before at a
+    /// slower cadence would fill a bucket with each reading.
     fn keep_levels(&mut self) {
         let Some(chunk) = self.chunks.back() else { return };
         let (Some(first), Some(last)) = (chunk.first(), chunk.last()) else { return };
+        let is_only = self.chunks.len() == 1;
         let mut finer = ((last - first) / chunk.len().max(1) as i64).max(1);
         for step in Step::ALL {
             let is_finest = self.levels.first().is_none_or(|finest| step < finest.step);
@@ -160,8 +164,10 @@ impl Samples {
             if self.levels.iter().any(|level| level.step == step) {
                 finer = step.micros();
             } else if step.micros() >= finer.saturating_mul(worth) {
-                let mut level = Level { step, buckets: VecDeque::new() };
-                self.rollups(step, i64::MIN, i64::MAX, |bucket| level.buckets.push_back(bucket));
+                let width = step.micros();
+                let since = if is_only { i64::MIN } else { first.div_euclid(width) * width };
+                let mut level = Level { step, since, buckets: VecDeque::new() };
+                self.rollups(step, since, i64::MAX, |bucket| level.buckets.push_back(bucket));
                 let place = self.levels.partition_point(|l| l.step < step);
                 self.levels.insert(place, level);
                 finer = step.micros();
@@ -205,23 +211,29 @@ impl Samples {
                 }
             }
         };
-        match self.levels.iter().rev().find(|level| level.step <= step) {
-            Some(level) => {
-                let fold = width / level.step.micros();
-                let start = level.buckets.partition_point(|b| b.index < first.saturating_mul(fold));
-                for bucket in level.buckets.range(start..) {
-                    let index = bucket.index.div_euclid(fold);
-                    if index >= end {
-                        break;
+        let (mut start, stop) = (first.saturating_mul(width), end.saturating_mul(width));
+        while start < stop {
+            // The coarsest level that knows this stretch, up to where a coarser one begins.
+            let useful = self.levels.iter().rev().filter(|level| level.step <= step);
+            let known = useful.clone().find(|level| level.since <= start);
+            let coarser = useful.take_while(|level| level.since > start).map(|level| level.since);
+            let until = coarser.min().unwrap_or(stop).min(stop);
+            match known {
+                Some(level) => {
+                    let fold = width / level.step.micros();
+                    let place = level.buckets.partition_point(|b| b.index < index_of(start, level.step));
+                    let before = index_of(until - 1, level.step);
+                    for bucket in level.buckets.range(place..).take_while(|bucket| bucket.index <= before) {
+                        add(bucket.index.div_euclid(fold), &bucket.rollup);
                     }
-                    add(index, &bucket.rollup);
+                }
+                None => {
+                    for (time, value) in self.range(start, until) {
+                        add(index_of(time, step), &Rollup::of(value));
+                    }
                 }
             }
-            None => {
-                for (time, value) in self.range(first.saturating_mul(width), end.saturating_mul(width)) {
-                    add(index_of(time, step), &Rollup::of(value));
-                }
-            }
+            start = until;
         }
         if let Some(bucket) = open {
             say(bucket);
@@ -250,6 +262,9 @@ impl Samples {
 
 impl Level {
     fn add(&mut self, at: i64, rollup: &Rollup) {
+        if at < self.since {
+            return;
+        }
         let index = index_of(at, self.step);
         match self.buckets.back_mut() {
             Some(last) if last.index == index => last.rollup.add(rollup),
@@ -299,6 +314,7 @@ mod tests {
             cadence in prop::sample::select(vec![20_000i64, 100_000, 1_000_000, 60_000_000]),
             points in prop::collection::vec((0..5_000i64, -100.0f64..100.0), 1..6_000),
             in_order in any::<bool>(),
+            faster in prop::option::of(0..5_000i64),
             window in (0..5_000i64, 0..5_000i64),
         ) {
             let mut points = points;
@@ -308,7 +324,11 @@ mod tests {
             let mut model = BTreeMap::new();
             let mut samples = Samples::default();
             for (at, value) in points {
-                let at = at * cadence;
+                // From some time on a hundred times as fast.
+                let at = match faster {
+                    Some(turn) if at > turn => turn * cadence + (at - turn) * cadence / 100,
+                    _ => at * cadence,
+                };
                 let newest = model.last_key_value().map(|(&t, _)| t);
                 let expected = if model.contains_key(&at) {
                     Inserted::Duplicate
@@ -348,6 +368,30 @@ mod tests {
         let steps: Vec<_> = samples.levels.iter().map(|l| l.step).collect();
         assert_eq!(steps, [Step::S5, Step::M1, Step::M5, Step::H1, Step::H6, Step::D1]);
         assert!(samples.bytes() < 200_000 * 21 / 2, "{}", samples.bytes());
+    }
+
+    #[test]
+    fn a_series_that_speeds_up_pays_nothing_for_its_past() {
+        let mut samples = Samples::default();
+        for i in 0..50_000 {
+            samples.insert(i * 1_000_000, i as f64);
+        }
+        let before = samples.bytes();
+        let faster = 50_000 * 1_000_000;
+        for i in 0..50_000 {
+            samples.insert(faster + i * 1_000, -1.0);
+        }
+        let each = (samples.bytes() - before) / 50_000;
+        assert!(each <= 12, "{each} bytes a reading");
+        // Late ones before the new level, on its edge and after it.
+        for at in [faster - 500_000, faster - 1, faster + 500, faster + 10_500_000] {
+            samples.insert(at, 5.0);
+        }
+        for step in Step::ALL {
+            let mut counted = 0;
+            samples.rollups(step, i64::MIN, i64::MAX, |bucket| counted += bucket.rollup.count as usize);
+            assert_eq!(counted, samples.len(), "{step:?}");
+        }
     }
 
     #[test]

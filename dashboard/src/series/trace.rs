@@ -3,7 +3,7 @@
 //! Columns are whole buckets of one rung, or stretches of a fixed width where single readings are shown. Both are
 //! anchored in absolute time, so scrolling moves columns and never changes them.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use protocol::{SeriesId, Step, Timestamp};
 
@@ -325,12 +325,16 @@ impl Series {
     /// Fills empty columns of missing tiles from finer tiles, and from coarser ones what then is left.
     fn fill(&self, missing: &[TileKey], from: i64, to: i64, micros_per_pixel: f64, trace: &mut Trace) {
         let width = if trace.width > 0 { trace.width } else { micros_per_pixel.round().max(1.0) as i64 };
-        let taken: HashSet<i64> = trace.columns.iter().map(|column| column.at.div_euclid(width)).collect();
+        let columns = &trace.columns;
+        let is_taken = |column: i64| {
+            let next = columns.partition_point(|c| c.at.div_euclid(width) < column);
+            columns.get(next).is_some_and(|c| c.at.div_euclid(width) == column)
+        };
         let is_free = |column: i64| {
             let at = column * width;
             at >= from
                 && at <= to
-                && !taken.contains(&column)
+                && !is_taken(column)
                 && missing.iter().any(|k| (k.from()..k.to()).contains(&at))
         };
         let mut filled: BTreeMap<i64, Rollup> = BTreeMap::new();

@@ -24,9 +24,12 @@ const DEVICES: u32 = 1_000;
 const HZ: u32 = 20;
 /// How long the window stays open while readings arrive.
 const OPEN: Duration = Duration::from_secs(25);
-/// How long the window is left alone before and while its idle processor time is counted.
-const SETTLE: Duration = Duration::from_secs(12);
-const IDLE: Duration = Duration::from_secs(20);
+/// How long the window is left alone before and while its idle processor time is counted. Ages below a minute are shown
+/// in steps of five seconds.
+const SETTLE: Duration = Duration::from_secs(75);
+const IDLE: Duration = Duration::from_secs(40);
+/// Names of the threads that make pixels where no graphics card does.
+const PIXEL_THREADS: &str = "llvmpipe";
 const STOP: Duration = Duration::from_secs(20);
 
 /// Builds what is measured, and installs what it needs.
@@ -88,9 +91,7 @@ fn window(data: &Path) -> Result<String> {
     let (running, mut lines) = open(OPEN)?;
     let pid = running.id();
     sleep(Duration::from_secs(10));
-    let (before, started) = (processor_ticks(pid)?, std::time::Instant::now());
-    sleep(Duration::from_secs(10));
-    let busy = share_of_core(processor_ticks(pid)? - before, started.elapsed());
+    let busy = processor_share(pid, Duration::from_secs(10))?;
     let memory = resident_kib(pid)? / 1024.0;
     let mut said = String::new();
     lines.read_to_string(&mut said)?;
@@ -101,9 +102,7 @@ fn window(data: &Path) -> Result<String> {
     say("the same window while nothing arrives");
     let (running, lines) = open(SETTLE + IDLE + Duration::from_secs(5))?;
     sleep(SETTLE);
-    let (before, started) = (processor_ticks(running.id())?, std::time::Instant::now());
-    sleep(IDLE);
-    let idle = share_of_core(processor_ticks(running.id())? - before, started.elapsed());
+    let idle = processor_share(running.id(), IDLE)?;
     running.stop(STOP)?;
     drop(lines);
     hub.running.stop(STOP)?;
@@ -119,15 +118,19 @@ fn window(data: &Path) -> Result<String> {
          | start to first chart with data | {} | 1 000 ms |\n\
          | reading received to painted, p50 of {} frames | {} | |\n\
          | reading received to painted, p99 | {} | 50 ms |\n\
-         | processor while {} readings/s reach the hub, pixels by a program | {busy:.1} % of a core | |\n\
+         | processor while {} readings/s reach the hub | {:.1} % of a core, and {:.1} % for pixels by a program | |\n\
          | memory then, with the program that makes the pixels | {memory:.0} MiB | |\n\
-         | processor while nothing arrives | {idle:.2} % of a core | 0.0 % |\n",
+         | processor while nothing arrives | {:.2} % of a core, and {:.2} % for pixels by a program | 0.0 % |\n",
         figure("first_frame_ms"),
         figure("first_data_ms"),
         figures.get("frames").and_then(Json::as_u64).unwrap_or(0),
         figure("painted_p50_ms"),
         figure("painted_p99_ms"),
         DEVICES * HZ,
+        busy.own,
+        busy.pixels,
+        idle.own,
+        idle.pixels,
     ))
 }
 
@@ -143,16 +146,33 @@ fn start_fleet(hub: &Hub, data: &Path) -> Result<Running> {
     Running::start("fleet", &mut command)
 }
 
-/// Processor time of a process so far, its own and the kernel's for it, in ticks of the clock.
-fn processor_ticks(pid: u32) -> Result<u64> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The name in brackets may hold anything; fields 14 and 15 are the times.
-    let (_, rest) = text.rsplit_once(')').context("no stat")?;
-    let times = rest.split_whitespace().skip(11).take(2).map(str::parse::<u64>);
-    Ok(times.collect::<Result<Vec<_>, _>>()?.iter().sum())
+/// What a process takes of a core, in per cent.
+struct Share {
+    own: f64,
+    /// Of the threads that make pixels.
+    pixels: f64,
 }
 
-fn share_of_core(ticks: u64, time: Duration) -> f64 {
-    let seconds = ticks as f64 / rustix::param::clock_ticks_per_second() as f64;
-    seconds / time.as_secs_f64() * 100.0
+fn processor_share(pid: u32, time: Duration) -> Result<Share> {
+    let (before, started) = (processor_ticks(pid)?, std::time::Instant::now());
+    sleep(time);
+    let after = processor_ticks(pid)?;
+    let per_second = rustix::param::clock_ticks_per_second() as f64;
+    let share = |ticks: u64| ticks as f64 / per_second / started.elapsed().as_secs_f64() * 100.0;
+    Ok(Share { own: share(after.0 - before.0), pixels: share(after.1 - before.1) })
+}
+
+/// Processor time of a process so far, its own and the kernel's for it, in ticks of the clock: that of its threads, and
+/// that of those that make pixels.
+fn processor_ticks(pid: u32) -> Result<(u64, u64)> {
+    let mut ticks = (0, 0);
+    for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        let text = std::fs::read_to_string(thread?.path().join("stat"))?;
+        // The name in brackets may hold anything; fields 14 and 15 are the times.
+        let (name, rest) = text.rsplit_once(')').context("no stat")?;
+        let times = rest.split_whitespace().skip(11).take(2).map(str::parse::<u64>);
+        let sum = times.collect::<Result<Vec<_>, _>>()?.iter().sum::<u64>();
+        if name.contains(PIXEL_THREADS) { ticks.1 += sum } else { ticks.0 += sum }
+    }
+    Ok(ticks)
 }

@@ -14,6 +14,8 @@ use crate::series::Trace;
 use crate::ticks::{self, TimeTick};
 
 /// Frames after which a chart that is not drawn any more is forgotten. Chosen: a tab can be flipped there and back.
+/// More lanes than a chart has: those of units that it had.
+const LANES_MAX: usize = 16;
 const FORGET_AFTER: u64 = 600;
 
 /// The caches of all charts.
@@ -73,6 +75,7 @@ pub(super) struct PerChart {
     used: u64,
     meshes_made: u64,
     curves: HashMap<SeriesId, Cached>,
+    lanes: HashMap<Id, Drawn>,
     /// The marks of the time axis, and the view that they belong to.
     ticks: Vec<TimeTick>,
     ticks_of: Option<(Timestamp, Timestamp, f32)>,
@@ -109,6 +112,14 @@ struct Cached {
     trace_key: Option<TraceKey>,
     shapes: Vec<Shape>,
     shapes_key: Option<(TraceKey, Map, Look)>,
+}
+
+/// The curves of one lane, and what they were drawn of.
+#[derive(Default)]
+struct Drawn {
+    map: Option<Map>,
+    curves: Vec<(SeriesId, Look)>,
+    shapes: Vec<Shape>,
 }
 
 /// Everything that a trace depends on.
@@ -154,16 +165,29 @@ impl PerChart {
         &self.ticks
     }
 
-    /// The triangles of a curve.
-    pub(super) fn shapes(&mut self, series: SeriesId, map: Map, look: Look) -> &[Shape] {
-        let Some(cached) = self.curves.get_mut(&series) else { return &[] };
-        let key = cached.trace_key.map(|key| (key, map, look));
-        if cached.shapes_key != key {
-            cached.shapes = super::mesh::shapes(&cached.trace, &map, &look);
-            cached.shapes_key = key;
-            self.meshes_made += 1;
+    /// The shapes of the curves of a lane.
+    pub(super) fn shapes(&mut self, lane: Id, curves: &[(SeriesId, Look)], map: Map) -> &[Shape] {
+        let made_before = self.meshes_made;
+        for &(series, look) in curves {
+            let Some(cached) = self.curves.get_mut(&series) else { continue };
+            let key = cached.trace_key.map(|key| (key, map, look));
+            if cached.shapes_key != key {
+                cached.shapes = super::mesh::shapes(&cached.trace, &map, &look);
+                cached.shapes_key = key;
+                self.meshes_made += 1;
+            }
         }
-        &cached.shapes
+        if self.lanes.len() > LANES_MAX {
+            self.lanes.clear();
+        }
+        let drawn = self.lanes.entry(lane).or_default();
+        if self.meshes_made > made_before || drawn.map != Some(map) || drawn.curves != curves {
+            let shapes = curves.iter().filter_map(|(series, _)| self.curves.get(series));
+            drawn.shapes = super::mesh::joined(shapes.flat_map(|cached| &cached.shapes));
+            drawn.map = Some(map);
+            drawn.curves = curves.to_vec();
+        }
+        &drawn.shapes
     }
 
     /// Where the curves of numbers are at a time: the index of each in the scene, and its place.

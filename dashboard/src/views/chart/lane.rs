@@ -58,7 +58,7 @@ impl Lane<'_> {
         let map = Map { rect, from: scene.from.0, to: scene.to.0, low, high, is_log: axis.log };
         limits::zones(ui, scene, members, &map);
 
-        let mut shapes = Vec::new();
+        let mut curves = Vec::new();
         let pixel = 1.0 / ui.pixels_per_point();
         for &i in members {
             let curve = &scene.curves[i];
@@ -81,8 +81,9 @@ impl Lane<'_> {
                 is_dashed: curve.is_dashed,
                 pixel,
             };
-            shapes.extend_from_slice(cached.shapes(curve.id, map, look));
+            curves.push((curve.id, look));
         }
+        let shapes = cached.shapes(id, &curves, map).to_vec();
         let height = f64::from(rect.height());
         let value_ticks = if axis.log {
             ticks::log_ticks(low, high, height)

@@ -54,7 +54,7 @@ impl Map {
 
     /// The place of a value. Stays near the rectangle, so that a far outlier does not break triangles.
     pub(super) fn y(&self, value: f64) -> f32 {
-        let place = if self.is_log { value.log10() } else { value };
+        let place = if self.is_log { log10(value) } else { value };
         let share = (place - self.low) / (self.high - self.low);
         // The mean of numbers whose sum overflowed is no number.
         let share = if share.is_nan() { 0.0 } else { share.clamp(-8.0, 9.0) };
@@ -67,6 +67,12 @@ impl Map {
     pub(super) fn has(&self, value: f64) -> bool {
         !self.is_log || value > 0.0
     }
+}
+
+/// Not inlined: the compiler would compute it for linear axes too, and throw it away.
+#[inline(never)]
+fn log10(value: f64) -> f64 {
+    value.log10()
 }
 
 /// How a curve looks.
@@ -124,6 +130,22 @@ pub(super) fn shapes(trace: &Trace, map: &Map, look: &Look) -> Vec<Shape> {
     }
     shapes.extend(dots.into_iter().map(|at| Shape::circle_filled(at, DOT_RADIUS, look.color)));
     shapes
+}
+
+/// The shapes of several curves with all their triangles in one mesh, and that last: whoever gathers the triangles of a
+/// frame then copies them once, and not again and again as they become more.
+pub(super) fn joined<'a>(shapes: impl Iterator<Item = &'a Shape> + Clone) -> Vec<Shape> {
+    let meshes =
+        shapes.clone().filter_map(|shape| if let Shape::Mesh(mesh) = shape { Some(mesh) } else { None });
+    let mut all = Mesh::default();
+    all.vertices.reserve_exact(meshes.clone().map(|mesh| mesh.vertices.len()).sum());
+    all.indices.reserve_exact(meshes.clone().map(|mesh| mesh.indices.len()).sum());
+    meshes.for_each(|mesh| all.append_ref(mesh));
+    let mut joined: Vec<Shape> = shapes.filter(|shape| !matches!(shape, Shape::Mesh(_))).cloned().collect();
+    if !all.is_empty() {
+        joined.push(Shape::mesh(all));
+    }
+    joined
 }
 
 /// Where the dashes of a curve begin, so that they stay where they are in time when the view moves.
@@ -240,7 +262,7 @@ fn add_line(points: &[Pos2], look: &Look, mesh: &mut Mesh) {
                     (across, across)
                 } else if is_dense {
                     // A corner no wider than the line: one cut between both directions, whichever way they point.
-                    let across = (if cosine < 0.0 { a - b } else { a + b }).normalized();
+                    let across = unit(if cosine < 0.0 { a - b } else { a + b });
                     (across, across)
                 } else {
                     (a, b)
@@ -273,7 +295,13 @@ const fn vertex(pos: Pos2, color: Color32) -> Vertex {
 }
 
 fn normal(from: Pos2, to: Pos2) -> Vec2 {
-    (to - from).normalized().rot90()
+    unit(to - from).rot90()
+}
+
+/// Places are near the screen: the careful `hypot` of [`Vec2::normalized`] is not needed.
+fn unit(vector: Vec2) -> Vec2 {
+    let length = vector.length_sq().sqrt();
+    if length > 0.0 { vector / length } else { vector }
 }
 
 fn across(mesh: &mut Mesh, at: Pos2, normal: Vec2, inner: f32, outer: f32, color: Color32) -> u32 {
