@@ -194,6 +194,8 @@ pub enum Action {
     FoldPage(Fold),
     /// Ask the hub again for the connections and the ledger of that device.
     RefreshPage,
+    /// Ask again for groups, or for who would get one, where that could not be had.
+    AskGroupsAgain,
     /// Show or hide a device's metrics in the list.
     ToggleExpanded(DeviceId),
     /// Show only devices that fit.

@@ -174,6 +174,7 @@ impl Model {
                 }
             }
             Action::RefreshPage => return self.ask_page(),
+            Action::AskGroupsAgain => return self.ask_groups_again(),
             Action::ToggleSettings => {
                 let form = SettingsForm::of(&self.settings);
                 self.settings_form = if self.settings_form.is_none() { Some(form) } else { None };

@@ -121,6 +121,12 @@ impl Device {
         lost.any(|told| told.from < at && at < told.to)
     }
 
+    /// Whether something that it measured in this stretch of time is lost for good, as far as the hub has told.
+    pub fn has_lost_between(&self, from: Timestamp, to: Timestamp) -> bool {
+        let mut lost = self.info.late_or_lost.iter().filter(|told| told.what == Unpunctual::Lost);
+        lost.any(|told| told.from < to && from < told.to)
+    }
+
     /// The series that stands for the device in the list: its first number, or its first metric.
     pub fn main_series(&self) -> Option<SeriesId> {
         let metrics = &self.info.metrics;

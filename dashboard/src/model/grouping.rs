@@ -127,8 +127,23 @@ impl Model {
     }
 
     pub(super) fn ask_groups(&mut self) -> Effect {
+        self.groups.error = None;
         let id = self.request(Request::Groups);
         Effect::Send(GroupsRequest { id, limit: Some(GROUPS_AT_START), ..GroupsRequest::default() }.into())
+    }
+
+    /// Asks again for what of groups could not be had.
+    pub(super) fn ask_groups_again(&mut self) -> Vec<Effect> {
+        if let Some(composer) = &mut self.composer {
+            composer.ask_again();
+        }
+        let is_wanted = self.groups.error.is_some() && self.connection.is_connected();
+        if is_wanted { vec![self.ask_groups()] } else { Vec::new() }
+    }
+
+    /// Whether the groups of the past are on their way.
+    pub fn is_asking_groups(&self) -> bool {
+        self.requests.values().any(|request| *request == Request::Groups)
     }
 
     /// What is to be asked of the hub for what is shown of groups.
@@ -246,6 +261,7 @@ impl Model {
                 self.toast(Level::Error, text, Some(message));
             }
             Request::Members => self.groups.members_failed(id, message),
+            Request::Groups => self.groups.error = Some(message),
             Request::DryRun => {
                 if let Some(composer) = &mut self.composer {
                     composer.preview_failed(id, message);

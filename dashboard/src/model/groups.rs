@@ -48,6 +48,8 @@ pub struct Groups {
     members: Shown,
     /// Only members in this state are listed.
     pub only: Option<MemberState>,
+    /// Why those of the past could not be loaded.
+    pub error: Option<String>,
 }
 
 impl Groups {
@@ -449,7 +451,8 @@ impl Composer {
     }
 
     /// The connection is gone: the hub has to be asked again.
-    pub(super) fn disconnected(&mut self) {
+    /// What the hub said of who would get it is asked for again.
+    pub(super) fn ask_again(&mut self) {
         self.preview = Preview::default();
     }
 

@@ -313,7 +313,7 @@ impl Model {
                 let hub_now = self.now();
                 self.history.disconnected(hub_now);
                 if let Some(composer) = &mut self.composer {
-                    composer.disconnected();
+                    composer.ask_again();
                 }
                 self.connection.disconnected(format::ellipsis(&reason, TEXT_MAX), retry_in, now);
             }

@@ -29,8 +29,13 @@ pub struct Measure {
     pub integral: f64,
     /// The time that the integral covers, in microseconds: the stretch less its gaps.
     pub covered: i64,
-    /// Whether it is made of columns, so that readings at the edges may belong to the other side.
-    pub is_rough: bool,
+    /// The time in the stretch in which no readings are known, in microseconds: its gaps.
+    pub silent: i64,
+    /// Width of the columns that it is made of, in microseconds: readings at the edges may belong to the other side. 0:
+    /// it is made of single readings.
+    pub bucket: i64,
+    /// Width of the widest bucket that retention has left instead of readings; 0 if none is part of it.
+    pub thinned: i64,
     /// Whether history is still missing from it.
     pub is_partial: bool,
 }
@@ -41,22 +46,46 @@ impl Measure {
         let (from, to) = (from.0.min(to.0), from.0.max(to.0));
         let start = trace.columns.partition_point(|column| column.at < from);
         let end = trace.columns.partition_point(|column| column.at <= to);
-        let inside = trace.columns.get(start..end)?;
+        let whole = trace.columns.get(start..end)?;
+        // What retention has left of the rest: it counts where its middle lies.
+        let left: Vec<(Column, i64)> =
+            trace.thinned.iter().filter(|(column, _)| (from..=to).contains(&column.at)).copied().collect();
+        let mut all: Vec<Column> = Vec::new();
+        let inside = if left.is_empty() {
+            whole
+        } else {
+            all.extend(whole.iter().chain(left.iter().map(|(column, _)| column)));
+            all.sort_by_key(|column| column.at);
+            all.as_slice()
+        };
         let (first, last) = (inside.first()?, inside.last()?);
         let count = inside.iter().map(|column| u64::from(column.count)).sum::<u64>();
         // Weighed one by one, so that the sum of large numbers does not overflow.
         let share = |column: &Column| f64::from(column.count) / count.max(1) as f64;
-        let (mut integral, mut covered) = (0.0, 0);
+        let (mut integral, mut covered, mut silent) = (0.0, 0, 0);
         let around = trace.columns.get(start.saturating_sub(1)..trace.columns.len().min(end + 1))?;
         for pair in around.windows(2) {
             let [earlier, later] = pair else { continue };
+            let (left, right) = (earlier.at.max(from), later.at.min(to));
             if trace.is_gap(earlier, later) {
+                silent += (right - left - trace.width).max(0);
                 continue;
             }
-            let (left, right) = (earlier.at.max(from), later.at.min(to));
             let height = line(earlier, later, left).midpoint(line(earlier, later, right));
             integral += height * (right - left) as f64 / 1e6;
             covered += right - left;
+        }
+        // Where nothing is known before the first or after the last, that is silence too.
+        let ends = [
+            around.first().map_or(to - from, |first| first.at.max(from) - from),
+            around.last().map_or(0, |last| to - last.at.min(to)),
+        ];
+        silent += ends.into_iter().filter(|end| *end >= trace.gap + trace.width).sum::<i64>();
+        for (column, width) in &left {
+            let (start, end) = ((column.at - width / 2).max(from), (column.at + width / 2).min(to));
+            integral += column.mean * (end - start) as f64 / 1e6;
+            covered += end - start;
+            silent -= end - start;
         }
         Some(Self {
             count,
@@ -67,7 +96,9 @@ impl Measure {
             last: (last.at, last.mean),
             integral,
             covered,
-            is_rough: trace.width > 0,
+            silent: silent.max(0),
+            bucket: trace.width,
+            thinned: left.iter().map(|(_, width)| *width).max().unwrap_or(0),
             is_partial: trace.is_partial,
         })
     }
@@ -132,9 +163,28 @@ mod tests {
         let trace = trace(&points);
         let all = Measure::of(&trace, Timestamp(0), Timestamp(61 * SECOND)).unwrap();
         assert_eq!((all.integral, all.covered, all.mean), (10.0, 2 * SECOND, 5.0));
+        assert_eq!((all.silent, all.bucket, all.thinned), (59 * SECOND, 0, 0));
+        let into_it = Measure::of(&trace, Timestamp(SECOND), Timestamp(30 * SECOND)).unwrap();
+        assert_eq!((into_it.count, into_it.silent), (1, 29 * SECOND));
+        let beyond = Measure::of(&trace, Timestamp(60 * SECOND), Timestamp(80 * SECOND)).unwrap();
+        assert_eq!((beyond.count, beyond.silent), (2, 19 * SECOND));
         assert_eq!(Measure::of(&trace, Timestamp(10 * SECOND), Timestamp(50 * SECOND)), None);
         let one = Measure::of(&trace, Timestamp(0), Timestamp(0)).unwrap();
         assert_eq!((one.count, one.rate(), one.integral), (1, None, 0.0));
+    }
+
+    #[test]
+    fn what_retention_has_left_is_measured_as_the_buckets_that_it_is() {
+        let mut trace = trace(&[(60 * SECOND, 8.0), (61 * SECOND, 8.0)]);
+        let bucket = Column { at: 30 * SECOND, count: 60, min: 1.0, max: 5.0, mean: 2.0 };
+        trace.thinned.push((bucket, 60 * SECOND));
+        let all = Measure::of(&trace, Timestamp(0), Timestamp(61 * SECOND)).unwrap();
+        assert_eq!((all.count, all.min, all.max), (62, 1.0, 8.0));
+        assert_eq!((all.thinned, all.silent), (60 * SECOND, 0));
+        assert_eq!((all.integral, all.covered), (2.0 * 60.0 + 8.0, 61 * SECOND));
+        assert_eq!(all.first, (30 * SECOND, 2.0));
+        let alone = Measure::of(&trace, Timestamp(0), Timestamp(50 * SECOND)).unwrap();
+        assert_eq!((alone.count, alone.covered), (60, 50 * SECOND));
     }
 
     proptest! {

@@ -90,7 +90,11 @@ fn fields(ui: &mut Ui, form: &mut ChartForm) {
         ui.add_space(10.0);
     }
     if form.axes.is_empty() {
-        let text = "This chart shows states only: there is no axis to set.";
+        let text = if form.limits.is_empty() {
+            "This chart shows states only: there is no axis to set. Drop a series of numbers on it to have one."
+        } else {
+            "There is no axis to set."
+        };
         ui.label(RichText::new(text).color(t.text_weak));
     }
 }

@@ -299,7 +299,16 @@ fn waiting(ui: &mut Ui, card: Rect, pane: &Pane, model: &Model) {
     widgets::text_in(ui, at, card.width() - 40.0, &title, fonts::medium(13.0), t.text);
     ui.centered_and_justified(|ui| {
         let names: Vec<&str> = pane.names.iter().take(3).map(|n| n.device.as_str()).collect();
-        let text = format!("Waiting for {}", names.join(", "));
-        ui.label(RichText::new(text).color(t.text_weak));
+        let names = if names.is_empty() { "a device".to_owned() } else { names.join(", ") };
+        let text = if !model.connection.is_connected() {
+            format!("Waiting for the hub, to know {names}")
+        } else if model.devices.is_complete() {
+            format!(
+                "Waiting for {names}: the hub does not know it. Drop another series here, or close the chart."
+            )
+        } else {
+            format!("Waiting for {names}")
+        };
+        ui.add(egui::Label::new(RichText::new(text).color(t.text_weak)).wrap());
     });
 }

@@ -23,12 +23,14 @@ pub fn command(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
     let t = Tokens::of(ui);
     let Some(command) = model.detail.as_ref().and_then(|id| model.commands.get(id)) else {
         title(ui, None, "Command", actions);
-        let text = if model.is_asking_commands() {
+        let text = if !model.connection.is_connected() {
+            "Not connected: it is loaded when the hub is back."
+        } else if model.is_asking_commands() {
             "Loading…"
         } else {
-            "This command is not known here any more."
+            "This command is not known here any more. `hub command show` may still have it."
         };
-        ui.label(RichText::new(text).color(t.text_weak));
+        ui.add(egui::Label::new(RichText::new(text).color(t.text_weak)).wrap());
         return;
     };
     let label = model.command_label(&command.device, command.name.as_str());

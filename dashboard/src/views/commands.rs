@@ -306,6 +306,9 @@ impl Foot {
 
 fn foot_text(model: &Model) -> Option<Foot> {
     let foot = |text: &str, button| Some(Foot { text: text.to_owned(), button });
+    if !model.connection.is_connected() && model.table.filter().in_view {
+        return foot("Not connected: commands of this time are loaded when the hub is back.", None);
+    }
     if model.table.filter().in_view {
         return if model.is_loading_commands() { foot("Loading…", None) } else { None };
     }

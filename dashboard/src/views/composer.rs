@@ -54,7 +54,7 @@ pub fn composer(ui: &Ui, model: &Model, actions: &mut Vec<Action>) {
             });
         });
         ui.painter().vline(middle, room.y_range(), egui::Stroke::new(1.0, t.line));
-        ui.scope_builder(column(right), |ui| preview(ui, model, composer));
+        ui.scope_builder(column(right), |ui| preview(ui, model, composer, actions));
         // However little is in the columns, what follows stands below them.
         ui.advance_cursor_after_rect(room);
         ui.add_space(8.0);
@@ -212,12 +212,15 @@ fn rolling(ui: &mut Ui, composer: &Composer, actions: &mut Vec<Action>) {
 }
 
 /// Who would get it and who would not, as the hub says.
-fn preview(ui: &mut Ui, model: &Model, composer: &Composer) {
+fn preview(ui: &mut Ui, model: &Model, composer: &Composer, actions: &mut Vec<Action>) {
     let t = Tokens::of(ui);
     widgets::caption(ui, "Who gets it");
     ui.add_space(4.0);
     if let Some(error) = composer.preview_error() {
         form::error_text(ui, error);
+        if widgets::chip(ui, "Ask again", false).clicked() {
+            actions.push(Action::AskGroupsAgain);
+        }
         return;
     }
     if let Err(missing) = composer.request() {
@@ -225,8 +228,11 @@ fn preview(ui: &mut Ui, model: &Model, composer: &Composer) {
         return;
     }
     let Some((get, refused)) = composer.preview() else {
-        let text =
-            if model.connection.is_connected() { "Asking the hub…" } else { "Not connected to the hub." };
+        let text = if model.connection.is_connected() {
+            "Asking the hub…"
+        } else {
+            "Not connected: asked when the hub is back."
+        };
         form::weak_text(ui, text);
         return;
     };

@@ -45,7 +45,14 @@ fn gone(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
         ui.label(RichText::new(name).font(fonts::semibold(14.0)).color(t.text));
         close(ui, actions);
     });
-    ui.label("The hub does not know this device.");
+    let text = if !model.connection.is_connected() {
+        "Not connected: what the hub knows of this device is shown when it is back."
+    } else if model.devices.is_complete() {
+        "The hub does not know this device. Choose another one in the list, or close this panel."
+    } else {
+        "Waiting for the list of devices…"
+    };
+    ui.add(egui::Label::new(RichText::new(text).color(t.text_weak)).wrap());
 }
 
 fn close(ui: &mut Ui, actions: &mut Vec<Action>) {
@@ -122,6 +129,10 @@ fn metrics(ui: &mut Ui, model: &Model, device: &Device, actions: &mut Vec<Action
             }
         });
     });
+    if device.info.metrics.is_empty() {
+        let text = "None yet: a metric appears with its declaration or its first reading.";
+        ui.add(egui::Label::new(RichText::new(text).color(t.text_weak)).wrap());
+    }
     ui.spacing_mut().item_spacing.y = 0.0;
     for metric in &device.info.metrics {
         let label = metric_label(&metric.declaration);
@@ -222,7 +233,14 @@ fn recent(ui: &mut Ui, model: &Model, device: &Device, actions: &mut Vec<Action>
             actions.push(Action::LoadOlderCommands);
         }
     } else {
-        ui.label(RichText::new("None yet.").color(t.text_weak));
+        let text = if !model.connection.is_connected() {
+            "Not connected: they are loaded when the hub is back."
+        } else if model.is_asking_commands() {
+            "Loading…"
+        } else {
+            "None yet. What is sent with the commands above stands here, with what became of it."
+        };
+        ui.add(egui::Label::new(RichText::new(text).color(t.text_weak)).wrap());
     }
 }
 

@@ -40,10 +40,25 @@ pub fn groups(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
         ui.add_space(18.0);
         ui.vertical_centered(|ui| {
             ui.spacing_mut().item_spacing.y = 6.0;
-            ui.label(RichText::new("No groups yet").color(t.text_secondary));
-            let text = "A group tells many devices the same: choose some with Ctrl+click in the list, or say which by \
-                        patterns.";
+            let (title, text) = match (model.connection.is_connected(), model.groups.error.as_deref()) {
+                (false, _) => ("Not connected", "Groups are loaded when the hub is back.".to_owned()),
+                (true, Some(why)) => ("The groups could not be loaded", why.to_owned()),
+                (true, None) if model.is_asking_groups() => ("Loading the groups…", String::new()),
+                (true, None) => (
+                    "No groups yet",
+                    "A group tells many devices the same: choose some with Ctrl+click in the list, or say which by \
+                     patterns."
+                        .to_owned(),
+                ),
+            };
+            ui.label(RichText::new(title).color(t.text_secondary));
             ui.label(RichText::new(text).color(t.text_weak));
+            if model.connection.is_connected()
+                && model.groups.error.as_deref().is_some()
+                && widgets::plain_button(ui, "Ask again").clicked()
+            {
+                actions.push(Action::AskGroupsAgain);
+            }
         });
         return;
     };
@@ -313,9 +328,11 @@ fn members(ui: &mut Ui, model: &Model, group: &GroupInfo, actions: &mut Vec<Acti
     let groups: &Groups = &model.groups;
     if !groups.members_loaded() {
         let text = match groups.members_error() {
-            Some(why) => format!("The members could not be loaded: {why}"),
-            None if model.connection.is_connected() => "Loading the members…".to_owned(),
-            None => "Not connected: the members are loaded when the hub is back.".to_owned(),
+            _ if !model.connection.is_connected() => {
+                "Not connected: the members are loaded when the hub is back.".to_owned()
+            }
+            Some(why) => format!("The members could not be loaded: {why}. They are asked for again."),
+            None => "Loading the members…".to_owned(),
         };
         ui.label(RichText::new(text).color(t.text_weak));
         return;

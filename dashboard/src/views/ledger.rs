@@ -23,14 +23,16 @@ pub fn ledger(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
 }
 
 /// What is said when there is nothing to show yet, and what to do about it. `true`: there is something.
-fn state<T>(ui: &mut Ui, asked: &Asked<T>, actions: &mut Vec<Action>) -> bool {
+fn state<T>(ui: &mut Ui, model: &Model, asked: &Asked<T>, actions: &mut Vec<Action>) -> bool {
     let t = Tokens::of(ui);
     let say = |ui: &mut Ui, text: &str, color: Color32| {
         ui.add(egui::Label::new(RichText::new(text).font(fonts::regular(12.0)).color(color)).wrap());
     };
     match asked {
-        Asked::No => say(ui, "Asked for as soon as the hub is connected.", t.text_weak),
-        Asked::Loading(None) => say(ui, "Loading…", t.text_weak),
+        Asked::No | Asked::Loading(None) | Asked::Failed(_) if !model.connection.is_connected() => {
+            say(ui, "Not connected: asked for when the hub is back.", t.text_weak);
+        }
+        Asked::No | Asked::Loading(None) => say(ui, "Loading…", t.text_weak),
         Asked::Failed(why) => {
             say(ui, &format!("Could not be loaded: {why}"), t.error);
             if widgets::chip(ui, "Ask again", false).clicked() {
@@ -56,7 +58,7 @@ fn connections(ui: &mut Ui, model: &Model, page: &Page, actions: &mut Vec<Action
     if widgets::fold(ui, "Connections", &summary, page.shows_connections).clicked() {
         actions.push(Action::FoldPage(Fold::Connections));
     }
-    if !page.shows_connections || !state(ui, &page.connections, actions) {
+    if !page.shows_connections || !state(ui, model, &page.connections, actions) {
         return;
     }
     let list = page.connections.known().map(Vec::as_slice).unwrap_or_default();
@@ -129,7 +131,7 @@ fn account(ui: &mut Ui, model: &Model, page: &Page, actions: &mut Vec<Action>) {
     if widgets::fold(ui, "Ledger", &summary, page.shows_ledger).clicked() {
         actions.push(Action::FoldPage(Fold::Ledger));
     }
-    if !page.shows_ledger || !state(ui, &page.ledger, actions) {
+    if !page.shows_ledger || !state(ui, model, &page.ledger, actions) {
         return;
     }
     if let Some((account, at)) = page.ledger.known() {
@@ -153,6 +155,10 @@ fn books(ui: &mut Ui, model: &Model, account: &Account, at: Timestamp, actions: 
         (format!("It does not add up: {lost}. Run `hub verify` on the hub's machine."), t.error)
     };
     ui.add(egui::Label::new(RichText::new(text).font(fonts::medium(12.0)).color(color)).wrap());
+    if account.streams.is_empty() {
+        let text = "The device has sent nothing yet.";
+        ui.label(RichText::new(text).font(fonts::regular(12.0)).color(t.text_weak));
+    }
     table(
         ui,
         "batches",

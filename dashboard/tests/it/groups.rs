@@ -302,7 +302,7 @@ fn patterns_are_typed_and_say_how_many_fit() {
     window.connect(5);
     window.harness.key_press(Key::G);
     window.run();
-    window.harness.get_by_label("No groups yet");
+    window.harness.get_by_label("Loading the groups…");
     window.harness.get_by_label("Send to many…").click();
     window.run();
     let field = window.harness.query_all_by_label("Tags").next().unwrap().rect();

@@ -71,7 +71,7 @@ fn the_connections_of_a_device_say_when_from_where_and_why_they_ended() {
     let mut window = Window::open_with(ThemeChoice::Dark, [1200.0, 1000.0]);
     let (id, _) = open(&mut window);
     unfold(&mut window, "Connections");
-    window.harness.get_by_label("Loading…");
+    assert!(says(&window, "Loading…"));
     window.tell(connections(id));
     for text in [
         "11:00:00 until now, 1 h",

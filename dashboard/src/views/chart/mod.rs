@@ -139,6 +139,7 @@ impl Scene<'_> {
             (Some(before), Some(after)) if trace.is_gap(before, after) => {
                 format!("gap of {}", format::duration(after.at - before.at - trace.width))
             }
+            _ if trace.is_partial && !self.model.connection.is_connected() => "waits for the hub".to_owned(),
             _ if trace.is_partial && self.model.series.is_loading(curve.id) => "loading…".to_owned(),
             (Some(before), None) => format!("silent for {}", format::duration(at.0 - before.at)),
             _ => "no data".to_owned(),
@@ -365,48 +366,68 @@ fn lanes(ui: &mut Ui, scene: &Scene<'_>, spec: &ChartSpec, id: Id, spans_height:
         let rect = Rect::from_min_size(pos2(scene.area.left(), top), vec2(scene.area.width(), STRIP_HEIGHT));
         states::strip(ui, scene, rect, &scene.curves[curve], cached);
     }
-    let painter = ui.painter();
-    if scene.curves.is_empty() {
-        let text = "No series in this chart";
-        painter.text(
-            scene.area.center(),
-            Align2::CENTER_CENTER,
-            text,
-            fonts::regular(13.0),
-            scene.tokens.text_weak,
-        );
-    } else if !cached.has_data(scene) {
-        let text =
-            if cached.is_partial(scene) { missing(scene) } else { "No readings in this stretch of time" };
-        painter.text(
-            scene.area.center(),
-            Align2::CENTER_CENTER,
-            text,
-            fonts::regular(13.0),
-            scene.tokens.text_weak,
-        );
-    } else if cached.is_partial(scene) {
-        let place = scene.area.left_bottom() + vec2(6.0, -5.0 - spans_height);
-        painter.text(
-            place,
-            Align2::LEFT_BOTTOM,
-            missing(scene),
-            fonts::regular(11.0),
-            scene.tokens.text_weak,
-        );
-    }
+    state(ui, scene, id, spans_height, cached);
     thinned(ui, scene, id, cached);
+}
+
+/// Says in the middle why there is nothing to see, or at the bottom that there is more than is seen.
+fn state(ui: &Ui, scene: &Scene<'_>, id: Id, spans_height: f32, cached: &PerChart) {
+    let (is_partial, has_data) = (cached.is_partial(scene), cached.has_data(scene));
+    if has_data && !is_partial {
+        return;
+    }
+    let text = if is_partial { missing(scene).to_owned() } else { nothing(scene) };
+    let (at, anchor, size) = if has_data {
+        (scene.area.left_bottom() + vec2(6.0, -5.0 - spans_height), Align2::LEFT_BOTTOM, 11.0)
+    } else {
+        (scene.area.center(), Align2::CENTER_CENTER, 13.0)
+    };
+    let room = if has_data { scene.area.width() - 12.0 } else { scene.area.width() - 24.0 };
+    let mut job = egui::text::LayoutJob::simple(
+        text.clone(),
+        fonts::regular(size),
+        scene.tokens.text_weak,
+        room.max(40.0),
+    );
+    job.halign = anchor.x();
+    let galley = ui.painter().layout_job(job);
+    // What is laid out around a line in the middle begins left of it.
+    let place = anchor.anchor_size(at, galley.size());
+    let origin = match anchor.x() {
+        egui::Align::Center => pos2(at.x, place.top()),
+        _ => place.min,
+    };
+    let painter = ui.painter().with_clip_rect(scene.area.intersect(ui.clip_rect()));
+    painter.galley(origin, galley, scene.tokens.text_weak);
+    let response = ui.interact(place, id.with("state"), Sense::empty());
+    response.widget_info(|| WidgetInfo::labeled(Role::Label, true, &text));
+}
+
+/// Says why there is nothing to see although all is known, and what to do.
+fn nothing(scene: &Scene<'_>) -> String {
+    let mut shown = scene.curves.iter().filter(|curve| !curve.is_hidden).peekable();
+    if shown.peek().is_none() {
+        return "All series are switched off: choose one in the legend".to_owned();
+    }
+    match shown.filter_map(|curve| scene.model.series.latest(curve.id)).map(|(at, _)| at).max() {
+        Some(newest) => {
+            let clock = format::clock_or_date(newest, scene.model.now(), &scene.model.zone);
+            let way = if newest < scene.from { "zoom out to see it" } else { "go to it with \"Live\"" };
+            format!("No readings in this stretch of time. The newest is of {clock}: {way}.")
+        }
+        None => "No readings yet. They are drawn as soon as the device sends some.".to_owned(),
+    }
 }
 
 /// Says that history is missing, and whether it is on its way.
 fn missing(scene: &Scene<'_>) -> &'static str {
     let mut shown = scene.curves.iter().filter(|curve| !curve.is_hidden);
-    if shown.any(|curve| scene.model.series.is_loading(curve.id)) {
+    if !scene.model.connection.is_connected() {
+        "Some history is not here: it waits for the hub"
+    } else if shown.any(|curve| scene.model.series.is_loading(curve.id)) {
         "Loading history…"
-    } else if scene.model.connection.is_connected() {
-        "Some history is not here yet"
     } else {
-        "Some history is not here: no connection"
+        "Some history is not here yet: it is asked for again"
     }
 }
 
