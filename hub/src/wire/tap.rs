@@ -196,7 +196,8 @@ impl Tapped {
         }
     }
 
-    fn saw(&mut self, from: Side, bytes: &[u8]) {
+    /// Some bytes went by.
+    pub fn saw(&mut self, from: Side, bytes: &[u8]) {
         match &mut self.phase {
             Phase::Frames(frames) => frames.saw(from, bytes),
             Phase::Http(heads) => heads.saw(from, bytes),

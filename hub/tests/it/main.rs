@@ -38,5 +38,6 @@ mod slow;
 mod stop;
 mod tls;
 mod tokens;
+mod tour;
 mod updates;
 mod wire;

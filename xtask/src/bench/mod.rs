@@ -10,6 +10,7 @@ mod plan;
 mod report;
 mod steady;
 mod ui;
+mod wire;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -136,6 +137,7 @@ fn measure(args: &Args, part: &Part, data: &Path, report: &mut Report) -> Result
         Work::Backup => report.backup = steady::backup(args, data)?,
         Work::Long => report.long = Some(steady::long(args, data)?),
         Work::Commands => report.commands = Some(commands::measure(args, data)?),
+        Work::Wire => report.wire = Some(wire::measure(args, data)?),
         Work::Ui => report.ui = Some(ui::measure(data)?),
         Work::Idle => report.idle = Some((args.idle, load::idle(args.idle, data)?)),
         Work::Store(name) => report.store.push(store(name, data)?),

@@ -9,6 +9,7 @@ use super::commands::{Commands, RATE};
 use super::load::{Left, Row};
 use super::plan::Server;
 use super::steady::{Long, WithBackup};
+use super::wire::{self, Wire};
 
 /// Readings a second that the hub is to take for a long time.
 const LONG_RATE: f64 = 500_000.0;
@@ -22,6 +23,7 @@ pub(super) struct Report {
     /// Idle connections, and KiB of memory of each.
     pub(super) idle: Option<(u32, f64)>,
     pub(super) commands: Option<Commands>,
+    pub(super) wire: Option<Wire>,
     pub(super) ui: Option<String>,
     /// What `rates` printed.
     pub(super) store: Vec<String>,
@@ -128,6 +130,7 @@ impl Report {
         let long = long.map(|long| long.measured.readings_per_second);
         at_least("readings/s for a long time", LONG_RATE * 0.999, long);
         targets.extend(self.commands.iter().flat_map(command_targets));
+        targets.extend(self.wire.iter().flat_map(wire_targets));
         targets
     }
 
@@ -186,6 +189,35 @@ fn command_targets(commands: &Commands) -> Vec<(String, f64, bool)> {
         targets.push(("MiB that 90 000 ended commands leave: at most 8".to_owned(), grown, grown <= 8.0));
     }
     targets
+}
+
+fn wire_targets(wire: &Wire) -> Vec<(String, f64, bool)> {
+    let (unwatched, watched) = (wire::median(&wire.unwatched), wire::median(&wire.watched));
+    let more = (watched / unwatched - 1.0) * 100.0;
+    let off = wire.nanos / (unwatched * 1e3) * 100.0;
+    vec![
+        (
+            "% of CPU more while a device with 50 000 frames/s is watched: at most 10".into(),
+            more,
+            more <= 10.0,
+        ),
+        ("% of the CPU of a frame that the tap takes unwatched: at most 1".into(), off, off <= 1.0),
+    ]
+}
+
+fn wire_table(wire: &Wire, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    writeln!(f, "| one device, a reading a frame | frames/s | hub CPU s per million | ack p50 ms | p99 |")?;
+    writeln!(f, "|{}", "---|".repeat(5))?;
+    for (what, runs) in [("unwatched", &wire.unwatched), ("watched by `hub wire`", &wire.watched)] {
+        for m in runs {
+            writeln!(
+                f,
+                "| {what} | {:.0} | {:.2} | {:.2} | {:.2} |",
+                m.readings_per_second, m.cpu_per_million, m.p50_ms, m.p99_ms
+            )?;
+        }
+    }
+    writeln!(f, "\nUnwatched the tap takes {:.1} ns for a frame.\n", wire.nanos)
 }
 
 fn command_table(commands: &Commands, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -291,6 +323,9 @@ impl fmt::Display for Report {
         }
         if let Some(commands) = &self.commands {
             command_table(commands, f)?;
+        }
+        if let Some(wire) = &self.wire {
+            wire_table(wire, f)?;
         }
         if let Some(tables) = &self.ui {
             writeln!(f, "{tables}")?;
