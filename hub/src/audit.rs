@@ -22,6 +22,8 @@ use tokio_util::sync::CancellationToken;
 use crate::access::Admin;
 use crate::auth::Principal;
 use crate::clock;
+use crate::limits::{Limit, Limits};
+use crate::metrics::Metrics;
 use crate::orders::caller::Refused;
 use crate::serve::Hub;
 
@@ -29,9 +31,6 @@ use crate::serve::Hub;
 const FLUSH: Duration = Duration::from_secs(1);
 /// For how long the same thing is counted before it is told again.
 const WINDOW: Duration = Duration::from_secs(60);
-/// Different things that are told apart in a window. Chosen: a row is some 150 bytes, so an attack from everywhere grows the
-/// file by 20 MB a day.
-const TOLD_APART_MAX: usize = 100;
 /// Where credentials were last seen, for so many of them.
 const SEEN_MAX: usize = 100_000;
 /// Rows in one list unless asked otherwise, and at most.
@@ -39,13 +38,17 @@ const LIST_DEFAULT: u32 = 100;
 const LIST_MAX: u32 = 1_000;
 
 /// Where the hub notes what the trail is to be told.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Audit {
     state: Mutex<Gathered>,
+    metrics: Arc<Metrics>,
 }
 
 #[derive(Debug, Default)]
 struct Gathered {
+    /// Different things that are told apart in a window. A row is some 150 bytes, so at 100 an attack from everywhere grows the
+    /// file by 20 MB a day.
+    told_apart_max: usize,
     /// To be stored next.
     due: Vec<AuditEntry>,
     /// What was told in this window already, and how often it happened since.
@@ -95,6 +98,13 @@ fn host(address: Option<String>) -> Option<String> {
 }
 
 impl Audit {
+    /// Nothing has happened yet.
+    pub fn new(limits: &Limits, metrics: Arc<Metrics>) -> Self {
+        let gathered =
+            Gathered { told_apart_max: limits.count(Limit::AuditToldApart), ..Gathered::default() };
+        Self { state: Mutex::new(gathered), metrics }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Gathered> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -109,7 +119,9 @@ impl Audit {
             subject,
             detail: Some(detail.to_owned()),
         };
-        self.lock().note(thing);
+        if !self.lock().note(thing) {
+            self.metrics.reached(Limit::AuditToldApart);
+        }
     }
 
     /// A session began. Devices come and go: of them it is told when one comes from another host than before, or for the first
@@ -182,15 +194,18 @@ impl Audit {
 }
 
 impl Gathered {
-    fn note(&mut self, thing: Thing) {
+    /// Whether it is told apart from others.
+    fn note(&mut self, thing: Thing) -> bool {
         if let Some(since) = self.told.get_mut(&thing) {
             since.more = since.more.saturating_add(1);
-        } else if self.told.len() < TOLD_APART_MAX {
+        } else if self.told.len() < self.told_apart_max {
             self.due.push(thing.entry(1));
             self.told.insert(thing, Since { more: 0, until: tokio::time::Instant::now() + WINDOW });
         } else {
             self.others = self.others.saturating_add(1);
+            return false;
         }
+        true
     }
 
     /// What is to be stored now: what is new, and what happened again in windows that are over.
@@ -260,7 +275,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_happens_again_is_told_once_a_minute_with_how_often() {
-        let audit = Audit::default();
+        let audit = Audit::new(&Limits::default(), Arc::default());
         for port in 1..=50 {
             refuse(&audit, &format!("10.0.0.7:{port}"), "unknown token");
         }
@@ -279,17 +294,13 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_attack_from_everywhere_adds_a_bounded_number_of_rows() {
-        let audit = Audit::default();
+        let audit = Audit::new(&Limits::default(), Arc::default());
         for host in 0..100_000_u32 {
             refuse(&audit, &SocketAddr::from((host.to_be_bytes(), 1)).to_string(), "unknown token");
         }
-        assert_eq!(audit.lock().take(false).len(), TOLD_APART_MAX);
+        assert_eq!(audit.lock().take(false).len(), 100);
         let told = audit.lock().take(true);
-        assert_eq!(
-            told.iter().map(|e| e.count).sum::<u32>() as usize,
-            100_000 - TOLD_APART_MAX,
-            "all are counted"
-        );
+        assert_eq!(told.iter().map(|e| e.count).sum::<u32>() as usize, 100_000 - 100, "all are counted");
         assert_eq!(told.len(), 1);
     }
 }

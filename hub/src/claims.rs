@@ -22,6 +22,7 @@ use crate::access::{self, Admin};
 use crate::auth::AuthError;
 use crate::clock;
 use crate::http::{refusal, retry_later};
+use crate::limits::Limit;
 use crate::orders::caller::Refused;
 use crate::orders::fields;
 use crate::serve::Hub;
@@ -34,8 +35,6 @@ pub const LIFETIME_MAX: Duration = Duration::from_hours(24 * 30);
 const CODE_CHARS: usize = 20;
 /// Crockford's alphabet: no letter that looks like a figure, and none that makes words.
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
-/// Most bytes of a request for a token.
-const CLAIM_MAX_BYTES: usize = 1_024;
 
 /// A code. Prints as `***`.
 #[derive(Clone, PartialEq, Eq)]
@@ -189,11 +188,9 @@ pub(crate) async fn claim(State(hub): State<Arc<Hub>>, request: Request) -> Resp
         hub.audit.refused("claim.use", actor(), SUBJECT.into(), "too many wrong credentials");
         return retry_later(&wait);
     }
-    let Ok(body) = axum::body::to_bytes(request.into_body(), CLAIM_MAX_BYTES).await else {
-        return refusal(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            format!("at most {CLAIM_MAX_BYTES} bytes are read here"),
-        );
+    let most = hub.config.limits.count(Limit::RequestBodyBytes);
+    let Ok(body) = axum::body::to_bytes(request.into_body(), most).await else {
+        return StatusCode::PAYLOAD_TOO_LARGE.into_response();
     };
     let Ok(Asked { code }) = serde_json::from_slice(&body) else {
         return refusal(

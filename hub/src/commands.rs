@@ -19,27 +19,26 @@ use protocol::declare::check_args;
 use protocol::desk::{Actor, Desk, Refused, Step, Timing};
 use protocol::device::{CommandUpdate, ErrorMessage};
 use protocol::viewer::{CommandInfo, DeviceInfo, GroupInfo, SendCommand, Transition};
-use protocol::{CommandId, DeviceId, ErrorCode, GroupId, MetricName, NameError, Timestamp, limits};
+use protocol::{CommandId, DeviceId, ErrorCode, GroupId, MetricName, NameError, Timestamp, limits as wire};
 use serde_json::{Map, Value as Json};
 use store::{GroupChange, OpenGroup, StoreError};
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::clock;
+use crate::config::Config;
 use crate::directory::{Directory, SessionId, SessionSender, ToSession};
 use crate::ingest::Ingest;
+use crate::limits::{Limit, Limits};
+use crate::metrics::Metrics;
 use groups::Groups;
 pub(crate) use groups::{Chosen, NewGroup, already_retried};
 
-/// Requests that wait for the task. From sessions to the task; when full, sessions wait.
-const QUEUE: usize = 1_024;
 /// Requests that are decided and stored together. Chosen: a few milliseconds of work.
 const TOGETHER: usize = 512;
 /// Words about commands that have ended, which wait to be looked up. From the task; when full, the device is told to say it
 /// again.
 const LATE_QUEUE: usize = 1_024;
-/// Events that a viewer may lag behind before it is told to ask for the commands anew.
-const EVENTS_QUEUE: usize = 4_096;
 /// How long after changes that could not be stored they are tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -81,6 +80,7 @@ pub struct Waits {
 pub struct Commands {
     requests: mpsc::Sender<Request>,
     events: broadcast::Sender<Event>,
+    metrics: Arc<Metrics>,
 }
 
 pub(crate) fn error(code: ErrorCode, message: impl Into<String>) -> ErrorMessage {
@@ -107,16 +107,19 @@ impl Commands {
     pub fn start(
         open: Vec<CommandInfo>,
         groups: Vec<OpenGroup>,
-        waits: Waits,
+        config: &Config,
         directory: Arc<Directory>,
         ingest: Ingest,
-    ) -> (Self, impl Future<Output = ()>) {
-        let (requests, queue) = mpsc::channel(QUEUE);
-        let events = broadcast::channel(EVENTS_QUEUE).0;
+        metrics: Arc<Metrics>,
+    ) -> (Self, impl Future<Output = ()> + use<>) {
+        let (requests, queue) = mpsc::channel(config.limits.count(Limit::CommandRequests));
+        let events = broadcast::channel(config.limits.count(Limit::CommandsBehind)).0;
         let (late, late_queue) = mpsc::channel(LATE_QUEUE);
         let listener = hear_all_late(late_queue, ingest.clone(), requests.downgrade());
         let task = Task {
-            waits,
+            waits: config.commands,
+            limits: config.limits.clone(),
+            metrics: Arc::clone(&metrics),
             desks: HashMap::new(),
             owners: HashMap::new(),
             due: BTreeSet::new(),
@@ -137,7 +140,7 @@ impl Commands {
             // The listener ends with the task.
             tokio::join!(task.run(open, queue), listener);
         };
-        (Self { requests, events }, work)
+        (Self { requests, events, metrics }, work)
     }
 
     /// Every change of a command or a group from now on.
@@ -148,6 +151,9 @@ impl Commands {
     /// Hands a request in. What is handed in first is decided first.
     async fn hand_in<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Pending<T> {
         let (reply, answer) = oneshot::channel();
+        if self.requests.capacity() == 0 {
+            self.metrics.reached(Limit::CommandRequests);
+        }
         // The hub is stopping: the answer says so.
         drop(self.requests.send(request(reply)).await);
         Pending(answer)
@@ -258,6 +264,8 @@ struct Round {
 
 struct Task {
     waits: Waits,
+    limits: Limits,
+    metrics: Arc<Metrics>,
     /// Of each device that has open commands.
     desks: HashMap<DeviceId, Desk>,
     /// Whose each open command is.
@@ -284,6 +292,12 @@ struct Task {
 }
 
 impl Task {
+    /// The refusal of a request that reached a limit.
+    fn limited(&self, limit: Limit, found: impl Into<String>) -> ErrorMessage {
+        self.metrics.reached(limit);
+        error(ErrorCode::LimitReached, self.limits.refusal(limit, found).to_string())
+    }
+
     async fn run(mut self, open: Vec<CommandInfo>, mut queue: mpsc::Receiver<Request>) {
         self.restore(open.clone());
         self.finish_round().await;
@@ -572,17 +586,12 @@ impl Task {
             .device(&request.device)
             .ok_or_else(|| error(ErrorCode::NotFound, format!("no device {}", request.device)))?;
         let declared = device.commands.iter().find(|command| command.name == request.name);
-        let args = check_request(&device, &request.name, &request.args, request.force)?;
+        let args = check_request(&self.limits, &device, &request.name, &request.args, request.force)?;
         let lifetime = lifetime(request.expires_in_ms)?;
-        if self.desks.get(&request.device).map_or(0, Desk::len) >= limits::COMMANDS_OPEN_PER_DEVICE_MAX {
-            return Err(error(
-                ErrorCode::LimitReached,
-                format!(
-                    "{} has {} commands that have not ended: cancel some, or wait",
-                    request.device,
-                    limits::COMMANDS_OPEN_PER_DEVICE_MAX
-                ),
-            ));
+        let open = self.desks.get(&request.device).map_or(0, Desk::len);
+        if open >= self.limits.count(Limit::CommandsOpenPerDevice) {
+            let found = format!("{} has {open} commands that have not ended", request.device);
+            return Err(self.limited(Limit::CommandsOpenPerDevice, found));
         }
         let now = self.next_issue();
         let delivery =
@@ -670,6 +679,7 @@ fn not_stored(id: &CommandId) -> ErrorMessage {
 
 /// Sees that a device takes a command. Returns its arguments with defaults filled in.
 pub(crate) fn check_request(
+    limits: &Limits,
     device: &DeviceInfo,
     name: &MetricName,
     args: &Map<String, Json>,
@@ -687,27 +697,25 @@ pub(crate) fn check_request(
             return Err(error(ErrorCode::BadCommand, problem));
         }
     };
-    check_size(&args)?;
+    check_size(limits, &args)?;
     Ok(args)
 }
 
 /// How long a command may wait for its delivery, in microseconds.
 pub(crate) fn lifetime(expires_in_ms: Option<u64>) -> Answer<i64> {
-    let millis = expires_in_ms.unwrap_or(limits::COMMAND_LIFETIME_DEFAULT_MILLIS);
-    if millis == 0 || millis > limits::COMMAND_LIFETIME_MAX_MILLIS {
-        let most = limits::COMMAND_LIFETIME_MAX_MILLIS;
+    let millis = expires_in_ms.unwrap_or(wire::COMMAND_LIFETIME_DEFAULT_MILLIS);
+    if millis == 0 || millis > wire::COMMAND_LIFETIME_MAX_MILLIS {
+        let most = wire::COMMAND_LIFETIME_MAX_MILLIS;
         return Err(error(ErrorCode::BadField, format!("expires_in_ms: {millis} is outside 1 to {most}")));
     }
     Ok(i64::try_from(millis).unwrap_or(i64::MAX / 1_000) * 1_000)
 }
 
-fn check_size(args: &Map<String, Json>) -> Answer<()> {
+fn check_size(limits: &Limits, args: &Map<String, Json>) -> Answer<()> {
     let bytes = serde_json::to_string(args).map_or(usize::MAX, |text| text.len());
-    if bytes > limits::COMMAND_PAYLOAD_MAX_BYTES {
-        return Err(error(
-            ErrorCode::BadField,
-            format!("args: {bytes} bytes of JSON: at most {} are allowed", limits::COMMAND_PAYLOAD_MAX_BYTES),
-        ));
+    if bytes > limits.count(Limit::CommandPayloadBytes) {
+        let refusal = limits.refusal(Limit::CommandPayloadBytes, format!("args: {bytes} bytes of JSON"));
+        return Err(error(ErrorCode::BadField, refusal.to_string()));
     }
     Ok(())
 }

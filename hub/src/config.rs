@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use protocol::desk::Timing;
-use protocol::{limits, local};
+use protocol::local;
 use serde::Deserialize;
 use store::RetentionPolicy;
 
 use crate::commands::Waits;
+use crate::limits::{Limit, Limits, OutOfRange, Settings};
 use crate::retention;
 
 /// What can be set on the command line (first) and in the environment (second).
@@ -47,7 +48,7 @@ pub struct Options {
     /// Most connections at once [default: 10000]
     #[arg(long, env = "TELEMETRY_MAX_CONNECTIONS", value_name = "COUNT")]
     pub max_connections: Option<usize>,
-    /// Seconds between two pings to a peer, 1 to 3600 [default: 10]
+    /// Seconds between two pings to a peer, 1 to 3600 [default: 7]
     #[arg(long, env = "TELEMETRY_HEARTBEAT_SECONDS", value_name = "SECONDS")]
     pub heartbeat_seconds: Option<u32>,
     /// Seconds that an orderly stop may take before the rest is cut off, 1 to 600 [default: 5]
@@ -88,77 +89,7 @@ struct File {
     #[serde(default)]
     commands: CommandSettings,
     #[serde(default)]
-    limits: LimitSettings,
-}
-
-/// What whoever is not known yet may take.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct LimitSettings {
-    tls_handshake_seconds: Option<u32>,
-    request_head_seconds: Option<u32>,
-    request_seconds: Option<u32>,
-    hello_seconds: Option<u32>,
-    strangers_per_address: Option<u32>,
-    failures_per_minute: Option<u32>,
-}
-
-impl LimitSettings {
-    fn resolve(&self) -> Result<Limits, ConfigError> {
-        let range = |key, value: Option<u32>, default: u32, max| {
-            let value = u64::from(value.unwrap_or(default));
-            if (1..=max).contains(&value) {
-                Ok(value)
-            } else {
-                Err(ConfigError::Range { key, value, min: 1, max })
-            }
-        };
-        let seconds =
-            |key, value, default| range(key, value, default, STEP_MAX_SECONDS).map(Duration::from_secs);
-        let count = |key, value, default| range(key, value, default, 1_000_000).map(|value| value as u32);
-        let gate = GateLimits {
-            strangers_per_address: count("limits.strangers_per_address", self.strangers_per_address, 1_024)?,
-            count_this_machine: self.strangers_per_address.is_some(),
-            failures_per_minute: count("limits.failures_per_minute", self.failures_per_minute, 30)?,
-        };
-        Ok(Limits {
-            tls_handshake: seconds("limits.tls_handshake_seconds", self.tls_handshake_seconds, 10)?,
-            request_head: seconds("limits.request_head_seconds", self.request_head_seconds, 10)?,
-            request: seconds("limits.request_seconds", self.request_seconds, 30)?,
-            hello: seconds("limits.hello_seconds", self.hello_seconds, limits::HELLO_DEADLINE_SECONDS)?,
-            gate,
-        })
-    }
-}
-
-/// Longest time that may be set for a step of the way in, in seconds.
-const STEP_MAX_SECONDS: u64 = 300;
-
-/// What whoever is not known yet may take: time for each step, and of one address so much.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// From accepting a connection to the end of the handshake of TLS.
-    pub tls_handshake: Duration,
-    /// From there, or from the answer before, to a complete request head.
-    pub request_head: Duration,
-    /// From there to the answer; the body is read in it.
-    pub request: Duration,
-    /// From the 101 to a complete `hello`.
-    pub hello: Duration,
-    /// Of one address.
-    pub gate: GateLimits,
-}
-
-/// What one address may take before it is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct GateLimits {
-    /// Connections that have shown no credential yet.
-    pub strangers_per_address: u32,
-    /// Whether those of this machine are counted, too: only where the limit is set, because a proxy here makes all peers
-    /// come from here.
-    pub count_this_machine: bool,
-    /// Wrong credentials in a minute; so many may also come at once.
-    pub failures_per_minute: u32,
+    limits: Settings,
 }
 
 /// How long commands wait, in seconds.
@@ -174,25 +105,19 @@ struct CommandSettings {
 }
 
 impl CommandSettings {
-    fn resolve(&self) -> Result<Waits, ConfigError> {
-        let micros = |key, value: Option<u32>, default: u32| {
-            let value = u64::from(value.unwrap_or(default));
-            let (min, max) = (1, COMMAND_WAIT_MAX_SECONDS);
-            if (min..=max).contains(&value) {
-                Ok(value as i64 * 1_000_000)
-            } else {
-                Err(ConfigError::Range { key, value, min, max })
+    fn resolve(&self, limits: &mut Limits) -> Result<Waits, ConfigError> {
+        let mut micros = |limit, value: Option<u32>| {
+            if let Some(value) = value {
+                limits.set(limit, value.into())?;
             }
+            Ok::<_, ConfigError>(limits.get(limit).cast_signed() * 1_000_000)
         };
-        let answer = micros("commands.answer_seconds", self.answer, limits::COMMAND_ANSWER_SECONDS)?;
-        let settle = micros("commands.settle_seconds", self.settle, limits::COMMAND_SETTLE_SECONDS)?;
-        let end = micros("commands.end_seconds", self.end, limits::COMMAND_END_SECONDS)?;
+        let answer = micros(Limit::CommandAnswerSeconds, self.answer)?;
+        let settle = micros(Limit::CommandSettleSeconds, self.settle)?;
+        let end = micros(Limit::CommandEndSeconds, self.end)?;
         Ok(Waits { timing: Timing { answer, settle }, end })
     }
 }
-
-/// Longest wait that may be set for commands, in seconds: 1 year.
-const COMMAND_WAIT_MAX_SECONDS: u64 = 365 * 24 * 3_600;
 
 /// Where the files are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -230,7 +155,7 @@ pub struct Config {
     pub retention: RetentionPolicy,
     /// How long commands wait for what.
     pub commands: Waits,
-    /// What strangers may take.
+    /// The value of each limit.
     pub limits: Limits,
 }
 
@@ -283,6 +208,13 @@ pub enum ConfigError {
     NoDataFolder,
 }
 
+impl From<OutOfRange> for ConfigError {
+    fn from(OutOfRange { limit, value }: OutOfRange) -> Self {
+        let (min, max) = limit.bounds();
+        Self::Range { key: limit.key(), value, min, max }
+    }
+}
+
 /// The data folder: as named, or the usual place.
 pub fn data_folder(named: Option<&Path>) -> Result<PathBuf, ConfigError> {
     match named {
@@ -305,13 +237,6 @@ impl Config {
                 (path, file)
             }
         };
-        let range = |key, value: u64, min, max| {
-            if (min..=max).contains(&value) {
-                Ok(value)
-            } else {
-                Err(ConfigError::Range { key, value, min, max })
-            }
-        };
         // Where the file names others, it does so from where it is.
         let beside = |path: PathBuf| match config_file.parent() {
             Some(folder) => folder.join(path),
@@ -331,23 +256,30 @@ impl Config {
         {
             return Err(ConfigError::Insecure(listen));
         }
-        let heartbeat =
-            options.heartbeat_seconds.or(file.heartbeat_seconds).unwrap_or(limits::HEARTBEAT_SECONDS);
-        let shutdown = options.shutdown_seconds.or(file.shutdown_seconds).unwrap_or(5);
-        let max_connections = options.max_connections.or(file.max_connections).unwrap_or(10_000);
+        let mut limits = file.limits.resolve()?;
+        for (limit, value) in [
+            (Limit::MaxConnections, options.max_connections.or(file.max_connections).map(|most| most as u64)),
+            (Limit::HeartbeatSeconds, options.heartbeat_seconds.or(file.heartbeat_seconds).map(u64::from)),
+            (Limit::ShutdownSeconds, options.shutdown_seconds.or(file.shutdown_seconds).map(u64::from)),
+        ] {
+            if let Some(value) = value {
+                limits.set(limit, value)?;
+            }
+        }
+        let commands = file.commands.resolve(&mut limits)?;
         Ok(Self {
             listen,
             data,
             log: options.log.clone().or(file.log).unwrap_or_else(|| "info".into()),
             log_format: options.log_format.or(file.log_format).unwrap_or(LogFormat::Text),
             tls,
-            max_connections: range("max_connections", max_connections as u64, 1, 1_000_000)? as usize,
-            heartbeat: Duration::from_secs(range("heartbeat_seconds", u64::from(heartbeat), 1, 3_600)?),
-            shutdown: Duration::from_secs(range("shutdown_seconds", u64::from(shutdown), 1, 600)?),
+            max_connections: limits.count(Limit::MaxConnections),
+            heartbeat: limits.time(Limit::HeartbeatSeconds),
+            shutdown: limits.time(Limit::ShutdownSeconds),
             origins: file.origins.into_iter().map(check_origin).collect::<Result<_, _>>()?,
             retention: file.retention.into(),
-            commands: file.commands.resolve()?,
-            limits: file.limits.resolve()?,
+            commands,
+            limits,
         })
     }
 

@@ -54,12 +54,9 @@ pub struct Directory {
     changes: broadcast::Sender<Arc<DeviceInfo>>,
 }
 
-/// Changes that a viewer may lag behind before it gets a new snapshot.
-const CHANGES_QUEUE: usize = 1_024;
-
 impl Directory {
-    /// Makes the directory of what the database knows.
-    pub fn new(records: Vec<DeviceRecord>) -> Self {
+    /// Makes the directory of what the database knows. A viewer may lag `behind` changes behind before it gets a new snapshot.
+    pub fn new(records: Vec<DeviceRecord>, behind: usize) -> Self {
         let mut state = State::default();
         for record in records {
             let id = record.info.id.clone();
@@ -69,7 +66,7 @@ impl Directory {
             let entry = Entry { key: record.key, info: Arc::new(record.info), session: None };
             state.devices.insert(id, entry);
         }
-        Self { state: Mutex::new(state), changes: broadcast::channel(CHANGES_QUEUE).0 }
+        Self { state: Mutex::new(state), changes: broadcast::channel(behind).0 }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

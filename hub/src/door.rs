@@ -19,8 +19,10 @@ use tokio::time::Instant;
 use tokio_util::either::Either;
 
 use crate::clock;
+use crate::deadline::WriteDeadline;
 use crate::gate::Stranger;
 use crate::http;
+use crate::limits::{Limit, Refusal};
 use crate::serve::Hub;
 use crate::session;
 use crate::tls::{self, Identity, TlsPort, Transport};
@@ -28,14 +30,11 @@ use crate::wire::Tapped;
 
 /// Time that a request which is being read or answered gets when the hub stops.
 const LAST_REQUEST_DEADLINE: Duration = Duration::from_secs(1);
-/// Most headers of a request, and the buffer for its head. hyper's least buffer is 8 KiB.
-const HEADERS_MAX: usize = 64;
-const HEAD_MAX_BYTES: usize = 16 * 1024;
 /// How many are told at once why they are turned away, and how long that may take.
 const TURNED_AWAY_MAX: usize = 64;
 const TURN_AWAY_DEADLINE: Duration = Duration::from_secs(1);
-/// When whoever was turned away may come back, in seconds.
-const COME_BACK_SECONDS: u64 = 5;
+/// When whoever was turned away may come back.
+const COME_BACK: Duration = Duration::from_secs(5);
 /// Between two lines in the log about the same limit.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -51,28 +50,25 @@ pub(crate) struct Connection {
     _place: Arc<OwnedSemaphorePermit>,
 }
 
-/// A limit that turns connections away, and how often it did since it was last logged.
-struct Limit {
-    name: &'static str,
-    value: u64,
-    scope: &'static str,
+/// Tells the log how often a limit turned connections away, now and then: whoever knocks often must not fill it.
+struct TurnedAway {
+    limit: Limit,
     count: AtomicU64,
     logged: Mutex<Option<Instant>>,
 }
 
-impl Limit {
-    fn new(name: &'static str, value: u64, scope: &'static str) -> Self {
-        Self { name, value, scope, count: AtomicU64::new(0), logged: Mutex::default() }
+impl TurnedAway {
+    fn by(limit: Limit) -> Self {
+        Self { limit, count: AtomicU64::new(0), logged: Mutex::default() }
     }
 
-    /// Logs now and then: whoever knocks often must not fill the log.
-    fn log(&self, address: SocketAddr) {
+    fn log(&self, address: SocketAddr, value: u64) {
         self.count.fetch_add(1, Ordering::Relaxed);
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
         if logged.is_none_or(|at| at.elapsed() >= LOG_INTERVAL) {
             *logged = Some(Instant::now());
             let count = self.count.swap(0, Ordering::Relaxed);
-            tracing::warn!(%address, limit = self.name, value = self.value, count, "connections are turned away");
+            tracing::warn!(%address, limit = self.limit.name(), value, count, "connections are turned away");
         }
     }
 }
@@ -82,9 +78,9 @@ pub async fn accept(hub: Arc<Hub>, listener: TcpListener) {
     let service = TowerToHyperService::new(http::router(&hub));
     let room = Arc::new(Semaphore::new(hub.config.max_connections));
     let turned_away = Arc::new(Semaphore::new(TURNED_AWAY_MAX));
-    let most = Limit::new("max_connections", hub.config.max_connections as u64, "hub");
-    let per_address = u64::from(hub.config.limits.gate.strangers_per_address);
-    let strangers = Limit::new("strangers_per_address", per_address, "address");
+    let (most, strangers) =
+        (TurnedAway::by(Limit::MaxConnections), TurnedAway::by(Limit::StrangersPerAddress));
+    let limits = &hub.config.limits;
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -105,14 +101,14 @@ pub async fn accept(hub: Arc<Hub>, listener: TcpListener) {
         let (place, stranger) = match (place, stranger) {
             (Ok(place), Ok(stranger)) => (place, stranger),
             (place, _) => {
-                let limit = if place.is_err() { &most } else { &strangers };
-                let counter = if place.is_err() { &hub.metrics.full } else { &hub.metrics.strangers };
-                counter.add(1);
-                limit.log(address);
+                let turned = if place.is_err() { &most } else { &strangers };
+                hub.metrics.reached(turned.limit);
+                turned.log(address, limits.get(turned.limit));
                 if hub.tls.is_none()
                     && let Ok(turn) = Arc::clone(&turned_away).try_acquire_owned()
                 {
-                    let answer = too_many(limit);
+                    let refusal = limits.refusal(turned.limit, "too many connections").after(COME_BACK);
+                    let answer = too_many(&refusal);
                     hub.tasks.spawn(async move {
                         drop(tokio::time::timeout(TURN_AWAY_DEADLINE, say(stream, answer)).await);
                         drop(turn);
@@ -131,9 +127,9 @@ pub async fn accept(hub: Arc<Hub>, listener: TcpListener) {
             let stream = match &hub.tls {
                 None => Either::Left(stream),
                 Some(tls) => {
-                    let deadline = hub.config.limits.tls_handshake;
+                    let deadline = hub.config.limits.time(Limit::TlsHandshakeSeconds);
                     let agreed = tokio::select! {
-                        agreed = agree_on_tls(tls, stream, address, deadline) => agreed,
+                        agreed = agree_on_tls(&hub, tls, stream, address, deadline) => agreed,
                         () = hub.stopping.cancelled() => return,
                     };
                     let Some(stream) = agreed else { return };
@@ -166,6 +162,7 @@ pub fn enter(hub: &Arc<Hub>, stream: DuplexStream, address: SocketAddr) {
 
 /// `None`: the peer speaks none, or not in time.
 async fn agree_on_tls(
+    hub: &Hub,
     tls: &TlsPort,
     stream: TcpStream,
     address: SocketAddr,
@@ -189,23 +186,16 @@ async fn agree_on_tls(
             None
         }
         Err(_) => {
-            tracing::debug!(%address, limit = "tls_handshake_seconds", "no TLS in time");
+            hub.metrics.reached(Limit::TlsHandshakeSeconds);
+            tracing::debug!(%address, limit = Limit::TlsHandshakeSeconds.name(), "no TLS in time");
             None
         }
     }
 }
 
-fn too_many(limit: &Limit) -> String {
-    let Limit { name, value, scope, .. } = limit;
-    let body = json!({
-        "error": format!("too many connections: {name} is {value} (per {scope}); try again in {COME_BACK_SECONDS} s"),
-        "code": "limit_reached",
-        "limit": name,
-        "value": value,
-        "scope": scope,
-        "retry_after_seconds": COME_BACK_SECONDS,
-    });
-    answer("429 Too Many Requests", &format!("retry-after: {COME_BACK_SECONDS}\r\n"), &body)
+fn too_many(refusal: &Refusal) -> String {
+    let body = http::refusal_body(refusal);
+    answer("429 Too Many Requests", &format!("retry-after: {}\r\n", COME_BACK.as_secs()), &body)
 }
 
 /// An answer to whoever is not let as far as HTTP.
@@ -234,11 +224,14 @@ async fn serve_connection(
         request.extensions_mut().insert(connection.clone());
         hyper::service::Service::call(&service, request)
     });
+    let limits = &hub.config.limits;
+    let stream = WriteDeadline::new(stream, limits.time(Limit::WriteSeconds));
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(hub.config.limits.request_head)
-        .max_headers(HEADERS_MAX)
-        .max_buf_size(HEAD_MAX_BYTES)
+        .header_read_timeout(limits.time(Limit::RequestHeadSeconds))
+        // Twice the limits, so that whoever is a little above them is told which.
+        .max_headers(2 * limits.count(Limit::RequestHeaders))
+        .max_buf_size(2 * limits.count(Limit::RequestHeadBytes))
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
@@ -253,6 +246,17 @@ async fn serve_connection(
         }
     };
     if let Err(error) = result {
+        if error.is_timeout() {
+            hub.metrics.reached(Limit::RequestHeadSeconds);
+        } else if is_stuck(&error) {
+            hub.metrics.reached(Limit::WriteSeconds);
+        }
         tracing::debug!(%address, %error, "connection ended");
     }
+}
+
+/// Whether the peer did not read.
+fn is_stuck(error: &hyper::Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<std::io::Error>());
+    cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::TimedOut)
 }

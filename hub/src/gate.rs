@@ -13,11 +13,34 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::config::GateLimits;
+use crate::limits::{Limit, Limits};
 
-/// Addresses that are known at once. Beyond, those that have done nothing lately are forgotten; if there are none, all that are
-/// new share one count.
-const SOURCES_MAX: usize = 50_000;
+/// What one address may take before it is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GateLimits {
+    /// Connections that have shown no credential yet.
+    pub strangers_per_address: u32,
+    /// Whether those of this machine are counted, too: only where the limit is set, because a proxy here makes all peers
+    /// come from here.
+    pub count_this_machine: bool,
+    /// Wrong credentials in a minute; so many may also come at once.
+    pub failures_per_minute: u32,
+    /// Addresses that are known at once. Beyond, those that have done nothing lately are forgotten; if there are none, all
+    /// that are new share one count.
+    pub addresses_known: usize,
+}
+
+impl From<&Limits> for GateLimits {
+    fn from(limits: &Limits) -> Self {
+        let count = |limit| u32::try_from(limits.get(limit)).unwrap_or(u32::MAX);
+        Self {
+            strangers_per_address: count(Limit::StrangersPerAddress),
+            count_this_machine: limits.is_set(Limit::StrangersPerAddress),
+            failures_per_minute: count(Limit::FailuresPerMinute),
+            addresses_known: limits.count(Limit::AddressesKnown),
+        }
+    }
+}
 
 /// An address, as far as one peer can choose it: of IPv6 the first 64 bits, because a host has all the rest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -127,14 +150,14 @@ impl Gate {
 
     fn place(&self, all: &mut HashMap<Source, Visits>, address: IpAddr) -> Source {
         let wanted = source(address);
-        if all.len() < SOURCES_MAX || all.contains_key(&wanted) {
+        if all.len() < self.limits.addresses_known || all.contains_key(&wanted) {
             return wanted;
         }
         all.retain(|_, visits| {
             visits.forget(self.limits);
             visits.strangers > 0 || visits.failures > 0.0
         });
-        if all.len() < SOURCES_MAX { wanted } else { Source::Rest }
+        if all.len() < self.limits.addresses_known { wanted } else { Source::Rest }
     }
 
     fn leave(&self, source: Source) {
@@ -195,6 +218,7 @@ mod tests {
             strangers_per_address: strangers,
             count_this_machine: false,
             failures_per_minute: failures,
+            addresses_known: 50_000,
         }))
     }
 
@@ -249,10 +273,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn addresses_without_number_take_bounded_memory() {
         let gate = gate(10, 6);
-        for n in 0..(SOURCES_MAX as u32 + 1_000) {
+        for n in 0..51_000_u32 {
             assert!(gate.failed(IpAddr::from(n.to_be_bytes())).is_ok() || n >= 6);
         }
-        assert!(gate.lock().len() <= SOURCES_MAX + 1);
+        assert!(gate.lock().len() <= 50_001);
         assert!(gate.failed(ip("200.0.0.1")).is_err(), "those without a place share one");
         tokio::time::advance(Duration::from_secs(60)).await;
         assert!(gate.failed(ip("200.0.0.1")).is_ok());

@@ -5,13 +5,12 @@
 use protocol::command::CommandState;
 use protocol::desk::Actor;
 use protocol::group::MemberState;
-use protocol::limits;
 use protocol::viewer::{GroupInfo, GroupRequest, Member};
 use protocol::{DeviceId, ErrorCode, GroupId};
 use store::StoreError;
 
 use crate::commands::{Answer, Chosen, NewGroup, already_retried, check_request, error, lifetime};
-use crate::directory::Directory;
+use crate::limits::{Limit, Limits};
 use crate::serve::Hub;
 
 /// What is retried unless asked otherwise. Not `unresolved`: those may have done it.
@@ -23,7 +22,7 @@ const RETRIED: [MemberState; 3] = [
 
 /// Issues a group. When this returns, it is stored; its commands follow.
 pub async fn send(hub: &Hub, request: GroupRequest, actor: Actor) -> Answer<GroupInfo> {
-    let members = choose(&hub.directory, &request)?;
+    let members = choose(hub, &request)?;
     hub.commands.new_group(NewGroup { request, retry_of: None, members }, actor).await
 }
 
@@ -33,7 +32,7 @@ pub fn dry_run(hub: &Hub, request: &GroupRequest) -> Answer<Vec<Member>> {
         let state = if error.is_some() { MemberState::Refused } else { MemberState::Waiting };
         Member { device, state, command: None, error, code: None }
     };
-    Ok(choose(&hub.directory, request)?.into_iter().map(member).collect())
+    Ok(choose(hub, request)?.into_iter().map(member).collect())
 }
 
 /// Issues the command of a group again to those of its members that are in one of these states; those that failed if none is
@@ -56,7 +55,7 @@ pub async fn retry(hub: &Hub, id: GroupId, states: Vec<MemberState>, actor: Acto
     }
     let known = members.into_iter().filter_map(|member| hub.directory.device(&member.device));
     let request = group.request;
-    let members: Chosen = known.map(|device| check(&device, &request)).collect();
+    let members: Chosen = known.map(|device| check(&hub.config.limits, &device, &request)).collect();
     if members.is_empty() {
         let states: Vec<&str> = states.iter().map(|state| state.as_str()).collect();
         let problem = format!("no member of {id} is {}: there is nothing to retry", states.join(" or "));
@@ -90,9 +89,17 @@ pub(crate) fn trouble(problem: &StoreError) -> protocol::device::ErrorMessage {
 }
 
 /// The devices that a request names, by id, each checked.
-fn choose(directory: &Directory, request: &GroupRequest) -> Answer<Chosen> {
+fn choose(hub: &Hub, request: &GroupRequest) -> Answer<Chosen> {
+    let directory = &hub.directory;
     let bad = |problem: String| error(ErrorCode::BadField, problem);
     request.to.check().map_err(bad)?;
+    let to = &request.to;
+    let patterns = to.devices.len() + to.models.len() + to.tags.len() - to.ids().count();
+    if patterns > hub.config.limits.count(Limit::GroupPatterns) {
+        hub.metrics.reached(Limit::GroupPatterns);
+        let refusal = hub.config.limits.refusal(Limit::GroupPatterns, format!("to: {patterns} patterns"));
+        return Err(bad(refusal.to_string()));
+    }
     for (field, count) in [("at_once", request.at_once), ("stop_after", request.stop_after)] {
         if count == Some(0) {
             return Err(bad(format!("{field}: 0 is none: it must be 1 or more")));
@@ -107,12 +114,12 @@ fn choose(directory: &Directory, request: &GroupRequest) -> Answer<Chosen> {
     }
     let chooser = request.to.chooser();
     let devices = directory.snapshot().into_iter().filter(|device| chooser.matches(device));
-    let members: Chosen = devices.map(|device| check(&device, request)).collect();
-    if members.len() > limits::GROUP_DEVICES_MAX {
-        let (found, most) = (members.len(), limits::GROUP_DEVICES_MAX);
-        let problem =
-            format!("{found} devices are chosen: at most {most} are allowed in a group; choose fewer");
-        return Err(error(ErrorCode::LimitReached, problem));
+    let members: Chosen = devices.map(|device| check(&hub.config.limits, &device, request)).collect();
+    if members.len() > hub.config.limits.count(Limit::GroupDevices) {
+        hub.metrics.reached(Limit::GroupDevices);
+        let found = format!("{} devices are chosen", members.len());
+        let refusal = hub.config.limits.refusal(Limit::GroupDevices, found);
+        return Err(error(ErrorCode::LimitReached, refusal.to_string()));
     }
     match members.iter().map(|(_, refused)| refused.as_ref()).min() {
         None => Err(error(ErrorCode::NotFound, "to: no device fits".to_owned())),
@@ -125,7 +132,11 @@ fn choose(directory: &Directory, request: &GroupRequest) -> Answer<Chosen> {
     }
 }
 
-fn check(device: &protocol::viewer::DeviceInfo, request: &GroupRequest) -> (DeviceId, Option<String>) {
-    let checked = check_request(device, &request.name, &request.args, request.force);
+fn check(
+    limits: &Limits,
+    device: &protocol::viewer::DeviceInfo,
+    request: &GroupRequest,
+) -> (DeviceId, Option<String>) {
+    let checked = check_request(limits, device, &request.name, &request.args, request.force);
     (device.id.clone(), checked.err().map(|problem| problem.message))
 }

@@ -16,7 +16,8 @@ use axum::response::{IntoResponse as _, Response};
 use axum::{Json, Router};
 use hyper_util::rt::TokioIo;
 use protocol::desk::Actor;
-use protocol::{DeviceId, ErrorCode, SUBPROTOCOL, limits};
+use protocol::limits::HUB_MESSAGE_MAX_BYTES;
+use protocol::{DeviceId, ErrorCode, SUBPROTOCOL};
 use serde_json::json;
 use store::{CredentialRole, StoreError};
 use tokio_tungstenite::WebSocketStream;
@@ -26,8 +27,10 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 use crate::access::{self, Admin, Looker};
 use crate::auth::{self, Principal, TOKEN_MAX_BYTES, Token};
 use crate::clock;
+use crate::deadline::WriteDeadline;
 use crate::door::Connection;
 use crate::gate::TooManyFailures;
+use crate::limits::{Limit, Refusal, seconds_up};
 use crate::orders::caller::Refused;
 use crate::serve::Hub;
 use crate::session::{self, Peer, socket_config};
@@ -49,24 +52,65 @@ enum Door {
 /// All routes: those of the table in [`access`], and an answer to all others.
 pub fn router(hub: &Arc<Hub>) -> Router {
     access::router(hub)
-        .layer(DefaultBodyLimit::max(limits::VIEWER_MESSAGE_MAX_BYTES))
+        .layer(DefaultBodyLimit::max(hub.config.limits.count(Limit::RequestBodyBytes)))
         .fallback(async || {
             refusal(
                 StatusCode::NOT_FOUND,
                 "no such path: the hub has /v1/device, /v1/viewer, /v1/commands, /v1/groups, /v1/tokens and others, see docs/protocol.md",
             )
         })
-        .layer(middleware::from_fn_with_state(hub.config.limits.request, in_time))
+        .layer(middleware::from_fn_with_state(Arc::clone(hub), in_time))
         .with_state(Arc::clone(hub))
 }
 
-/// A request whose body does not come, or that takes too long to answer, is given up.
-async fn in_time(State(deadline): State<Duration>, request: Request, next: Next) -> Response {
-    let answer = tokio::time::timeout(deadline, next.run(request)).await;
-    answer.unwrap_or_else(|_| {
-        let problem = format!("the request was not answered in {} s (request_seconds)", deadline.as_secs());
-        refusal(StatusCode::REQUEST_TIMEOUT, problem)
-    })
+/// A request whose head is too large, whose body does not come, or that takes too long to answer, is given up.
+async fn in_time(State(hub): State<Arc<Hub>>, request: Request, next: Next) -> Response {
+    let limits = &hub.config.limits;
+    let headers = request.headers();
+    if headers.len() > limits.count(Limit::RequestHeaders) {
+        return limited(&hub, Limit::RequestHeaders, &format!("{} headers", headers.len()));
+    }
+    // A line ends with CR LF, and a name with a colon and a space.
+    let lines = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum::<usize>();
+    let head = lines + request.uri().to_string().len();
+    if head > limits.count(Limit::RequestHeadBytes) {
+        return limited(&hub, Limit::RequestHeadBytes, &format!("a head of {head} bytes"));
+    }
+    match tokio::time::timeout(limits.time(Limit::RequestSeconds), next.run(request)).await {
+        Ok(answer) => {
+            let too_large = answer.status() == StatusCode::PAYLOAD_TOO_LARGE;
+            if too_large { limited(&hub, Limit::RequestBodyBytes, "the body is larger") } else { answer }
+        }
+        Err(_) => limited(&hub, Limit::RequestSeconds, "the request was not answered in time"),
+    }
+}
+
+/// The answer to whoever reaches a limit.
+pub(crate) fn limited(hub: &Hub, limit: Limit, found: &str) -> Response {
+    hub.metrics.reached(limit);
+    let status = match limit {
+        Limit::RequestSeconds => StatusCode::REQUEST_TIMEOUT,
+        Limit::RequestBodyBytes => StatusCode::PAYLOAD_TOO_LARGE,
+        Limit::RequestHeaders | Limit::RequestHeadBytes => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        _ => StatusCode::TOO_MANY_REQUESTS,
+    };
+    let refusal = hub.config.limits.refusal(limit, found);
+    (status, Json(refusal_body(&refusal))).into_response()
+}
+
+/// A refusal in JSON.
+pub(crate) fn refusal_body(refusal: &Refusal) -> serde_json::Value {
+    let mut body = json!({
+        "error": refusal.to_string(),
+        "code": ErrorCode::LimitReached,
+        "limit": refusal.limit.name(),
+        "value": refusal.value,
+        "scope": refusal.limit.scope(),
+    });
+    if let Some(time) = refusal.retry_after {
+        body["retry_after_seconds"] = seconds_up(time).into();
+    }
+    body
 }
 
 pub(crate) fn refusal(status: StatusCode, message: impl Into<String>) -> Response {
@@ -76,18 +120,13 @@ pub(crate) fn refusal(status: StatusCode, message: impl Into<String>) -> Respons
 /// Somebody has tried too often: how long to wait.
 pub(crate) fn retry_later(wait: &TooManyFailures) -> Response {
     let seconds = wait.retry_after.as_secs();
-    let body = json!({
-        "error": format!(
-            "too many wrong credentials from this address: failures_per_minute is {}; try again in {seconds} s",
-            wait.limit
-        ),
-        "code": ErrorCode::LimitReached,
-        "limit": "failures_per_minute",
-        "value": wait.limit,
-        "scope": "address",
-        "retry_after_seconds": seconds,
-    });
-    let mut response = (StatusCode::TOO_MANY_REQUESTS, Json(body)).into_response();
+    let refusal = Refusal {
+        limit: Limit::FailuresPerMinute,
+        value: wait.limit.into(),
+        found: "too many wrong credentials".into(),
+        retry_after: Some(wait.retry_after),
+    };
+    let mut response = (StatusCode::TOO_MANY_REQUESTS, Json(refusal_body(&refusal))).into_response();
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
@@ -193,7 +232,7 @@ pub(crate) async fn authenticate(
             match hub.gate.failed(connection.address.ip()) {
                 Ok(()) => Err(Box::new(unauthorized(&problem))),
                 Err(wait) => {
-                    hub.metrics.guesses.add(1);
+                    hub.metrics.reached(Limit::FailuresPerMinute);
                     tokio::time::sleep(GUESS_DELAY).await;
                     Err(Box::new(retry_later(&wait)))
                 }
@@ -385,19 +424,24 @@ fn upgrade(hub: Arc<Hub>, principal: Principal, mut request: Request, door: Door
                 return;
             }
         };
-        let Ok(parts) = upgraded.downcast::<TokioIo<Tapped>>() else {
+        let Ok(parts) = upgraded.downcast::<TokioIo<WriteDeadline<Tapped>>>() else {
             tracing::error!(%address, "an upgraded connection of an unknown kind");
             return;
         };
+        let limits = &hub.config.limits;
         let config = match door {
-            Door::Device => socket_config(4 * 1024, limits::DEVICE_MESSAGE_MAX_BYTES, 256 * 1024),
+            Door::Device => socket_config(
+                4 * 1024,
+                limits.count(Limit::DeviceMessageBytes),
+                limits.count(Limit::DeviceUnsentBytes),
+            ),
             Door::Viewer => socket_config(
                 4 * 1024,
-                limits::VIEWER_MESSAGE_MAX_BYTES,
-                limits::HUB_MESSAGE_MAX_BYTES + 64 * 1024,
+                limits.count(Limit::ViewerMessageBytes),
+                HUB_MESSAGE_MAX_BYTES + 64 * 1024,
             ),
         };
-        let mut stream = parts.io.into_inner();
+        let mut stream = parts.io.into_inner().into_inner();
         let is_device = door == Door::Device;
         let recording = hub.wires.for_a_stranger().filter(|_| is_device);
         stream.upgraded(peer.name(), &parts.read_buf, is_device, recording);

@@ -7,7 +7,7 @@
 //!
 //! Between commits it seals, merges and lets old readings go, a slice of some milliseconds at a time; when it is idle, slice after slice.
 //!
-//! Limits: [`QUEUE`] requests and [`ROWS_QUEUED`] readings wait at most; a session that wants to add more waits itself,
+//! Limits: as many requests and readings wait as `ingest_requests` and `ingest_readings` say; a session that wants to add more waits itself,
 //! and so its device is not read. A disk that is full refuses for now; a disk that fails stops the hub.
 
 use std::collections::VecDeque;
@@ -34,18 +34,12 @@ use tokio_util::sync::CancellationToken;
 use crate::auth::{self, AuthError, Token};
 use crate::claims::Code;
 use crate::clock;
+use crate::limits::{Limit, Limits};
 use crate::live::{Commit, Live};
 use crate::metrics::Metrics;
 use crate::queue::{self, Receiver, Sender};
 use crate::retention::Turns;
 use crate::tls::Identity;
-
-/// Requests that wait for the writing thread. From sessions to the thread; when full, sessions wait.
-pub(crate) const QUEUE: usize = 4_096;
-/// Readings that wait for the writing thread: some 10 MB. When full, sessions wait.
-pub(crate) const ROWS_QUEUED: usize = 262_144;
-/// Readings in one commit at most. Chosen: larger ones gain nothing and make everyone wait.
-pub const ROWS_PER_COMMIT: usize = 16_384;
 
 /// How long a commit may wait for more batches. Measured: longer waits save computing and cost throughput.
 const GATHER: Duration = Duration::from_micros(300);
@@ -152,6 +146,8 @@ enum Request {
 pub struct Ingest {
     requests: Sender<Request>,
     rows: Arc<Semaphore>,
+    rows_max: usize,
+    metrics: Arc<Metrics>,
 }
 
 /// The hub is stopping: nothing is written any more.
@@ -168,13 +164,18 @@ impl Ingest {
         live: Arc<Live>,
         metrics: Arc<Metrics>,
         failed: CancellationToken,
+        limits: &Limits,
     ) -> std::io::Result<(Self, thread::JoinHandle<()>)> {
-        let (requests, queue) = queue::queue(QUEUE);
+        let (requests, queue) = queue::queue(limits.count(Limit::IngestRequests));
+        let rows_per_commit = limits.count(Limit::ReadingsPerCommit);
+        let counts = Arc::clone(&metrics);
         let copying = thread::Builder::new().name("checkpoint".into()).spawn(move || checkpointer.run())?;
         let thread = thread::Builder::new().name("ingest".into()).spawn(move || {
-            Worker::new(writer, live, metrics, failed).run(&queue, copying);
+            Worker::new(writer, live, metrics, rows_per_commit, failed).run(&queue, copying);
         })?;
-        Ok((Self { requests, rows: Arc::new(Semaphore::new(ROWS_QUEUED)) }, thread))
+        let rows_max = limits.count(Limit::IngestReadings);
+        let rows = Arc::new(Semaphore::new(rows_max));
+        Ok((Self { requests, rows, rows_max, metrics: counts }, thread))
     }
 
     /// The same without a thread: nothing is written but by [`ByHand::work`].
@@ -183,10 +184,15 @@ impl Ingest {
         live: Arc<Live>,
         metrics: Arc<Metrics>,
         failed: CancellationToken,
+        limits: &Limits,
     ) -> (Self, ByHand) {
-        let (requests, queue) = queue::queue(QUEUE);
-        let worker = Worker { gather: Duration::ZERO, ..Worker::new(writer, live, metrics, failed) };
-        (Self { requests, rows: Arc::new(Semaphore::new(ROWS_QUEUED)) }, ByHand { worker, queue })
+        let (requests, queue) = queue::queue(limits.count(Limit::IngestRequests));
+        let rows_per_commit = limits.count(Limit::ReadingsPerCommit);
+        let worker = Worker::new(writer, live, Arc::clone(&metrics), rows_per_commit, failed);
+        let worker = Worker { gather: Duration::ZERO, ..worker };
+        let rows_max = limits.count(Limit::IngestReadings);
+        let rows = Arc::new(Semaphore::new(rows_max));
+        (Self { requests, rows, rows_max, metrics }, ByHand { worker, queue })
     }
 
     /// Hands a batch in. Waits while the queue is full. The answer comes through `completions`.
@@ -204,16 +210,24 @@ impl Ingest {
         };
         let room = match u32::try_from(rows) {
             Ok(0) | Err(_) => None,
-            Ok(rows) => Some(Arc::clone(&self.rows).acquire_many_owned(rows).await.map_err(|_| stopping())?),
+            Ok(rows) => {
+                if self.rows.available_permits() < rows as usize {
+                    self.metrics.reached(Limit::IngestReadings);
+                }
+                Some(Arc::clone(&self.rows).acquire_many_owned(rows).await.map_err(|_| stopping())?)
+            }
         };
         let batch = Batch { stream, after: ticket.after, seq: ticket.seq, content };
         let request = BatchRequest { batch, ticket, completions: Arc::clone(completions), taken, room };
+        if self.requests.is_full() {
+            self.metrics.reached(Limit::IngestRequests);
+        }
         self.requests.send(Request::Batch(request)).await.map_err(|_| stopping())
     }
 
     /// Requests and readings that wait.
     pub fn waiting(&self) -> (usize, usize) {
-        (self.requests.waiting(), ROWS_QUEUED - self.rows.available_permits().min(ROWS_QUEUED))
+        (self.requests.waiting(), self.rows_max - self.rows.available_permits().min(self.rows_max))
     }
 
     async fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T, StoreError> {
@@ -346,6 +360,8 @@ struct Worker {
     writer: Writer,
     live: Arc<Live>,
     metrics: Arc<Metrics>,
+    /// Readings from which on a commit takes no further batch. Larger ones gain nothing and make everyone wait.
+    rows_per_commit: usize,
     failed: CancellationToken,
     /// Requests that were taken from the queue, in order.
     taken: VecDeque<Request>,
@@ -372,11 +388,18 @@ struct Worker {
 }
 
 impl Worker {
-    fn new(writer: Writer, live: Arc<Live>, metrics: Arc<Metrics>, failed: CancellationToken) -> Self {
+    fn new(
+        writer: Writer,
+        live: Arc<Live>,
+        metrics: Arc<Metrics>,
+        rows_per_commit: usize,
+        failed: CancellationToken,
+    ) -> Self {
         Self {
             writer,
             live,
             metrics,
+            rows_per_commit,
             failed,
             taken: VecDeque::new(),
             waiting: Vec::new(),
@@ -497,7 +520,7 @@ impl Worker {
         let mut batches = Vec::new();
         let mut rooms = Vec::new();
         let mut rows = 0;
-        while rows < ROWS_PER_COMMIT {
+        while rows < self.rows_per_commit {
             let request = match self.taken.pop_front() {
                 Some(Request::Batch(request)) => request,
                 Some(other) => {
@@ -513,6 +536,9 @@ impl Worker {
             batches.push(batch);
             rooms.push(room);
             self.waiting.push((ticket, completions, taken));
+        }
+        if rows >= self.rows_per_commit {
+            self.metrics.reached(Limit::ReadingsPerCommit);
         }
         self.crowd = batches.len();
         self.uncared += rows;

@@ -10,10 +10,6 @@ use protocol::{Position, SeriesId, Timestamp, Value};
 use store::{Latest, Row};
 use tokio::sync::broadcast;
 
-/// Commits that a viewer may lag behind. A commit holds at most `ingest::ROWS_PER_COMMIT` readings, so the ring holds at
-/// most some 200 MB in the worst case, and in practice a few.
-pub(crate) const COMMITS_QUEUE: usize = 256;
-
 /// Readings that were committed together.
 #[derive(Debug)]
 pub struct Commit {
@@ -69,13 +65,14 @@ pub struct Live {
 }
 
 impl Live {
-    /// Starts from what the database holds.
-    pub fn new(latest: Latest) -> Self {
+    /// Starts from what the database holds. A viewer may lag `behind` commits behind: a commit holds some 16 000 readings at
+    /// most, so a ring of 256 holds some 200 MB in the worst case, and in practice a few.
+    pub fn new(latest: Latest, behind: usize) -> Self {
         let mut state = State { position: latest.position, latest: Vec::new() };
         for row in &latest.readings {
             state.note(row);
         }
-        Self { state: Mutex::new(state), commits: broadcast::channel(COMMITS_QUEUE).0 }
+        Self { state: Mutex::new(state), commits: broadcast::channel(behind).0 }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -11,13 +11,12 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use protocol::limits;
 use serde_json::json;
 use store::CredentialRole;
 
 use crate::access::Looker;
+use crate::limits::{Limit, Reached};
 use crate::serve::Hub;
-use crate::{ingest, live};
 
 /// Upper bounds of the buckets of times, in microseconds: half a millisecond to ten seconds.
 const BOUNDS: [u64; 13] = [
@@ -77,20 +76,16 @@ pub struct Metrics {
     started: Instant,
     /// Sessions that are open, in the order of [`ROLES`].
     sessions: [AtomicU64; ROLES.len()],
-    /// Connections turned away by `max_connections`.
-    pub full: Counter,
-    /// Connections turned away by `strangers_per_address`.
-    pub strangers: Counter,
+    /// How often each limit was reached, in the order of [`Limit::ALL`].
+    limits: [Counter; Limit::COUNT],
+    /// How often each rate made a peer be read more slowly, in the same order.
+    slowed: [Counter; Limit::COUNT],
     /// Wrong credentials.
     pub wrong_credentials: Counter,
-    /// Of these, answered with 429 by `failures_per_minute`.
-    pub guesses: Counter,
     /// Requests and messages that a role does not allow.
     pub forbidden: Counter,
     /// Batches that will never be stored.
     pub batches_refused: Counter,
-    /// Viewers that were closed because they did not read.
-    pub too_slow: Counter,
     /// Readings left out toward viewers, and told so.
     pub omitted: Counter,
     /// Commits, and readings in them.
@@ -117,13 +112,11 @@ impl Default for Metrics {
         Self {
             started: Instant::now(),
             sessions: Default::default(),
-            full: Counter::default(),
-            strangers: Counter::default(),
+            limits: std::array::from_fn(|_| Counter::default()),
+            slowed: std::array::from_fn(|_| Counter::default()),
             wrong_credentials: Counter::default(),
-            guesses: Counter::default(),
             forbidden: Counter::default(),
             batches_refused: Counter::default(),
-            too_slow: Counter::default(),
             omitted: Counter::default(),
             commits: Counter::default(),
             readings: Counter::default(),
@@ -144,11 +137,32 @@ pub struct Counted {
 }
 
 impl Metrics {
+    /// A limit is reached.
+    pub fn reached(&self, limit: Limit) {
+        self.limits[limit as usize].add(1);
+    }
+
+    /// A peer is above a rate, and is read more slowly.
+    pub fn slowed(&self, limit: Limit) {
+        self.slowed[limit as usize].add(1);
+    }
+
     /// Counts a session of this role.
     pub fn session(self: &Arc<Self>, role: &CredentialRole) -> Counted {
         let place = ROLES.iter().position(|name| *name == role.as_str()).unwrap_or_default();
         self.sessions[place].fetch_add(1, Ordering::Relaxed);
         Counted { metrics: Arc::clone(self), place }
+    }
+}
+
+impl Metrics {
+    /// How often each limit of a kind was reached.
+    fn write_limits(&self, out: &mut String, name: &str, of_kind: impl Fn(Reached) -> bool) {
+        for (limit, counter) in Limit::ALL.iter().zip(&self.limits) {
+            if of_kind(limit.reached()) {
+                line(out, &format!("{name}{{limit=\"{}\"}}", limit.name()), counter.get());
+            }
+        }
     }
 }
 
@@ -194,20 +208,31 @@ fn text(hub: &Hub) -> String {
     );
 
     head(o, "telemetry_limit", "The limits in force, by name.", "gauge");
-    for (name, value) in limits_of(hub) {
-        line(o, &format!("telemetry_limit{{name=\"{name}\"}}"), value);
+    for limit in Limit::ALL {
+        line(o, &format!("telemetry_limit{{name=\"{}\"}}", limit.name()), hub.config.limits.get(*limit));
     }
     head(o, "telemetry_refused_total", "What was refused, by the limit or rule that it broke.", "counter");
     for (name, counter) in [
-        ("max_connections", &metrics.full),
-        ("strangers_per_address", &metrics.strangers),
-        ("failures_per_minute", &metrics.guesses),
         ("credential", &metrics.wrong_credentials),
         ("role", &metrics.forbidden),
         ("batch", &metrics.batches_refused),
-        ("viewer_too_slow", &metrics.too_slow),
     ] {
         line(o, &format!("telemetry_refused_total{{limit=\"{name}\"}}"), counter.get());
+    }
+    metrics.write_limits(o, "telemetry_refused_total", Reached::refuses);
+    let help =
+        "How often a limit made somebody wait, or something be left out, told anew or forgotten, by limit.";
+    head(o, "telemetry_held_total", help, "counter");
+    metrics
+        .write_limits(o, "telemetry_held_total", |reached| !reached.refuses() && reached != Reached::Measure);
+    head(
+        o,
+        "telemetry_slowed_total",
+        "How often a peer above a rate began to be read more slowly, by rate.",
+        "counter",
+    );
+    for (limit, counter) in Limit::ALL.iter().zip(&metrics.slowed).filter(|(limit, _)| limit.is_rate()) {
+        line(o, &format!("telemetry_slowed_total{{limit=\"{}\"}}", limit.name()), counter.get());
     }
 
     head(o, "telemetry_sessions", "Open WebSockets, by role.", "gauge");
@@ -267,34 +292,6 @@ fn text(hub: &Hub) -> String {
         one(o, "telemetry_certificate_expires_seconds", help, "gauge", tls.expires());
     }
     out
-}
-
-/// The limits that have a name, with their values.
-fn limits_of(hub: &Hub) -> Vec<(&'static str, u64)> {
-    let limits = &hub.config.limits;
-    vec![
-        ("max_connections", hub.config.max_connections as u64),
-        ("strangers_per_address", limits.gate.strangers_per_address.into()),
-        ("failures_per_minute", limits.gate.failures_per_minute.into()),
-        ("tls_handshake_seconds", limits.tls_handshake.as_secs()),
-        ("request_head_seconds", limits.request_head.as_secs()),
-        ("request_seconds", limits.request.as_secs()),
-        ("hello_seconds", limits.hello.as_secs()),
-        ("heartbeat_seconds", hub.config.heartbeat.as_secs()),
-        ("heartbeats_missed", limits::HEARTBEATS_MISSED_MAX.into()),
-        ("ingest_requests", ingest::QUEUE as u64),
-        ("ingest_readings", ingest::ROWS_QUEUED as u64),
-        ("commits_behind", live::COMMITS_QUEUE as u64),
-        ("readings_per_commit", ingest::ROWS_PER_COMMIT as u64),
-        ("readings_per_batch", limits::READINGS_PER_BATCH_MAX as u64),
-        ("unacked_batches", limits::UNACKED_BATCHES_MAX.into()),
-        ("device_message_bytes", limits::DEVICE_MESSAGE_MAX_BYTES as u64),
-        ("viewer_message_bytes", limits::VIEWER_MESSAGE_MAX_BYTES as u64),
-        ("subscriptions", limits::SUBSCRIPTIONS_MAX as u64),
-        ("history_pending", limits::HISTORY_PENDING_MAX as u64),
-        ("commands_open_per_device", limits::COMMANDS_OPEN_PER_DEVICE_MAX as u64),
-        ("groups_open", limits::GROUPS_OPEN_MAX as u64),
-    ]
 }
 
 /// Why the hub cannot take readings in now; nothing if it can.

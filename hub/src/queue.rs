@@ -77,6 +77,11 @@ impl<T> Sender<T> {
         self.shared.lock().waiting.len()
     }
 
+    /// Whether whoever puts one in now waits for a place.
+    pub fn is_full(&self) -> bool {
+        self.shared.places.available_permits() == 0
+    }
+
     /// Puts one in, once there is a place.
     pub async fn send(&self, item: T) -> Result<(), Closed> {
         let place = match self.shared.places.try_acquire() {

@@ -1,6 +1,6 @@
 //! A small pool of read-only connections, used from async code.
 //!
-//! A query runs on a blocking thread with a connection of its own; at most [`READERS`] run at once, others wait.
+//! A query runs on a blocking thread with a connection of its own; at most so many as `queries_at_once` says run at once, others wait.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use store::{Reader, StoreError};
 use tokio::sync::Semaphore;
 
-/// Queries that run at once. Chosen: enough to keep a small machine busy, few enough to leave the writer room.
-pub const READERS: usize = 4;
+use crate::limits::{Limit, Limits};
+use crate::metrics::Metrics;
 
 /// The pool.
 #[derive(Clone)]
@@ -23,22 +23,25 @@ struct Inner {
     permits: Arc<Semaphore>,
     /// Queries run where they are asked.
     here: bool,
+    metrics: Arc<Metrics>,
 }
 
 impl Readers {
     /// Makes a pool for the database at `path`. Connections are opened when first needed.
-    pub fn new(path: PathBuf) -> Self {
-        Self::make(path, false)
+    pub fn new(path: PathBuf, limits: &Limits, metrics: Arc<Metrics>) -> Self {
+        Self::make(path, limits, metrics, false)
     }
 
     /// The same without threads, for simulations: a query holds up whoever asks, and everybody else.
-    pub fn here(path: PathBuf) -> Self {
-        Self::make(path, true)
+    pub fn here(path: PathBuf, limits: &Limits, metrics: Arc<Metrics>) -> Self {
+        Self::make(path, limits, metrics, true)
     }
 
-    fn make(path: PathBuf, here: bool) -> Self {
-        let permits = Arc::new(Semaphore::new(READERS));
-        Self { inner: Arc::new(Inner { path, idle: Mutex::new(Vec::with_capacity(READERS)), permits, here }) }
+    fn make(path: PathBuf, limits: &Limits, metrics: Arc<Metrics>, here: bool) -> Self {
+        let at_once = limits.count(Limit::QueriesAtOnce);
+        let permits = Arc::new(Semaphore::new(at_once));
+        let idle = Mutex::new(Vec::with_capacity(at_once));
+        Self { inner: Arc::new(Inner { path, idle, permits, here, metrics }) }
     }
 
     /// Runs `query` with a connection of its own.
@@ -47,6 +50,9 @@ impl Readers {
         T: Send + 'static,
         F: FnOnce(&Reader) -> Result<T, StoreError> + Send + 'static,
     {
+        if self.inner.permits.available_permits() == 0 {
+            self.inner.metrics.reached(Limit::QueriesAtOnce);
+        }
         let Ok(permit) = Arc::clone(&self.inner.permits).acquire_owned().await else {
             return Err(StoreError::Busy("the hub is stopping".into()));
         };

@@ -22,16 +22,15 @@ use crate::directory::{Directory, SessionId};
 use crate::door;
 use crate::gate::Gate;
 use crate::ingest::{ByHand, Ingest};
+use crate::limits::{Limit, Limits};
 use crate::live::Live;
 use crate::metrics::Metrics;
+use crate::rates::Paces;
 use crate::readers::Readers;
 use crate::tickets::Tickets;
 use crate::tls::{TlsError, TlsPort};
 use crate::tokens::Revocations;
 use crate::wire::Wires;
-
-/// Connections that wait to be accepted. A storm of reconnects overflows the usual 128, at a second's cost each.
-const BACKLOG: u32 = 4_096;
 
 /// What all sessions share.
 pub struct Hub {
@@ -55,6 +54,8 @@ pub struct Hub {
     pub audit: Arc<Audit>,
     /// What strangers may take.
     pub gate: Arc<Gate>,
+    /// What devices that are gone had used up of their rates.
+    pub paces: Paces,
     /// Tickets of web pages.
     pub tickets: Tickets,
     /// What goes over the wire, made visible.
@@ -133,17 +134,17 @@ pub struct Running {
 pub async fn start(config: Config) -> Result<Running, ServeError> {
     let tls = config.tls.clone().map(TlsPort::load).transpose()?.map(Arc::new);
     make_folder(&config)?;
-    let listener = listen(config.listen)?;
+    let listener = listen(config.listen, config.limits.get(Limit::AcceptBacklog))?;
     let address =
         listener.local_addr().map_err(|problem| ServeError::Listen { address: config.listen, problem })?;
     let path = config.database();
-    let readers = Readers::new(path.clone());
-    let (hub, commands, ingest) = assemble(config, tls, readers, |mut writer, live, metrics, failed| {
+    let begin = |mut writer: Writer, live, metrics, failed, limits: &Limits| {
         let checkpointer = writer
             .checkpoint_beside(&path)
             .map_err(|problem| ServeError::Database { path: path.clone(), problem })?;
-        Ingest::start(writer, checkpointer, live, metrics, failed).map_err(ServeError::Thread)
-    })?;
+        Ingest::start(writer, checkpointer, live, metrics, failed, limits).map_err(ServeError::Thread)
+    };
+    let (hub, commands, ingest) = assemble(config, tls, Readers::new, begin)?;
     hub.tasks.spawn(door::accept(Arc::clone(&hub), listener));
     if let Some(tls) = &hub.tls {
         hub.tasks.spawn(Arc::clone(tls).keep(hub.stopping.clone()));
@@ -158,10 +159,10 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
 /// written but by [`ByHand::work`]. It ends when its runtime does.
 pub async fn start_by_hand(config: Config) -> Result<(Arc<Hub>, ByHand), ServeError> {
     make_folder(&config)?;
-    let readers = Readers::here(config.database());
-    let (hub, _, by_hand) = assemble(config, None, readers, |writer, live, metrics, failed| {
-        Ok(Ingest::by_hand(writer, live, metrics, failed))
-    })?;
+    let (hub, _, by_hand) =
+        assemble(config, None, Readers::here, |writer, live, metrics, failed, limits| {
+            Ok(Ingest::by_hand(writer, live, metrics, failed, limits))
+        })?;
     Ok((hub, by_hand))
 }
 
@@ -174,8 +175,14 @@ fn make_folder(config: &Config) -> Result<(), ServeError> {
 fn assemble<T>(
     config: Config,
     tls: Option<Arc<TlsPort>>,
-    readers: Readers,
-    begin: impl FnOnce(Writer, Arc<Live>, Arc<Metrics>, CancellationToken) -> Result<(Ingest, T), ServeError>,
+    readers: impl FnOnce(PathBuf, &Limits, Arc<Metrics>) -> Readers,
+    begin: impl FnOnce(
+        Writer,
+        Arc<Live>,
+        Arc<Metrics>,
+        CancellationToken,
+        &Limits,
+    ) -> Result<(Ingest, T), ServeError>,
 ) -> Result<(Arc<Hub>, tokio::task::JoinHandle<()>, T), ServeError> {
     let path = config.database();
     let database = |problem| ServeError::Database { path: path.clone(), problem };
@@ -186,17 +193,23 @@ fn assemble<T>(
     writer.set_retention(config.retention.clone());
     let reader = Reader::open(&path).map_err(database)?;
     auth::ensure_local_tokens(&mut writer, &reader, &config.data, clock::now())?;
-    let live = Arc::new(Live::new(reader.latest().map_err(database)?));
-    let directory = Arc::new(Directory::new(reader.devices().map_err(database)?));
+    let live =
+        Arc::new(Live::new(reader.latest().map_err(database)?, config.limits.count(Limit::CommitsBehind)));
+    let directory = Arc::new(Directory::new(
+        reader.devices().map_err(database)?,
+        config.limits.count(Limit::DevicesBehind),
+    ));
     let open = reader.open_commands().map_err(database)?;
     let groups = reader.open_groups().map_err(database)?;
     drop(reader);
 
     let failed = CancellationToken::new();
     let metrics = Arc::new(Metrics::default());
-    let (ingest, writes) = begin(writer, Arc::clone(&live), Arc::clone(&metrics), failed.clone())?;
+    let (ingest, writes) =
+        begin(writer, Arc::clone(&live), Arc::clone(&metrics), failed.clone(), &config.limits)?;
+    let readers = readers(path, &config.limits, Arc::clone(&metrics));
     let (commands, task) =
-        Commands::start(open, groups, config.commands, Arc::clone(&directory), ingest.clone());
+        Commands::start(open, groups, &config, Arc::clone(&directory), ingest.clone(), Arc::clone(&metrics));
     let commands_task = tokio::spawn(task);
     let hub = Arc::new(Hub {
         readers,
@@ -205,9 +218,10 @@ fn assemble<T>(
         directory,
         commands,
         tls,
+        audit: Arc::new(Audit::new(&config.limits, Arc::clone(&metrics))),
         metrics,
-        audit: Arc::default(),
-        gate: Arc::new(Gate::new(config.limits.gate)),
+        gate: Arc::new(Gate::new((&config.limits).into())),
+        paces: Paces::default(),
         tickets: Tickets::default(),
         wires: Arc::default(),
         revocations: Revocations::default(),
@@ -222,12 +236,14 @@ fn assemble<T>(
     Ok((hub, commands_task, writes))
 }
 
-fn listen(address: SocketAddr) -> Result<tokio::net::TcpListener, ServeError> {
+/// As many connections as `backlog` wait to be accepted. A storm of reconnects overflows the usual 128, at a second's cost
+/// each.
+fn listen(address: SocketAddr, backlog: u64) -> Result<tokio::net::TcpListener, ServeError> {
     let open = || {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
-        socket.listen(BACKLOG)
+        socket.listen(u32::try_from(backlog).unwrap_or(u32::MAX))
     };
     open().map_err(|problem| ServeError::Listen { address, problem })
 }
@@ -253,6 +269,7 @@ impl Running {
         let in_time = tokio::time::timeout(deadline, hub.tasks.wait()).await.is_ok();
         hub.deadline.cancel();
         if !in_time {
+            hub.metrics.reached(Limit::ShutdownSeconds);
             tracing::warn!(
                 seconds = deadline.as_secs(),
                 "sessions are cut off: the time for stopping has run out"

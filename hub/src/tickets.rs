@@ -18,14 +18,13 @@ use tokio::time::Instant;
 
 use crate::access::Looker;
 use crate::auth::{Principal, Token};
+use crate::http::limited;
+use crate::limits::{Limit, Limits};
 use crate::orders::caller::Refused;
 use crate::serve::Hub;
 
 /// For how long a ticket is good.
 pub const LIFETIME: Duration = Duration::from_secs(30);
-/// Tickets at once, of all and of one credential.
-const TICKETS_MAX: usize = 10_000;
-const TICKETS_PER_CREDENTIAL_MAX: usize = 256;
 /// What stands before a ticket among the subprotocols.
 pub const PREFIX: &str = "ticket.";
 
@@ -46,18 +45,21 @@ impl Tickets {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes a ticket with which one viewer may connect as `principal`. `None`: too many are open.
-    fn draw(&self, principal: &Principal) -> Result<Option<Token>, getrandom::Error> {
+    /// Makes a ticket with which one viewer may connect as `principal`; or says which limit of open tickets is reached.
+    fn draw(&self, principal: &Principal, limits: &Limits) -> Result<Result<Token, Limit>, getrandom::Error> {
         let ticket = Token::draw("ticket")?;
         let mut open = self.lock();
         let now = Instant::now();
         open.retain(|_, ticket| ticket.until > now);
         let of_this = open.values().filter(|ticket| ticket.principal.key == principal.key).count();
-        if open.len() >= TICKETS_MAX || of_this >= TICKETS_PER_CREDENTIAL_MAX {
-            return Ok(None);
+        if open.len() >= limits.count(Limit::TicketsOpen) {
+            return Ok(Err(Limit::TicketsOpen));
+        }
+        if of_this >= limits.count(Limit::TicketsPerToken) {
+            return Ok(Err(Limit::TicketsPerToken));
         }
         open.insert(ticket.hash(), Ticket { principal: principal.clone(), until: now + LIFETIME });
-        Ok(Some(ticket))
+        Ok(Ok(ticket))
     }
 
     /// Uses a ticket: it is gone. `None`: there is no such ticket, or its time is over.
@@ -73,19 +75,13 @@ pub(crate) async fn draw(
     _: Looker,
     Extension(principal): Extension<Principal>,
 ) -> Result<Response, Refused> {
-    match hub.tickets.draw(&principal) {
-        Ok(Some(ticket)) => {
+    match hub.tickets.draw(&principal, &hub.config.limits) {
+        Ok(Ok(ticket)) => {
             let text = ticket.reveal().trim_start_matches("ticket_");
             let body = json!({ "ticket": text, "protocol": format!("{PREFIX}{text}"), "seconds": LIFETIME.as_secs() });
             Ok((StatusCode::CREATED, Json(body)).into_response())
         }
-        Ok(None) => {
-            let problem = format!(
-                "{TICKETS_PER_CREDENTIAL_MAX} tickets of this token are open (and {TICKETS_MAX} at most of all): use them, or ask again in {} s",
-                LIFETIME.as_secs()
-            );
-            Err(Refused::new(ErrorCode::LimitReached, problem))
-        }
+        Ok(Err(limit)) => Ok(limited(&hub, limit, "too many tickets are open")),
         Err(error) => Err(Refused::new(ErrorCode::Internal, error.to_string())),
     }
 }
@@ -98,20 +94,20 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_ticket_is_good_once_and_for_half_a_minute() {
-        let tickets = Tickets::default();
+        let (tickets, limits) = (Tickets::default(), Limits::default());
         let anna = Principal { key: CredentialKey(1), role: CredentialRole::Viewer, label: "anna".into() };
-        let first = tickets.draw(&anna).unwrap().unwrap();
-        let second = tickets.draw(&anna).unwrap().unwrap();
+        let first = tickets.draw(&anna, &limits).unwrap().unwrap();
+        let second = tickets.draw(&anna, &limits).unwrap().unwrap();
         assert_eq!(tickets.take(&first), Some(anna.clone()));
         assert_eq!(tickets.take(&first), None);
         tokio::time::advance(LIFETIME).await;
         assert_eq!(tickets.take(&second), None);
-        for _ in 0..TICKETS_PER_CREDENTIAL_MAX {
-            assert!(tickets.draw(&anna).unwrap().is_some());
+        for _ in 0..limits.count(Limit::TicketsPerToken) {
+            assert!(tickets.draw(&anna, &limits).unwrap().is_ok());
         }
-        assert_eq!(tickets.draw(&anna).unwrap(), None);
+        assert_eq!(tickets.draw(&anna, &limits).unwrap(), Err(Limit::TicketsPerToken));
         let other = Principal { key: CredentialKey(2), ..anna };
-        assert!(tickets.draw(&other).unwrap().is_some());
+        assert!(tickets.draw(&other, &limits).unwrap().is_ok());
         assert!(!format!("{tickets:?}").contains(first.reveal()));
     }
 }

@@ -98,11 +98,17 @@ fn wrong(place: impl Into<String>, problem: impl Into<String>) -> DeclarationErr
     DeclarationError { place: place.into(), problem: problem.into() }
 }
 
+/// Says which limit of a declaration is exceeded.
+fn most(name: &str, value: usize, scope: &str) -> String {
+    let again = if scope == "text" { "choose a shorter one" } else { "declare fewer" };
+    limits::refusal(name, value, scope, again)
+}
+
 fn check_label(place: impl FnOnce() -> String, text: Option<&str>) -> Result<(), DeclarationError> {
     match text {
         Some(text) if text.len() > limits::LABEL_MAX_BYTES => Err(wrong(
             place(),
-            format!("{} bytes long: at most {} are allowed", text.len(), limits::LABEL_MAX_BYTES),
+            format!("{} bytes long: {}", text.len(), most("label_bytes", limits::LABEL_MAX_BYTES, "text")),
         )),
         _ => Ok(()),
     }
@@ -124,7 +130,11 @@ pub fn check_metrics(metrics: &[MetricDeclaration]) -> Result<(), DeclarationErr
     if metrics.len() > limits::METRICS_MAX {
         return Err(wrong(
             "metrics",
-            format!("{} metrics: at most {} are allowed", metrics.len(), limits::METRICS_MAX),
+            format!(
+                "{} metrics: {}",
+                metrics.len(),
+                most("metrics_per_device", limits::METRICS_MAX, "device")
+            ),
         ));
     }
     let mut seen = HashSet::new();
@@ -145,7 +155,7 @@ pub fn check_metrics(metrics: &[MetricDeclaration]) -> Result<(), DeclarationErr
 /// Checks the tags of a `hello` against the limits.
 pub fn check_tags(tags: &[Tag]) -> Result<(), DeclarationError> {
     if tags.len() > limits::TAGS_MAX {
-        let problem = format!("{} tags: at most {} are allowed", tags.len(), limits::TAGS_MAX);
+        let problem = format!("{} tags: {}", tags.len(), most("tags_per_device", limits::TAGS_MAX, "device"));
         return Err(wrong("tags", problem));
     }
     let mut seen = HashSet::new();
@@ -160,7 +170,11 @@ pub fn check_commands(commands: &[CommandDeclaration]) -> Result<(), Declaration
     if commands.len() > limits::COMMANDS_MAX {
         return Err(wrong(
             "commands",
-            format!("{} commands: at most {} are allowed", commands.len(), limits::COMMANDS_MAX),
+            format!(
+                "{} commands: {}",
+                commands.len(),
+                most("commands_per_device", limits::COMMANDS_MAX, "device")
+            ),
         ));
     }
     let mut seen = HashSet::new();
@@ -176,7 +190,11 @@ pub fn check_commands(commands: &[CommandDeclaration]) -> Result<(), Declaration
         if command.params.len() > limits::PARAMS_MAX {
             return Err(wrong(
                 format!("{place}.params"),
-                format!("{} parameters: at most {} are allowed", command.params.len(), limits::PARAMS_MAX),
+                format!(
+                    "{} parameters: {}",
+                    command.params.len(),
+                    most("params_per_command", limits::PARAMS_MAX, "command")
+                ),
             ));
         }
         if command.timeout.is_some_and(|t| !(t > 0.0 && t.is_finite())) {
@@ -196,7 +214,11 @@ pub fn check_commands(commands: &[CommandDeclaration]) -> Result<(), Declaration
             if param.choices.len() > limits::CHOICES_MAX {
                 return Err(wrong(
                     format!("{place}.choices"),
-                    format!("{} choices: at most {} are allowed", param.choices.len(), limits::CHOICES_MAX),
+                    format!(
+                        "{} choices: {}",
+                        param.choices.len(),
+                        most("choices_per_param", limits::CHOICES_MAX, "parameter")
+                    ),
                 ));
             }
             for (k, choice) in param.choices.iter().enumerate() {

@@ -83,9 +83,14 @@ impl Hello {
                 return Err(DeclarationError {
                     place: place.into(),
                     problem: format!(
-                        "{} bytes long: at most {} are allowed",
+                        "{} bytes long: {}",
                         text.len(),
-                        limits::LABEL_MAX_BYTES
+                        limits::refusal(
+                            "label_bytes",
+                            limits::LABEL_MAX_BYTES,
+                            "text",
+                            "choose a shorter one"
+                        )
                     ),
                 });
             }
@@ -315,16 +320,26 @@ impl CommandUpdate {
             && error.len() > limits::COMMAND_ERROR_MAX_BYTES
         {
             return Err(format!(
-                "error: {} bytes long: at most {} are allowed",
+                "error: {} bytes long: {}",
                 error.len(),
-                limits::COMMAND_ERROR_MAX_BYTES
+                limits::refusal(
+                    "command_error_bytes",
+                    limits::COMMAND_ERROR_MAX_BYTES,
+                    "command",
+                    "send a shorter one"
+                )
             ));
         }
         let length = self.result.as_ref().map_or(0, |r| r.to_string().len());
         if length > limits::COMMAND_PAYLOAD_MAX_BYTES {
             return Err(format!(
-                "result: {length} bytes of JSON: at most {} are allowed",
-                limits::COMMAND_PAYLOAD_MAX_BYTES
+                "result: {length} bytes of JSON: {}",
+                limits::refusal(
+                    "command_payload_bytes",
+                    limits::COMMAND_PAYLOAD_MAX_BYTES,
+                    "command",
+                    "send less"
+                )
             ));
         }
         Ok(())

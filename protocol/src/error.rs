@@ -155,6 +155,8 @@ close_codes! {
     StorageFailed = 4006, true, "storage failed";
     /// The credential belongs to another device.
     WrongDevice = 4007, false, "credential is for another device";
+    /// Sent more than its rate for too long, though it was slowed.
+    TooFast = 4008, true, "sends too fast";
 }
 
 impl fmt::Display for CloseCode {

@@ -42,16 +42,26 @@ impl Targets {
         }
         if named > limits::SELECT_MAX {
             return Err(format!(
-                "to: {named} names and patterns: at most {} are allowed",
-                limits::SELECT_MAX
+                "to: {named} names and patterns: {}",
+                limits::refusal(
+                    "select_entries",
+                    limits::SELECT_MAX,
+                    "selection",
+                    "use patterns, or send several groups"
+                )
             ));
         }
         // Ids are looked up, patterns are tried on every device: more of those would cost more than they say.
         let patterns = named - self.ids().count();
         if patterns > limits::GROUP_PATTERNS_MAX {
             return Err(format!(
-                "to: {patterns} patterns: at most {} are allowed",
-                limits::GROUP_PATTERNS_MAX
+                "to: {patterns} patterns: {}",
+                limits::refusal(
+                    "group_patterns",
+                    limits::GROUP_PATTERNS_MAX,
+                    "group",
+                    "use fewer, or send several groups"
+                )
             ));
         }
         Ok(())

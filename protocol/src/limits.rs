@@ -58,7 +58,7 @@ pub const MIN_HZ: f64 = 0.001;
 /// Messages a second of a subscription that does not ask.
 pub const DEFAULT_HZ: f64 = 10.0;
 /// Time between two pings of the hub, in seconds.
-pub const HEARTBEAT_SECONDS: u32 = 10;
+pub const HEARTBEAT_SECONDS: u32 = 7;
 /// Pings without an answer after which a peer is presumed gone.
 pub const HEARTBEATS_MISSED_MAX: u32 = 3;
 /// Time from the 101 to a complete `hello`, in seconds.
@@ -96,6 +96,11 @@ pub const INSPECT_PAYLOAD_MAX_BYTES: u32 = 64 * 1024;
 /// Frames of a device that are recorded in a tenth of a second; more are counted and left out, but for control frames and
 /// those that break a rule, which have as many of their own. Chosen: more than a person reads, and little work.
 pub const INSPECT_FRAMES_PER_TENTH: u32 = 200;
+
+/// How a refusal names a limit: what it is called where hubs are set up, its value, for what it counts, and what to do.
+pub fn refusal(name: &str, value: usize, scope: &str, again: &str) -> String {
+    format!("{name} is {value} (per {scope}); {again}")
+}
 
 /// The limits a hub tells a device in `welcome`. A device that keeps them is never refused for size.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -19,7 +19,7 @@ pub enum NameError {
         max: usize,
     },
     /// The name is longer than its limit.
-    #[error("{what} is {length} bytes long: at most {max} are allowed")]
+    #[error("{what} is {length} bytes long: {}", limits::refusal(&limit_of(what), *max, "name", "choose a shorter one"))]
     TooLong {
         /// Which name.
         what: &'static str,
@@ -38,6 +38,11 @@ pub enum NameError {
         /// The first character that is not allowed.
         character: char,
     },
+}
+
+/// What the longest length of a name is called.
+fn limit_of(what: &str) -> String {
+    format!("{}_bytes", what.replace(' ', "_"))
 }
 
 fn check(what: &'static str, name: &str, max: usize) -> Result<(), NameError> {
@@ -179,7 +184,7 @@ mod tests {
         );
         assert_eq!(
             MetricName::new(&"x".repeat(65)).unwrap_err().to_string(),
-            "metric name is 65 bytes long: at most 64 are allowed"
+            "metric name is 65 bytes long: metric_name_bytes is 64 (per name); choose a shorter one"
         );
         assert!(serde_json::from_str::<DeviceId>("\"pump\\u00e9\"").is_err());
     }

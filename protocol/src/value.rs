@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::limits::TEXT_VALUE_MAX_BYTES;
+use crate::limits::{TEXT_VALUE_MAX_BYTES, refusal};
 
 /// What sort of values a series holds. Declared once; a reading of another kind is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Default)]
@@ -149,7 +149,8 @@ impl ValueVisitor {
     fn text<E: de::Error>(length: usize) -> Result<(), E> {
         if length > TEXT_VALUE_MAX_BYTES {
             return Err(E::custom(format_args!(
-                "a text value of {length} bytes: at most {TEXT_VALUE_MAX_BYTES} are allowed"
+                "a text value of {length} bytes: {}",
+                refusal("text_value_bytes", TEXT_VALUE_MAX_BYTES, "reading", "send a shorter one")
             )));
         }
         Ok(())

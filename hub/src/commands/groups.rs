@@ -10,12 +10,13 @@ use protocol::command::CommandState;
 use protocol::desk::Actor;
 use protocol::group::{Decision, MemberState, Roll, Tally};
 use protocol::viewer::{CommandInfo, GroupInfo, GroupRequest, GroupStopped, SendCommand};
-use protocol::{DeviceId, ErrorCode, GroupId, limits};
+use protocol::{DeviceId, ErrorCode, GroupId};
 use store::{GroupChange, OpenGroup};
 use tokio::time::Instant;
 
 use super::{Answer, Event, Reply, Task, Told, error};
 use crate::clock;
+use crate::limits::Limit;
 
 /// Members of a group that are begun in one transaction; between two of them everyone else has a turn.
 const TURN: usize = 256;
@@ -162,10 +163,9 @@ impl Task {
         {
             return Err(already_retried(old, &again.id));
         }
-        if open.by_ref().count() >= limits::GROUPS_OPEN_MAX {
-            let most = limits::GROUPS_OPEN_MAX;
-            let problem = format!("{most} groups have not ended: cancel some, or wait");
-            return Err(error(ErrorCode::LimitReached, problem));
+        let open = open.by_ref().count();
+        if open >= self.limits.count(Limit::GroupsOpen) {
+            return Err(self.limited(Limit::GroupsOpen, format!("{open} groups have not ended")));
         }
         let at = self.next_issue();
         let id = self.new_id('g', at)?;

@@ -12,23 +12,29 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesOrdered;
 use protocol::codec::{self, DecodeError};
 use protocol::desk::Actor;
-use protocol::device::{Ack, DeviceMessage, ErrorMessage, Hello, HubToDevice, RawReadings, Refuse, Welcome};
+use protocol::device::{
+    Ack, CommandUpdate, DeviceMessage, ErrorMessage, Hello, HubToDevice, RawReadings, Refuse, Welcome,
+};
 use protocol::inbox::{Inbox, Ticket, Verdict};
-use protocol::limits::{self, DeviceLimits};
+use protocol::limits::{DeviceLimits, METRIC_NAME_MAX_BYTES};
+use protocol::value::ValueRef;
 use protocol::viewer::EndedBy;
 use protocol::{CloseCode, DeviceId, ErrorCode, Kind, RefuseCode, SeriesId, Timestamp};
 use store::{
     BatchContent, ConnectionEvent, ConnectionNote, CredentialRole, Registered, Row, StoreError, StreamKey,
 };
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::protocol::Message;
 
-use super::{End, Heartbeat, Peer, Socket, close, end_of, write};
+use super::{End, Heartbeat, Peer, Socket, close, end_of, too_fast, until, write};
 use crate::clock;
 use crate::commands::Pending;
 use crate::directory::{SESSION_QUEUE, ToSession};
 use crate::ingest::{Completions, Fate};
 use crate::late::Watch;
+use crate::limits::{Limit, Refusal};
+use crate::rates::{Pace, Turn};
 use crate::serve::Hub;
 use crate::wire::Connected;
 
@@ -37,17 +43,13 @@ const RETRY_STORAGE_MILLIS: u64 = 2_000;
 /// The same for what could not be stored for another reason.
 const RETRY_FAILED_MILLIS: u64 = 1_000;
 
-/// Words of a device about its commands that are not stored yet. Chosen: as many as it says while some commits are made.
-/// From the session to the task of commands; when full, the device is not read.
-const UPDATES_QUEUE: usize = 64;
-
 /// Runs the session from the 101 to the close.
 pub async fn run(hub: Arc<Hub>, mut socket: Socket, peer: Peer) {
     let hello = match expect_hello(&hub, &mut socket, &peer).await {
         Ok(hello) => hello,
         Err(end) => {
             tracing::info!(session = peer.name(), address = %peer.address, ?end, "device refused");
-            return close(socket, &end).await;
+            return close(&hub, socket, &end).await;
         }
     };
     let hello_at = clock::now();
@@ -59,7 +61,7 @@ pub async fn run(hub: Arc<Hub>, mut socket: Socket, peer: Peer) {
         Err(error) => {
             let end = refused_hello(&error);
             tracing::warn!(session = peer.name(), device = %id, %error, "hello refused");
-            return close(socket, &end).await;
+            return close(&hub, socket, &end).await;
         }
     };
     let now = clock::now();
@@ -86,12 +88,14 @@ pub async fn run(hub: Arc<Hub>, mut socket: Socket, peer: Peer) {
     let now = clock::now();
     let was_present = hub.directory.disconnected(&id, peer.session, last_seen, now).is_some();
     hub.ingest.note(note(now, ended(&end, was_present.then_some(last_seen)))).await;
-    close(socket, &end).await;
+    let Session { pace, .. } = session;
+    hub.paces.leave(&id, pace, tokio::time::Instant::now());
+    close(&hub, socket, &end).await;
 }
 
 async fn expect_hello(hub: &Hub, socket: &mut Socket, peer: &Peer) -> Result<Hello, End> {
     let expected = |reason: String| End::Close(CloseCode::HelloExpected, reason);
-    let deadline = hub.config.limits.hello;
+    let deadline = hub.config.limits.time(Limit::HelloSeconds);
     let first = async {
         loop {
             match socket.next().await {
@@ -100,14 +104,14 @@ async fn expect_hello(hub: &Hub, socket: &mut Socket, peer: &Peer) -> Result<Hel
                 Some(Ok(Message::Binary(_))) => return Err(End::close(CloseCode::Unsupported)),
                 Some(Ok(Message::Close(frame))) => return Err(End::left(frame)),
                 None => return Err(End::Gone("connection lost before hello".into())),
-                Some(Err(error)) => return Err(end_of(&error)),
+                Some(Err(error)) => return Err(end_of(hub, Limit::DeviceMessageBytes, &error)),
             }
         }
     };
     let text = tokio::select! {
         first = tokio::time::timeout(deadline, first) => match first {
             Ok(first) => first?,
-            Err(_) => return Err(End::close(CloseCode::HelloTimeout)),
+            Err(_) => return Err(super::reached(hub, Limit::HelloSeconds)),
         },
         () = hub.stopping.cancelled() => return Err(End::close(CloseCode::GoingAway)),
     };
@@ -117,6 +121,10 @@ async fn expect_hello(hub: &Hub, socket: &mut Socket, peer: &Peer) -> Result<Hel
         Err(error) => return Err(expected(error.to_string())),
     };
     hello.check().map_err(|error| expected(error.to_string()))?;
+    hub.config.limits.check_hello(&hello).map_err(|refusal| {
+        hub.metrics.reached(refusal.limit);
+        expected(refusal.to_string())
+    })?;
     match &peer.principal.role {
         CredentialRole::Fleet => Ok(hello),
         CredentialRole::Device(id) if *id == hello.device => Ok(hello),
@@ -180,21 +188,20 @@ impl Metrics {
     }
 
     /// Checks a batch and finds the series of its readings.
-    fn rows(&mut self, batch: RawReadings<'_>) -> Result<Vec<Row>, (RefuseCode, String)> {
-        if batch.readings.len() > limits::READINGS_PER_BATCH_MAX {
-            return Err((
-                RefuseCode::TooLarge,
-                format!(
-                    "{} readings in one batch: at most {} are allowed",
-                    batch.readings.len(),
-                    limits::READINGS_PER_BATCH_MAX
-                ),
-            ));
+    fn rows(&mut self, hub: &Hub, batch: RawReadings<'_>) -> Result<Vec<Row>, (RefuseCode, String)> {
+        let refused = |limit, code, found| {
+            hub.metrics.reached(limit);
+            (code, hub.config.limits.refusal(limit, found).to_string())
+        };
+        let text_max = hub.config.limits.count(Limit::TextValueBytes);
+        if batch.readings.len() > hub.config.limits.count(Limit::ReadingsPerBatch) {
+            let found = format!("{} readings in one batch", batch.readings.len());
+            return Err(refused(Limit::ReadingsPerBatch, RefuseCode::TooLarge, found));
         }
         let mut rows = Vec::with_capacity(batch.readings.len());
         for reading in batch.readings {
             let Some((series, kind)) = self.find(&reading.metric) else {
-                let metric: String = reading.metric.chars().take(limits::METRIC_NAME_MAX_BYTES).collect();
+                let metric: String = reading.metric.chars().take(METRIC_NAME_MAX_BYTES).collect();
                 return Err((
                     RefuseCode::UnknownMetric,
                     format!("metric {metric:?} was not declared in hello"),
@@ -215,6 +222,12 @@ impl Metrics {
                         reading.at.micros()
                     ),
                 ));
+            }
+            if let ValueRef::Text(text) = &reading.value
+                && text.len() > text_max
+            {
+                let found = format!("{}: a text value of {} bytes", reading.metric, text.len());
+                return Err(refused(Limit::TextValueBytes, RefuseCode::Malformed, found));
             }
             rows.push(Row { series, at: reading.at, value: reading.value.into_owned() });
         }
@@ -239,6 +252,10 @@ struct Session<'a> {
     watch: Watch,
     /// Its connection, as others see it.
     wire: Option<Connected>,
+    /// How fast it may send.
+    pace: Pace,
+    /// It was above its rate: until then it is not read.
+    slowed: Option<Instant>,
 }
 
 impl<'a> Session<'a> {
@@ -250,6 +267,7 @@ impl<'a> Session<'a> {
         inward: mpsc::Receiver<ToSession>,
         wire: Option<Connected>,
     ) -> Self {
+        let pace = hub.paces.enter(&hello.device, &peer.principal.role, &hub.config.limits, Instant::now());
         Self {
             hub,
             peer,
@@ -261,21 +279,29 @@ impl<'a> Session<'a> {
             done: Vec::new(),
             inward,
             updates: FuturesOrdered::new(),
-            heartbeat: Heartbeat::new(hub.config.heartbeat, clock::now()),
+            heartbeat: Heartbeat::new(&hub.config.limits, clock::now()),
             watch: Watch::new(clock::now(), newest(hub, &registered.series)),
             wire,
+            pace,
+            slowed: None,
         }
     }
 
     async fn run(&mut self, socket: &mut Socket, sender: crate::directory::SessionSender) -> End {
+        let limits = &self.hub.config.limits;
         let welcome = Welcome {
             session: self.peer.name(),
             server_time: clock::now(),
             acked_seq: self.inbox.settled(),
-            limits: DeviceLimits::default(),
+            limits: DeviceLimits {
+                message_bytes: limits.get(Limit::DeviceMessageBytes),
+                readings_per_batch: limits.get(Limit::ReadingsPerBatch) as u32,
+                unacked_batches: limits.get(Limit::UnackedBatches) as u32,
+                text_bytes: limits.get(Limit::TextValueBytes) as u32,
+            },
             heartbeat_seconds: self.hub.config.heartbeat.as_secs() as u32,
         };
-        if let Err(end) = say(socket, welcome).await {
+        if let Err(end) = say(self.hub, socket, welcome).await {
             return end;
         }
         self.hub.commands.connected(self.device.clone(), self.peer.session, sender).await;
@@ -299,28 +325,57 @@ impl<'a> Session<'a> {
                 () = self.completions.wait() => self.acknowledge(socket).await?,
                 Some(told) = self.inward.recv() => self.told(socket, told).await?,
                 Some(answer) = self.updates.next(), if !self.updates.is_empty() => {
-                    updated(socket, answer).await?;
+                    updated(self.hub, socket, answer).await?;
                 }
                 _ = beat.tick() => {
-                    if !self.has_room() {
-                        // We do not read it, so its silence means nothing.
+                    if !self.is_read() {
+                        // Its silence means nothing.
                         self.heartbeat.forgive();
                     }
-                    let ping = self.heartbeat.beat(clock::now())?;
-                    write(socket, ping).await?;
+                    let ping = self.heartbeat.beat(self.hub, clock::now())?;
+                    write(self.hub, socket, ping).await?;
                 }
-                message = socket.next(), if self.has_room() => match message {
+                () = until(self.slowed), if self.slowed.is_some() => self.take_turn(socket).await?,
+                message = socket.next(), if self.is_read() => match message {
                     Some(Ok(message)) => self.heard(socket, message).await?,
-                    Some(Err(error)) => return Err(end_of(&error)),
+                    Some(Err(error)) => return Err(end_of(self.hub, Limit::DeviceMessageBytes, &error)),
                     None => return Err(End::Gone("connection lost".into())),
                 },
             }
         }
     }
 
-    /// Whether the next message of the device may be read.
-    fn has_room(&self) -> bool {
-        self.inbox.has_room() && self.updates.len() < UPDATES_QUEUE
+    /// Whether the next message of the device is read.
+    fn is_read(&self) -> bool {
+        self.slowed.is_none() && !self.is_full()
+    }
+
+    /// Whether more of it waits to be stored than may.
+    fn is_full(&self) -> bool {
+        let limits = &self.hub.config.limits;
+        !self.inbox.has_room()
+            || u64::from(self.inbox.in_flight()) >= limits.get(Limit::UnackedBatches)
+            || self.updates.len() >= limits.count(Limit::UpdatesWaiting)
+    }
+
+    /// Reads on, or waits, as the rates of the device allow.
+    async fn take_turn(&mut self, socket: &mut Socket) -> Result<(), End> {
+        self.slowed = match self.pace.turn(Instant::now()) {
+            Turn::Read => None,
+            Turn::Wait(time, begins) => {
+                if let Some(limit) = begins {
+                    self.hub.metrics.slowed(limit);
+                    tracing::info!(device = %self.device, limit = limit.name(), "above its rate: it is read more slowly");
+                }
+                Some(time)
+            }
+            Turn::Refuse(refusal) => {
+                let (told, end) = too_fast(self.hub, &refusal);
+                say(self.hub, socket, told).await?;
+                return Err(end);
+            }
+        };
+        Ok(())
     }
 
     /// The hub stops: nothing more is read, what was taken is settled and acknowledged (I-15).
@@ -328,7 +383,7 @@ impl<'a> Session<'a> {
         while self.inbox.in_flight() > 0 || !self.updates.is_empty() {
             tokio::select! {
                 Some(answer) = self.updates.next(), if !self.updates.is_empty() => {
-                    if let Err(end) = updated(socket, answer).await {
+                    if let Err(end) = updated(self.hub, socket, answer).await {
                         return end;
                     }
                 }
@@ -349,19 +404,24 @@ impl<'a> Session<'a> {
     async fn heard(&mut self, socket: &mut Socket, message: Message) -> Result<(), End> {
         let now = clock::now();
         self.heartbeat.heard(now);
+        self.pace.on_message(Instant::now());
         match message {
-            Message::Text(text) => self.read(socket, &text).await,
-            Message::Binary(_) => Err(End::close(CloseCode::Unsupported)),
+            Message::Text(text) => self.read(socket, &text).await?,
+            Message::Binary(_) => return Err(End::close(CloseCode::Unsupported)),
             Message::Pong(payload) => {
                 self.heartbeat.pong(&payload, now);
                 if let (Some(wire), Some(micros)) = (&self.wire, self.heartbeat.round_trip) {
                     wire.tap().on_round_trip(micros);
                 }
-                Ok(())
             }
-            Message::Ping(_) | Message::Frame(_) => Ok(()),
-            Message::Close(frame) => Err(End::left(frame)),
+            Message::Ping(_) | Message::Frame(_) => {}
+            Message::Close(frame) => return Err(End::left(frame)),
         }
+        if self.is_full() {
+            let limit = if self.updates.is_empty() { Limit::UnackedBatches } else { Limit::UpdatesWaiting };
+            self.hub.metrics.reached(limit);
+        }
+        self.take_turn(socket).await
     }
 
     async fn read(&mut self, socket: &mut Socket, text: &str) -> Result<(), End> {
@@ -369,19 +429,24 @@ impl<'a> Session<'a> {
             Ok("readings") => match RawReadings::decode(text) {
                 Ok(batch) => {
                     let seq = batch.seq;
-                    let rows = self.metrics.rows(batch);
+                    self.pace.on_readings(batch.readings.len());
+                    let rows = self.metrics.rows(self.hub, batch);
                     self.batch(socket, seq, rows).await
                 }
                 Err(DecodeError::BadField { problem, number: Some(seq), .. }) => {
                     self.batch(socket, protocol::Seq(seq), Err((RefuseCode::Malformed, problem))).await
                 }
-                Err(error) => complain(socket, error.code(), error.to_string()).await,
+                Err(error) => complain(self.hub, socket, error.code(), error.to_string()).await,
             },
             Ok(_) => match DeviceMessage::decode(text) {
                 Ok(DeviceMessage::CommandUpdate(update)) => {
                     if let Err(problem) = update.check() {
                         let message = format!("command_update for {}: {problem}", update.id);
-                        return complain(socket, ErrorCode::BadField, message).await;
+                        return complain(self.hub, socket, ErrorCode::BadField, message).await;
+                    }
+                    if let Err(refusal) = self.check_update(&update) {
+                        let message = format!("command_update for {}: {refusal}", update.id);
+                        return complain(self.hub, socket, ErrorCode::BadField, message).await;
                     }
                     let address = Some(self.peer.address.to_string());
                     let actor = Actor { by: self.device.to_string(), address };
@@ -391,8 +456,13 @@ impl<'a> Session<'a> {
                 }
                 Ok(DeviceMessage::Skip(skip)) => {
                     if skip.seq > protocol::Seq::MAX {
-                        return complain(socket, ErrorCode::BadField, "skip: seq is above 2^53 - 1".into())
-                            .await;
+                        return complain(
+                            self.hub,
+                            socket,
+                            ErrorCode::BadField,
+                            "skip: seq is above 2^53 - 1".into(),
+                        )
+                        .await;
                     }
                     match self.inbox.on_skip(skip.seq) {
                         Some(ticket) => {
@@ -404,14 +474,32 @@ impl<'a> Session<'a> {
                     }
                 }
                 Ok(DeviceMessage::Hello(_)) => {
-                    complain(socket, ErrorCode::Unexpected, "hello is said once, as the first message".into())
-                        .await
+                    complain(
+                        self.hub,
+                        socket,
+                        ErrorCode::Unexpected,
+                        "hello is said once, as the first message".into(),
+                    )
+                    .await
                 }
                 Ok(DeviceMessage::Readings(_)) => Ok(()),
-                Err(error) => complain(socket, error.code(), error.to_string()).await,
+                Err(error) => complain(self.hub, socket, error.code(), error.to_string()).await,
             },
-            Err(error) => complain(socket, error.code(), error.to_string()).await,
+            Err(error) => complain(self.hub, socket, error.code(), error.to_string()).await,
         }
+    }
+
+    /// Holds what it says of a command against the limits.
+    fn check_update(&self, update: &CommandUpdate) -> Result<(), Refusal> {
+        let error = update.error.as_ref().map_or(0, String::len);
+        let result = update.result.as_ref().map_or(0, |result| result.to_string().len());
+        for (limit, found) in [(Limit::CommandErrorBytes, error), (Limit::CommandPayloadBytes, result)] {
+            if found > self.hub.config.limits.count(limit) {
+                self.hub.metrics.reached(limit);
+                return Err(self.hub.config.limits.refusal(limit, format!("{found} bytes")));
+            }
+        }
+        Ok(())
     }
 
     async fn batch(
@@ -422,7 +510,7 @@ impl<'a> Session<'a> {
     ) -> Result<(), End> {
         if seq == protocol::Seq(0) || seq > protocol::Seq::MAX {
             let message = format!("readings: seq {seq} is outside 1 to 2^53 - 1");
-            return complain(socket, ErrorCode::BadField, message).await;
+            return complain(self.hub, socket, ErrorCode::BadField, message).await;
         }
         match self.inbox.on_batch(seq) {
             Verdict::Take(ticket) => match rows {
@@ -439,19 +527,19 @@ impl<'a> Session<'a> {
                     tracing::warn!(device = %self.device, seq = seq.0, %code, message, "a batch is refused for good");
                     self.hub.metrics.batches_refused.add(1);
                     self.watch.on_lost(ticket.after, ticket.seq);
-                    say(socket, Refuse { seq, code, message, retry_after_ms: None }).await?;
+                    say(self.hub, socket, Refuse { seq, code, message, retry_after_ms: None }).await?;
                     self.submit(ticket, BatchContent::Refused).await
                 }
             },
             Verdict::Duplicate => match self.inbox.poll_ack() {
-                Some(seq) => say(socket, Ack { seq }).await,
+                Some(seq) => say(self.hub, socket, Ack { seq }).await,
                 None => Ok(()),
             },
             Verdict::OutOfOrder { expected } => {
                 let message =
                     format!("batch {seq} came where {expected} was expected: send from there, or skip");
                 let code = RefuseCode::OutOfOrder;
-                say(socket, Refuse { seq: expected, code, message, retry_after_ms: Some(0) }).await
+                say(self.hub, socket, Refuse { seq: expected, code, message, retry_after_ms: Some(0) }).await
             }
             Verdict::Held => Ok(()),
         }
@@ -500,18 +588,18 @@ impl<'a> Session<'a> {
         }
         self.done = done;
         if let Some(seq) = self.inbox.poll_ack() {
-            say(socket, Ack { seq }).await?;
+            say(self.hub, socket, Ack { seq }).await?;
         }
         match refuse {
-            Some(refuse) if !self.hub.failed.is_cancelled() => say(socket, refuse).await,
+            Some(refuse) if !self.hub.failed.is_cancelled() => say(self.hub, socket, refuse).await,
             _ => Ok(()),
         }
     }
 
     async fn told(&mut self, socket: &mut Socket, told: ToSession) -> Result<(), End> {
         match told {
-            ToSession::Command(command) => say(socket, *command).await,
-            ToSession::Cancel(cancel) => say(socket, cancel).await,
+            ToSession::Command(command) => say(self.hub, socket, *command).await,
+            ToSession::Cancel(cancel) => say(self.hub, socket, cancel).await,
             ToSession::Close(code) => Err(End::close(code)),
         }
     }
@@ -524,22 +612,22 @@ fn newest(hub: &Hub, series: &[SeriesId]) -> Option<Timestamp> {
 }
 
 /// What a device said of a command is stored, or refused.
-async fn updated(socket: &mut Socket, answer: Result<(), ErrorMessage>) -> Result<(), End> {
+async fn updated(hub: &Hub, socket: &mut Socket, answer: Result<(), ErrorMessage>) -> Result<(), End> {
     match answer {
         Ok(()) => Ok(()),
         // Not stored, and no device repeats an answer by itself: on the next connection we ask for it.
         Err(error) if error.code == ErrorCode::Internal => {
-            say(socket, error).await?;
+            say(hub, socket, error).await?;
             Err(End::close(CloseCode::Internal))
         }
-        Err(error) => say(socket, error).await,
+        Err(error) => say(hub, socket, error).await,
     }
 }
 
-async fn say(socket: &mut Socket, message: impl Into<HubToDevice>) -> Result<(), End> {
-    write(socket, Message::Text(message.into().encode().into())).await
+async fn say(hub: &Hub, socket: &mut Socket, message: impl Into<HubToDevice>) -> Result<(), End> {
+    write(hub, socket, Message::Text(message.into().encode().into())).await
 }
 
-async fn complain(socket: &mut Socket, code: ErrorCode, message: String) -> Result<(), End> {
-    say(socket, ErrorMessage { id: None, code, message }).await
+async fn complain(hub: &Hub, socket: &mut Socket, code: ErrorCode, message: String) -> Result<(), End> {
+    say(hub, socket, ErrorMessage { id: None, code, message }).await
 }

@@ -9,7 +9,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures_util::SinkExt as _;
-use protocol::{CloseCode, Timestamp};
+use protocol::device::ErrorMessage;
+use protocol::{CloseCode, ErrorCode, Timestamp};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Error as WsError;
@@ -19,6 +20,8 @@ use tokio_tungstenite::tungstenite::protocol::{Message, WebSocketConfig};
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::Principal;
+use crate::limits::{Limit, Limits, Reached, Refusal};
+use crate::serve::Hub;
 use crate::wire::Tapped;
 
 /// The socket of a session.
@@ -43,11 +46,6 @@ impl Peer {
         format!("s{}", self.session.0)
     }
 }
-
-/// How long a peer may take to let one of our messages into its receive buffer.
-pub const WRITE_DEADLINE: Duration = Duration::from_secs(10);
-/// How long we wait for a peer's answer to our close frame.
-const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
 
 /// The limits of a socket: all five are set, because the library's defaults are sized for a few trusted peers.
 ///
@@ -85,13 +83,14 @@ impl End {
     }
 }
 
-/// Says which end an error of the socket brings. The library does not answer violations; we do.
-pub fn end_of(error: &WsError) -> End {
+/// Says which end an error of the socket brings; `largest` is the limit of its messages. The library does not answer
+/// violations; we do.
+pub fn end_of(hub: &Hub, largest: Limit, error: &WsError) -> End {
     match error {
         WsError::ConnectionClosed | WsError::AlreadyClosed | WsError::Io(_) | WsError::Tls(_) => {
             End::Gone(error.to_string())
         }
-        WsError::Capacity(_) => End::Close(CloseCode::TooBig, error.to_string()),
+        WsError::Capacity(_) => reached(hub, largest),
         WsError::Utf8(_) => End::close(CloseCode::InvalidUtf8),
         WsError::WriteBufferFull(_) => End::close(CloseCode::TooSlow),
         WsError::Protocol(violation) => {
@@ -117,20 +116,34 @@ pub fn close_frame(code: CloseCode, reason: &str) -> CloseFrame {
 }
 
 /// Writes one message, with a deadline.
-pub async fn write(socket: &mut Socket, message: Message) -> Result<(), End> {
-    match tokio::time::timeout(WRITE_DEADLINE, socket.send(message)).await {
+pub async fn write(hub: &Hub, socket: &mut Socket, message: Message) -> Result<(), End> {
+    let deadline = hub.config.limits.time(Limit::WriteSeconds);
+    match tokio::time::timeout(deadline, socket.send(message)).await {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(end_of(&error)),
-        Err(_) => Err(End::close(CloseCode::TooSlow)),
+        Ok(Err(WsError::WriteBufferFull(_))) => Err(reached(hub, Limit::DeviceUnsentBytes)),
+        Ok(Err(error)) => Err(end_of(hub, Limit::DeviceMessageBytes, &error)),
+        Err(_) => Err(reached(hub, Limit::WriteSeconds)),
     }
 }
 
+/// The end of a session that reached a limit: its code, and the limit in the reason.
+pub fn reached(hub: &Hub, limit: Limit) -> End {
+    hub.metrics.reached(limit);
+    let code = match limit.reached() {
+        Reached::Closed(code) => CloseCode::from_number(code).unwrap_or(CloseCode::Policy),
+        _ => CloseCode::Policy,
+    };
+    End::Close(code, hub.config.limits.refusal(limit, code.reason()).to_string())
+}
+
 /// Closes the socket as `end` says: our close frame, then the peer's, each with a deadline.
-pub async fn close(mut socket: Socket, end: &End) {
+pub async fn close(hub: &Hub, mut socket: Socket, end: &End) {
     use futures_util::StreamExt as _;
+    let deadline = hub.config.limits.time(Limit::CloseSeconds);
     if let End::Close(code, reason) = end {
         let frame = close_frame(*code, reason);
-        if !matches!(tokio::time::timeout(CLOSE_DEADLINE, socket.close(Some(frame))).await, Ok(Ok(()))) {
+        if !matches!(tokio::time::timeout(deadline, socket.close(Some(frame))).await, Ok(Ok(()))) {
+            hub.metrics.reached(Limit::CloseSeconds);
             return;
         }
     }
@@ -139,7 +152,9 @@ pub async fn close(mut socket: Socket, end: &End) {
         while let Some(Ok(_)) = socket.next().await {}
         linger(socket.get_mut()).await;
     };
-    drop(tokio::time::timeout(CLOSE_DEADLINE, drain).await);
+    if tokio::time::timeout(deadline, drain).await.is_err() {
+        hub.metrics.reached(Limit::CloseSeconds);
+    }
 }
 
 /// Ends our half of TCP and drops what the peer still sends, until it ends its half. A socket that is closed with bytes
@@ -156,16 +171,26 @@ pub(crate) async fn linger(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
 #[derive(Debug)]
 pub struct Heartbeat {
     interval: Duration,
+    missed_max: u64,
     heard: Timestamp,
-    unanswered: u32,
+    unanswered: u64,
     /// The last round trip, in microseconds.
     pub round_trip: Option<i64>,
 }
 
 impl Heartbeat {
     /// Starts with a peer that was just heard.
-    pub const fn new(interval: Duration, now: Timestamp) -> Self {
-        Self { interval, heard: now, unanswered: 0, round_trip: None }
+    pub const fn new(limits: &Limits, now: Timestamp) -> Self {
+        let interval = limits.time(Limit::HeartbeatSeconds);
+        let missed_max = limits.get(Limit::HeartbeatsMissed);
+        Self { interval, missed_max, heard: now, unanswered: 0, round_trip: None }
+    }
+
+    /// The longest that a peer which vanished is taken for present: it may have answered a ping just before, and is given up
+    /// when one more ping than it may miss is due.
+    pub fn noticed_after(limits: &Limits) -> Duration {
+        let missed = u32::try_from(limits.get(Limit::HeartbeatsMissed)).unwrap_or(u32::MAX);
+        limits.time(Limit::HeartbeatSeconds).saturating_mul(missed.saturating_add(1))
     }
 
     /// A timer that ticks when [`Heartbeat::beat`] is due.
@@ -194,9 +219,9 @@ impl Heartbeat {
     }
 
     /// It is time for a ping; or the peer has let too many pass.
-    pub fn beat(&mut self, now: Timestamp) -> Result<Message, End> {
-        if self.unanswered >= protocol::limits::HEARTBEATS_MISSED_MAX {
-            return Err(End::close(CloseCode::HeartbeatLost));
+    pub fn beat(&mut self, hub: &Hub, now: Timestamp) -> Result<Message, End> {
+        if self.unanswered >= self.missed_max {
+            return Err(reached(hub, Limit::HeartbeatsMissed));
         }
         self.unanswered += 1;
         Ok(Message::Ping(now.micros().to_be_bytes().to_vec().into()))
@@ -205,5 +230,40 @@ impl Heartbeat {
     /// When something was last read.
     pub const fn last_heard(&self) -> Timestamp {
         self.heard
+    }
+}
+
+/// Waits until this time; for ever where there is none.
+pub async fn until(time: Option<tokio::time::Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// How a peer that stays above its rate is told, and then closed.
+pub fn too_fast(hub: &Hub, refusal: &Refusal) -> (ErrorMessage, End) {
+    hub.metrics.reached(refusal.limit);
+    let reason = refusal.to_string();
+    let message = format!("{}: {reason}", CloseCode::TooFast.reason());
+    let told = ErrorMessage { id: None, code: ErrorCode::LimitReached, message };
+    (told, End::Close(CloseCode::TooFast, reason))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_that_vanished_is_noticed_within_30_seconds_unless_set_otherwise() {
+        let limits = Limits::default();
+        let longest = Duration::from_secs(30);
+        assert!(Heartbeat::noticed_after(&limits) <= longest, "{:?}", Heartbeat::noticed_after(&limits));
+        // One that is stuck in a write is not pinged meanwhile.
+        assert!(limits.time(Limit::WriteSeconds) <= longest);
+        assert!(limits.time(Limit::ViewerStuckSeconds) <= longest);
+        // And the other side: a client gives up after so many intervals of silence.
+        let wire = protocol::limits::HEARTBEAT_SECONDS * protocol::limits::HEARTBEATS_MISSED_MAX;
+        assert!(Duration::from_secs(wire.into()) <= longest);
     }
 }

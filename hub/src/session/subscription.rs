@@ -1,6 +1,6 @@
 //! What one subscription owes its viewer: readings that wait to be sent, and an account of those left out (I-4).
 //!
-//! Pure: it is fed commits and asked for messages. Its memory is bounded by [`PENDING_MAX`] readings; a viewer that
+//! Pure: it is fed commits and asked for messages. Its memory is bounded by `readings_waiting`; a viewer that
 //! reads more slowly than that is given the newest value of each series and told what was left out.
 
 use std::collections::{BTreeMap, HashSet};
@@ -11,10 +11,6 @@ use protocol::viewer::{Detail, LiveReadings, Omitted, SeriesReadings, Subscribe}
 use protocol::{Position, SeriesId, Timestamp, Value};
 use store::Row;
 use tokio::time::Instant;
-
-/// Readings that wait for one subscription, or two for each of its series where that is more.
-/// Chosen: two seconds of a fast fleet, some 2 MB.
-pub const PENDING_MAX: usize = 50_000;
 
 /// One subscription of one viewer.
 #[derive(Debug)]
@@ -32,17 +28,20 @@ pub struct Subscription {
     said: Position,
     pending: BTreeMap<SeriesId, Vec<(Timestamp, Value)>>,
     pending_count: usize,
+    pending_max: usize,
     omitted: Option<Omitted>,
     snapshot: bool,
 }
 
 impl Subscription {
-    /// Makes a subscription that goes on after `position`. `max_hz` was checked.
+    /// Makes a subscription that goes on after `position`. `max_hz` was checked. `pending_max` readings may wait, or two for
+    /// each of its series where that is more.
     pub fn new(
         request: Subscribe,
         chosen: Vec<SeriesId>,
         position: Position,
         max_hz: f64,
+        pending_max: usize,
         now: Instant,
     ) -> Self {
         Self {
@@ -56,6 +55,7 @@ impl Subscription {
             said: position,
             pending: BTreeMap::new(),
             pending_count: 0,
+            pending_max,
             omitted: None,
             snapshot: false,
         }
@@ -95,10 +95,10 @@ impl Subscription {
         self.snapshot = true;
     }
 
-    /// Takes one reading in. The caller sees to the order of positions.
-    pub fn take(&mut self, row: &Row) {
+    /// Takes one reading in. The caller sees to the order of positions. Returns whether others were left out for it.
+    pub fn take(&mut self, row: &Row) -> bool {
         if !self.chosen.contains(&row.series) {
-            return;
+            return false;
         }
         let waiting = self.pending.entry(row.series).or_default();
         match (self.detail, waiting.last_mut()) {
@@ -111,23 +111,31 @@ impl Subscription {
                 waiting.push((row.at, row.value.clone()));
                 self.pending_count += 1;
                 // Twice the series at least: one of each stays, and to leave out nothing each time would cost the more.
-                if self.pending_count > PENDING_MAX.max(2 * self.pending.len()) {
+                if self.pending_count > self.pending_max.max(2 * self.pending.len()) {
                     self.conflate();
+                    return true;
                 }
             }
         }
+        false
     }
 
-    /// Takes in every reading up to `last` that it has not seen.
-    pub fn take_commit<'a>(&mut self, last: Position, rows: impl Iterator<Item = (Position, &'a Row)>) {
+    /// Takes in every reading up to `last` that it has not seen. Returns whether others were left out for them.
+    pub fn take_commit<'a>(
+        &mut self,
+        last: Position,
+        rows: impl Iterator<Item = (Position, &'a Row)>,
+    ) -> bool {
         if last <= self.position {
-            return;
+            return false;
         }
         let after = self.position;
+        let mut left_out = false;
         for (_, row) in rows.filter(|(position, _)| *position > after) {
-            self.take(row);
+            left_out |= self.take(row);
         }
         self.position = last;
+        left_out
     }
 
     /// Leaves out all but the newest reading of each series, and notes what was left out.
@@ -211,9 +219,18 @@ fn note_omitted(omitted: &mut Option<Omitted>, at: Timestamp) {
 mod tests {
     use super::*;
 
+    const PENDING_MAX: usize = 50_000;
+
     fn subscription(detail: Detail) -> Subscription {
         let request = Subscribe { id: 1, select: Select::all(), detail, max_hz: None, since: None };
-        Subscription::new(request, vec![SeriesId(1), SeriesId(2)], Position(0), 10.0, Instant::now())
+        Subscription::new(
+            request,
+            vec![SeriesId(1), SeriesId(2)],
+            Position(0),
+            10.0,
+            PENDING_MAX,
+            Instant::now(),
+        )
     }
 
     fn row(series: i64, at: i64) -> Row {

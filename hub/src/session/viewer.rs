@@ -12,7 +12,8 @@ use futures_util::future::{Join, Ready, join, ready};
 use futures_util::stream::{FuturesOrdered, SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
 use protocol::desk::Actor;
-use protocol::limits::{self, ViewerLimits};
+use protocol::limits::{self as wire, ViewerLimits};
+use protocol::select::Select;
 use protocol::viewer::{
     CancelGroup, CommandEvent, CommandInfo, Commands, CommandsRequest, Connections, ConnectionsRequest,
     DeviceInfo, Devices, ErrorMessage, GroupEvent, GroupInfo, Groups, GroupsRequest, History, HistoryRequest,
@@ -22,24 +23,24 @@ use protocol::viewer::{
 use protocol::{CloseCode, DeviceId, ErrorCode, Position, SeriesId, Timestamp, Value};
 use store::{CommandFilter, CredentialRole, Since, StoreError};
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::protocol::Message;
 
 use super::inspections::{Inspections, TELL_INTERVAL};
 use super::subscription::{Subscription, weight};
-use super::{End, Heartbeat, Peer, Socket, close_frame, end_of, linger};
+use super::{End, Heartbeat, Peer, Socket, close_frame, end_of, linger, too_fast, until};
 use crate::access;
 use crate::clock;
 use crate::commands::{Event, Pending};
 use crate::groups;
+use crate::limits::Limit;
 use crate::live::Commit;
+use crate::rates::{Pace, Turn};
 use crate::serve::Hub;
 
-/// Messages between the session and its writing task. When full, the session keeps what it has and conflates.
-const OUT_QUEUE: usize = 16;
-/// How long the writing task may be stuck on one message before the viewer is closed as too slow.
-const STUCK_DEADLINE: Duration = Duration::from_secs(30);
 /// Readings in one message: at some 30 bytes each, well below the size of a message.
 const READINGS_PER_MESSAGE: usize = 10_000;
 /// Devices in one part of the snapshot.
@@ -50,21 +51,23 @@ const LIST_BYTES: usize = 2 * 1024 * 1024;
 const CATCH_UP_ROWS: usize = 20_000;
 /// Readings that are worth reading again after a gap; what is further behind is left to `history`.
 const CATCH_UP_MAX: i64 = 500_000;
-/// Requests about commands that are not stored yet. Chosen: enough to fill a commit. From the session to the task of commands;
-/// when full, the viewer is not read.
-const ORDERS_QUEUE: usize = 256;
 /// Commands told again to a viewer that fell behind.
 const COMMANDS_AGAIN: usize = 200;
 /// Groups told again to such a viewer.
-const GROUPS_AGAIN: usize = limits::GROUPS_OPEN_MAX;
+const GROUPS_AGAIN: usize = wire::GROUPS_OPEN_MAX;
 
 type Sink = SplitSink<Socket, Message>;
 
 /// Runs the session from the 101 to the close.
 pub async fn run(hub: Arc<Hub>, socket: Socket, peer: Peer) {
     let (sink, mut stream) = socket.split();
-    let (out, queue) = mpsc::channel(OUT_QUEUE);
-    let writing = tokio::spawn(write_all(sink, queue));
+    let limits = &hub.config.limits;
+    let waiting = limits.count(Limit::ViewerMessagesWaiting);
+    let (out, queue) = mpsc::channel(waiting);
+    let (bulk, bulk_queue) = mpsc::channel(waiting);
+    let (ending, ended) = oneshot::channel();
+    let stuck = limits.time(Limit::ViewerStuckSeconds);
+    let writing = tokio::spawn(write_all(sink, queue, bulk_queue, ended, stuck));
     tracing::info!(session = peer.name(), address = %peer.address, role = ?peer.principal.role, "viewer connected");
     let _counted = hub.metrics.session(&peer.principal.role);
     let mut session = Session {
@@ -73,55 +76,86 @@ pub async fn run(hub: Arc<Hub>, socket: Socket, peer: Peer) {
             CredentialRole::Operator | CredentialRole::Admin => Role::Operator,
             CredentialRole::Viewer | CredentialRole::Device(_) | CredentialRole::Fleet => Role::Viewer,
         },
+        pace: Pace::new(&peer.principal.role, limits, Instant::now()),
+        slowed: None,
         hub: Arc::clone(&hub),
         peer,
         out,
+        bulk,
         subscriptions: BTreeMap::new(),
         orders: FuturesOrdered::new(),
         histories: Arc::new(AtomicUsize::new(0)),
         inspections: Inspections::default(),
-        heartbeat: Heartbeat::new(hub.config.heartbeat, clock::now()),
+        heartbeat: Heartbeat::new(limits, clock::now()),
     };
     let end = match session.serve(&mut stream).await {
         Ok(()) => End::close(CloseCode::GoingAway),
         Err(end) => end,
     };
     tracing::info!(session = session.peer.name(), ?end, "viewer disconnected");
-    if matches!(&end, End::Close(CloseCode::TooSlow, _)) {
-        hub.metrics.too_slow.add(1);
-    }
-    if let End::Close(code, reason) = &end {
-        let frame = Message::Close(Some(close_frame(*code, reason)));
-        // Full: the viewer does not read, and would not read this either.
-        drop(session.out.try_send(frame));
-    }
     drop(session);
-    finish(stream, writing).await;
+    // The writing task may have ended by itself.
+    ending.send(()).unwrap_or_default();
+    finish(&hub, stream, writing, &end).await;
 }
 
-/// Returns the sink when there is nothing more to write, or no way.
-async fn write_all(mut sink: Sink, mut queue: mpsc::Receiver<Message>) -> Sink {
-    while let Some(message) = queue.recv().await {
-        match tokio::time::timeout(STUCK_DEADLINE, sink.send(message)).await {
+/// Writes what must not wait first, and then what is much. Returns the sink when it is told to end and all is written, or when
+/// there is no way: the viewer does not read, or is gone.
+async fn write_all(
+    mut sink: Sink,
+    mut queue: mpsc::Receiver<Message>,
+    mut bulk: mpsc::Receiver<Message>,
+    mut ended: oneshot::Receiver<()>,
+    stuck: Duration,
+) -> Sink {
+    let mut ending = false;
+    loop {
+        let message = tokio::select! {
+            biased;
+            _ = &mut ended, if !ending => {
+                // What is in the queues is still written, and nothing more comes in.
+                ending = true;
+                queue.close();
+                bulk.close();
+                continue;
+            }
+            Some(message) = queue.recv() => message,
+            Some(message) = bulk.recv() => message,
+            else => return sink,
+        };
+        match tokio::time::timeout(stuck, sink.send(message)).await {
             Ok(Ok(())) => {}
-            Ok(Err(_)) | Err(_) => break,
+            Ok(Err(_)) | Err(_) => return sink,
         }
     }
-    sink
 }
 
-async fn finish(mut stream: SplitStream<Socket>, writing: tokio::task::JoinHandle<Sink>) {
+/// Says why, if we are the ones who close, and waits for the answer; each for a bounded time. One that was stuck gets a while
+/// to read as far as the reason.
+async fn finish(hub: &Hub, mut stream: SplitStream<Socket>, writing: JoinHandle<Sink>, end: &End) {
+    let limits = &hub.config.limits;
+    let was_stuck = matches!(end, End::Close(CloseCode::TooSlow, _));
+    let patience = limits.time(if was_stuck { Limit::WriteSeconds } else { Limit::CloseSeconds });
     let abort = writing.abort_handle();
-    let drain = async {
-        let sink = writing.await;
+    let farewell = async {
+        let Ok(mut sink) = writing.await else { return };
+        if let End::Close(code, reason) = end {
+            let frame = Message::Close(Some(close_frame(*code, reason)));
+            if sink.send(frame).await.is_err() {
+                return;
+            }
+        }
         while let Some(Ok(_)) = stream.next().await {}
-        if let Ok(sink) = sink
-            && let Ok(mut socket) = stream.reunite(sink)
-        {
+        if let Ok(mut socket) = stream.reunite(sink) {
             linger(socket.get_mut()).await;
         }
     };
-    if tokio::time::timeout(super::CLOSE_DEADLINE, drain).await.is_err() {
+    let in_time = tokio::select! {
+        done = tokio::time::timeout(patience, farewell) => done.is_ok(),
+        () = hub.stopping.cancelled(), if was_stuck => false,
+    };
+    if !in_time {
+        hub.metrics.reached(Limit::CloseSeconds);
         abort.abort();
     }
 }
@@ -130,7 +164,14 @@ struct Session {
     hub: Arc<Hub>,
     peer: Peer,
     role: Role,
+    /// What must not wait behind readings: answers, commands, changes of devices, pings.
     out: mpsc::Sender<Message>,
+    /// Readings, and answers that are long. When full, the session keeps what it has and conflates.
+    bulk: mpsc::Sender<Message>,
+    /// How fast it may send.
+    pace: Pace,
+    /// It was above its rate: until then it is not read.
+    slowed: Option<Instant>,
     subscriptions: BTreeMap<u64, Subscription>,
     /// What is asked of commands and is not stored yet, in order.
     orders: FuturesOrdered<Join<Ready<u64>, Pending<Arc<CommandInfo>>>>,
@@ -164,10 +205,24 @@ fn store_trouble(id: u64, error: &StoreError) -> ErrorMessage {
 
 impl Session {
     async fn say(&self, message: impl Into<HubToViewer>) -> Result<(), End> {
+        self.put(&self.out, message).await
+    }
+
+    /// Says what may wait until all else is said.
+    async fn say_later(&self, message: impl Into<HubToViewer>) -> Result<(), End> {
+        self.put(&self.bulk, message).await
+    }
+
+    async fn put(&self, queue: &mpsc::Sender<Message>, message: impl Into<HubToViewer>) -> Result<(), End> {
         let text = Message::Text(message.into().encode().into());
+        let text = match queue.try_send(text) {
+            Ok(()) => return Ok(()),
+            Err(TrySendError::Full(text) | TrySendError::Closed(text)) => text,
+        };
+        self.hub.metrics.reached(Limit::ViewerMessagesWaiting);
         tokio::select! {
             biased;
-            sent = self.out.send(text) => sent.map_err(|_| End::close(CloseCode::TooSlow)),
+            sent = queue.send(text) => sent.map_err(|_| super::reached(&self.hub, Limit::ViewerStuckSeconds)),
             // The viewer does not read: that must not hold up the stop.
             () = self.hub.stopping.cancelled() => Err(End::close(CloseCode::GoingAway)),
         }
@@ -177,15 +232,23 @@ impl Session {
     async fn serve(&mut self, stream: &mut SplitStream<Socket>) -> Result<(), End> {
         let hub = Arc::clone(&self.hub);
         let revoked = self.peer.revoked.clone();
+        let out = self.out.clone();
         let mut commits = hub.live.commits();
         let mut changes = hub.directory.changes();
         let mut commands = hub.commands.events();
+        let limits = &hub.config.limits;
         self.say(ViewerWelcome {
             session: self.peer.name(),
             server_time: clock::now(),
             role: self.role,
             position: hub.live.position(),
-            limits: ViewerLimits::default(),
+            limits: ViewerLimits {
+                message_bytes: limits.get(Limit::ViewerMessageBytes),
+                subscriptions: limits.get(Limit::Subscriptions) as u32,
+                max_hz: wire::MAX_HZ,
+                history_points: limits.get(Limit::HistoryPoints),
+                history_pending: limits.get(Limit::HistoryPending) as u32,
+            },
             heartbeat_seconds: hub.config.heartbeat.as_secs() as u32,
         })
         .await?;
@@ -199,9 +262,11 @@ impl Session {
             tokio::select! {
                 () = hub.stopping.cancelled() => return self.drain().await,
                 () = revoked.cancelled() => return Err(End::close(CloseCode::Revoked)),
-                message = stream.next(), if self.orders.len() < ORDERS_QUEUE => match message {
+                () = out.closed() => return Err(super::reached(&hub, Limit::ViewerStuckSeconds)),
+                () = until(self.slowed), if self.slowed.is_some() => self.take_turn().await?,
+                message = stream.next(), if self.is_read() => match message {
                     Some(Ok(message)) => self.heard(message).await?,
-                    Some(Err(error)) => return Err(end_of(&error)),
+                    Some(Err(error)) => return Err(end_of(&hub, Limit::ViewerMessageBytes, &error)),
                     None => return Err(End::Gone("connection lost".into())),
                 },
                 Some(order) = self.orders.next(), if !self.orders.is_empty() => self.ordered(order).await?,
@@ -238,16 +303,45 @@ impl Session {
                 },
                 _ = wire.tick(), if !self.inspections.is_empty() => self.say_wire().await?,
                 _ = beat.tick() => {
-                    if self.orders.len() >= ORDERS_QUEUE {
+                    if !self.is_read() {
                         // We do not read it, so its silence means nothing.
                         self.heartbeat.forgive();
                     }
-                    let ping = self.heartbeat.beat(clock::now())?;
+                    let ping = self.heartbeat.beat(&hub, clock::now())?;
                     // Full: the viewer is behind; its silence is counted all the same.
                     drop(self.out.try_send(ping));
                 }
             }
         }
+    }
+
+    /// Whether the next message of the viewer is read.
+    fn is_read(&self) -> bool {
+        self.slowed.is_none() && self.orders.len() < self.hub.config.limits.count(Limit::OrdersWaiting)
+    }
+
+    /// Reads on, or waits, as the rate of the viewer allows.
+    async fn take_turn(&mut self) -> Result<(), End> {
+        self.slowed = match self.pace.turn(Instant::now()) {
+            Turn::Read => None,
+            Turn::Wait(time, begins) => {
+                if let Some(limit) = begins {
+                    self.hub.metrics.slowed(limit);
+                    tracing::info!(
+                        session = self.peer.name(),
+                        limit = limit.name(),
+                        "above its rate: it is read more slowly"
+                    );
+                }
+                Some(time)
+            }
+            Turn::Refuse(refusal) => {
+                let (told, end) = too_fast(&self.hub, &refusal);
+                self.say(told).await?;
+                return Err(end);
+            }
+        };
+        Ok(())
     }
 
     /// The hub stops: nothing more is read, what was ordered is answered.
@@ -267,30 +361,51 @@ impl Session {
     async fn heard(&mut self, message: Message) -> Result<(), End> {
         let now = clock::now();
         self.heartbeat.heard(now);
+        self.pace.on_message(Instant::now());
         match message {
-            Message::Text(text) => match ViewerMessage::decode(&text) {
-                Ok(message) => match self.answer(message).await? {
-                    Ok(()) => Ok(()),
-                    Err(error) => self.say(error).await,
-                },
-                Err(error) => {
-                    let id = match &error {
-                        protocol::DecodeError::BadField { number, .. } => *number,
-                        protocol::DecodeError::Malformed(_) | protocol::DecodeError::UnknownType { .. } => {
-                            None
-                        }
-                    };
-                    self.say(ErrorMessage { id, code: error.code(), message: error.to_string() }).await
-                }
-            },
-            Message::Binary(_) => Err(End::close(CloseCode::Unsupported)),
-            Message::Pong(payload) => {
-                self.heartbeat.pong(&payload, now);
-                Ok(())
-            }
-            Message::Ping(_) | Message::Frame(_) => Ok(()),
-            Message::Close(frame) => Err(End::left(frame)),
+            Message::Text(text) => self.read(&text).await?,
+            Message::Binary(_) => return Err(End::close(CloseCode::Unsupported)),
+            Message::Pong(payload) => self.heartbeat.pong(&payload, now),
+            Message::Ping(_) | Message::Frame(_) => {}
+            Message::Close(frame) => return Err(End::left(frame)),
         }
+        if self.orders.len() >= self.hub.config.limits.count(Limit::OrdersWaiting) {
+            self.hub.metrics.reached(Limit::OrdersWaiting);
+        }
+        self.take_turn().await
+    }
+
+    async fn read(&mut self, text: &str) -> Result<(), End> {
+        let error = match ViewerMessage::decode(text) {
+            Ok(message) => match self.answer(message).await? {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            },
+            Err(error) => {
+                let id = match &error {
+                    protocol::DecodeError::BadField { number, .. } => *number,
+                    protocol::DecodeError::Malformed(_) | protocol::DecodeError::UnknownType { .. } => None,
+                };
+                ErrorMessage { id, code: error.code(), message: error.to_string() }
+            }
+        };
+        self.say(error).await
+    }
+
+    /// The refusal of a request that reached a limit.
+    fn limited(&self, id: u64, limit: Limit, found: impl Into<String>) -> ErrorMessage {
+        self.hub.metrics.reached(limit);
+        refuse(id, ErrorCode::LimitReached, self.hub.config.limits.refusal(limit, found).to_string())
+    }
+
+    /// Whether a selection names more than it may.
+    fn check_select(&self, id: u64, select: &Select) -> Answer {
+        let named = select.devices.len() + select.metrics.len() + select.series.len();
+        if named > self.hub.config.limits.count(Limit::SelectEntries) {
+            let found = format!("select: {named} patterns and series");
+            return Err(self.limited(id, Limit::SelectEntries, found));
+        }
+        Ok(())
     }
 
     async fn answer(&mut self, message: ViewerMessage) -> Result<Answer, End> {
@@ -371,7 +486,7 @@ impl Session {
 
     /// What went over the wire of inspected devices. A viewer that is behind is told later, and how much it missed.
     async fn say_wire(&mut self) -> Result<(), End> {
-        if self.out.capacity() <= OUT_QUEUE / 2 {
+        if self.out.capacity() <= self.out.max_capacity() / 2 {
             return Ok(());
         }
         for wire in self.inspections.due() {
@@ -414,6 +529,7 @@ impl Session {
 
     /// Changes of devices ran past this session: all are told again.
     async fn devices_again(&mut self) -> Result<(), End> {
+        self.hub.metrics.reached(Limit::DevicesBehind);
         for subscription in self.subscriptions.values_mut() {
             choose_again(&self.hub, subscription);
         }
@@ -436,6 +552,7 @@ impl Session {
     }
 
     async fn say_commands_again(&self) -> Result<(), End> {
+        self.hub.metrics.reached(Limit::CommandsBehind);
         let again = self.hub.readers.read(|reader| {
             let commands = reader.commands(&CommandFilter::default(), COMMANDS_AGAIN)?;
             Ok((commands, reader.groups(None, GROUPS_AGAIN)?))
@@ -456,26 +573,33 @@ impl Session {
 
     async fn subscribe(&mut self, request: Subscribe) -> Result<Answer, End> {
         let id = request.id;
-        let max_hz = request.max_hz.unwrap_or(limits::DEFAULT_HZ);
-        if !(limits::MIN_HZ..=limits::MAX_HZ).contains(&max_hz) {
-            let problem = format!("max_hz: {max_hz} is outside {} to {}", limits::MIN_HZ, limits::MAX_HZ);
+        let max_hz = request.max_hz.unwrap_or(wire::DEFAULT_HZ);
+        if !(wire::MIN_HZ..=wire::MAX_HZ).contains(&max_hz) {
+            let problem = format!("max_hz: {max_hz} is outside {} to {}", wire::MIN_HZ, wire::MAX_HZ);
             return Ok(Err(refuse(id, ErrorCode::BadField, problem)));
         }
-        let named = request.select.devices.len() + request.select.metrics.len() + request.select.series.len();
-        if named > limits::SELECT_MAX {
-            return Ok(Err(refuse(id, ErrorCode::LimitReached, too_much_named(named))));
+        if let Err(error) = self.check_select(id, &request.select) {
+            return Ok(Err(error));
         }
-        if !self.subscriptions.contains_key(&id) && self.subscriptions.len() >= limits::SUBSCRIPTIONS_MAX {
-            let problem =
-                format!("{} subscriptions are open: unsubscribe one first", limits::SUBSCRIPTIONS_MAX);
-            return Ok(Err(refuse(id, ErrorCode::LimitReached, problem)));
+        let limits = &self.hub.config.limits;
+        let open = self.subscriptions.len();
+        if !self.subscriptions.contains_key(&id) && open >= limits.count(Limit::Subscriptions) {
+            let found = format!("{open} subscriptions are open");
+            return Ok(Err(self.limited(id, Limit::Subscriptions, found)));
         }
+        let waiting_max = limits.count(Limit::ReadingsWaiting);
         let chosen = self.hub.directory.select(&request.select);
         let series = chosen.len() as u64;
         let since = request.since;
         let mut resumed = false;
-        let mut subscription =
-            Subscription::new(request, chosen, since.unwrap_or_default(), max_hz, Instant::now());
+        let mut subscription = Subscription::new(
+            request,
+            chosen,
+            since.unwrap_or_default(),
+            max_hz,
+            waiting_max,
+            Instant::now(),
+        );
         if let Some(since) = since {
             resumed = catch_up(&self.hub, &mut subscription).await;
             if resumed {
@@ -491,7 +615,7 @@ impl Session {
             // At once, so that nothing new is taken for a part of the snapshot.
             loop {
                 let part = subscription.message(READINGS_PER_MESSAGE, Instant::now());
-                self.say(part).await?;
+                self.say_later(part).await?;
                 if !subscription.is_snapshot() {
                     break;
                 }
@@ -504,12 +628,15 @@ impl Session {
     fn take(&mut self, commit: &Commit) {
         self.hub.metrics.fan_out.note(commit.made.elapsed());
         for subscription in self.subscriptions.values_mut() {
-            subscription.take_commit(commit.last, commit.rows());
+            if subscription.take_commit(commit.last, commit.rows()) {
+                self.hub.metrics.reached(Limit::ReadingsWaiting);
+            }
         }
     }
 
     /// Commits ran past this session: what they held is read from the store, or named as omitted.
     async fn catch_up_all(&mut self) {
+        self.hub.metrics.reached(Limit::CommitsBehind);
         for subscription in self.subscriptions.values_mut() {
             if !catch_up(&self.hub, subscription).await {
                 let (position, latest) = latest(&self.hub, subscription);
@@ -529,7 +656,7 @@ impl Session {
         let now = Instant::now();
         for subscription in self.subscriptions.values_mut() {
             while subscription.due().is_some_and(|due| due <= now) {
-                let Ok(permit) = self.out.try_reserve() else {
+                let Ok(permit) = self.bulk.try_reserve() else {
                     subscription.postpone(now);
                     break;
                 };
@@ -548,19 +675,15 @@ impl Session {
         if request.from >= request.to {
             return Err(refuse(id, ErrorCode::BadField, "from must be before to"));
         }
-        let (hub, out) = (Arc::clone(&self.hub), self.out.clone());
+        let (hub, out) = (Arc::clone(&self.hub), self.bulk.clone());
         self.answer_aside(id, async move { answer_history(&hub, &out, &request).await })
     }
 
     /// The latest readings, as of a time if one is named. Answered as history is.
     fn latest(&self, request: LatestRequest) -> Answer {
         let id = request.id;
-        let select = &request.select;
-        let named = select.devices.len() + select.metrics.len() + select.series.len();
-        if named > limits::SELECT_MAX {
-            return Err(refuse(id, ErrorCode::LimitReached, too_much_named(named)));
-        }
-        let (hub, out) = (Arc::clone(&self.hub), self.out.clone());
+        self.check_select(id, &request.select)?;
+        let (hub, out) = (Arc::clone(&self.hub), self.bulk.clone());
         self.answer_aside(id, async move { answer_latest(&hub, &out, request).await })
     }
 
@@ -570,13 +693,13 @@ impl Session {
         id: u64,
         work: impl Future<Output = Result<(), Option<ErrorMessage>>> + Send + 'static,
     ) -> Answer {
-        if self.histories.load(Ordering::Relaxed) >= limits::HISTORY_PENDING_MAX {
-            let problem =
-                format!("{} history requests wait for an answer: wait", limits::HISTORY_PENDING_MAX);
-            return Err(refuse(id, ErrorCode::LimitReached, problem));
+        let pending = self.histories.load(Ordering::Relaxed);
+        if pending >= self.hub.config.limits.count(Limit::HistoryPending) {
+            let found = format!("{pending} requests wait for an answer");
+            return Err(self.limited(id, Limit::HistoryPending, found));
         }
         self.histories.fetch_add(1, Ordering::Relaxed);
-        let (out, histories) = (self.out.clone(), Arc::clone(&self.histories));
+        let (out, histories) = (self.bulk.clone(), Arc::clone(&self.histories));
         self.hub.tasks.spawn(async move {
             let answered = work.await;
             histories.fetch_sub(1, Ordering::Relaxed);
@@ -735,10 +858,6 @@ async fn catch_up(hub: &Hub, subscription: &mut Subscription) -> bool {
     }
 }
 
-fn too_much_named(named: usize) -> String {
-    format!("select: {named} patterns and series, at most {} are allowed", limits::SELECT_MAX)
-}
-
 /// Answers one request for the latest readings in parts. `Err(None)`: the viewer is gone.
 async fn answer_latest(
     hub: &Hub,
@@ -771,7 +890,7 @@ async fn answer_history(
     request: &HistoryRequest,
 ) -> Result<(), Option<ErrorMessage>> {
     /// Readings or buckets read from the store at once.
-    const PAGE: usize = 10 * limits::HISTORY_POINTS_PER_MESSAGE;
+    const PAGE: usize = 10 * wire::HISTORY_POINTS_PER_MESSAGE;
     let HistoryRequest { id, series, to, step, .. } = *request;
     let mut from = request.from;
     let mut total = 0;
@@ -791,15 +910,10 @@ async fn answer_history(
         };
         let position = *first_position.get_or_insert(position);
         total += points.len() + buckets.len();
-        if total > limits::HISTORY_POINTS_MAX {
-            return Err(Some(refuse(
-                id,
-                ErrorCode::LimitReached,
-                format!(
-                    "more than {} points: ask for a shorter time or a coarser step",
-                    limits::HISTORY_POINTS_MAX
-                ),
-            )));
+        if total > hub.config.limits.count(Limit::HistoryPoints) {
+            hub.metrics.reached(Limit::HistoryPoints);
+            let refusal = hub.config.limits.refusal(Limit::HistoryPoints, "there are more points");
+            return Err(Some(refuse(id, ErrorCode::LimitReached, refusal.to_string())));
         }
         if let Some((at, _)) = points.last() {
             from = at.plus_micros(1);
@@ -815,7 +929,7 @@ async fn answer_history(
                 .map(|chunk| part(chunk.to_vec(), Vec::new(), true))
                 .collect(),
             Resolution::Buckets(_) => buckets
-                .chunks(limits::HISTORY_POINTS_PER_MESSAGE)
+                .chunks(wire::HISTORY_POINTS_PER_MESSAGE)
                 .map(|chunk| part(Vec::new(), chunk.to_vec(), true))
                 .collect(),
         };
@@ -845,7 +959,7 @@ fn cut<T>(points: &[T], value: impl Fn(&T) -> &Value) -> Vec<&[T]> {
     let (mut parts, mut start, mut used) = (Vec::new(), 0, 0);
     for (i, point) in points.iter().enumerate() {
         let more = weight(value(point));
-        if i > start && used + more > limits::HISTORY_POINTS_PER_MESSAGE {
+        if i > start && used + more > wire::HISTORY_POINTS_PER_MESSAGE {
             parts.push(&points[start..i]);
             (start, used) = (i, 0);
         }

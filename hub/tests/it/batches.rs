@@ -38,7 +38,7 @@ async fn i_1_a_device_goes_on_after_what_the_hub_has_on_disk() {
         welcome["limits"],
         json!({"message_bytes": 262_144, "readings_per_batch": 4096, "unacked_batches": 256, "text_bytes": 256})
     );
-    assert_eq!(welcome["heartbeat_seconds"], 10);
+    assert_eq!(welcome["heartbeat_seconds"], 7);
     device.say(counted(1, 1, 3)).await;
     device.acked(1).await;
     device.say(counted(2, 4, 6)).await;
@@ -146,7 +146,7 @@ async fn each_bad_batch_is_refused_by_name_and_disturbs_nobody() {
         (
             json!({"at": START, "values": {"mode": long}}),
             "malformed",
-            "mode: a text value of 257 bytes: at most 256",
+            "mode: a text value of 257 bytes: text_value_bytes is 256",
         ),
     ];
     let mut seq = 0;

@@ -175,7 +175,7 @@ async fn i_5_floods_of_frames_that_cost_nothing_to_send_disturb_nobody() {
 }
 
 /// Memory of the program that is in use.
-fn memory_kib(hub: &TestHub) -> u64 {
+pub(crate) fn memory_kib(hub: &TestHub) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", hub.process_id())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()

@@ -31,7 +31,8 @@ async fn half_a_request_and_a_missing_hello_are_closed_in_time_and_nothing_is_sa
     half_hello.frame(0x01, br#"{"type":"hello","#).await;
     bystander.is_undisturbed().await;
 
-    assert_eq!(silent.closed().await, (4002, "no hello in time".to_owned()));
+    let reason = "no hello in time: hello_seconds is 10 (per device); try again at once";
+    assert_eq!(silent.closed().await, (4002, reason.to_owned()));
     assert_eq!(half_hello.closed().await.0, 4002);
     for mut stream in strangers {
         let mut said = Vec::new();
@@ -69,7 +70,8 @@ async fn a_peer_that_answers_no_ping_is_closed_with_4004_and_one_that_does_is_no
                     other => assert_eq!(other, 0x81),
                 }
             };
-            assert_eq!(close, b"\x0f\xa4no answer to pings");
+            let reason = "no answer to pings: heartbeats_missed is 3 (per connection); try again at once";
+            assert_eq!(close, [b"\x0f\xa4", reason.as_bytes()].concat());
             assert_eq!(pings, 3);
         }
     };

@@ -163,7 +163,7 @@ fn an_error_in_a_batch_names_the_point_the_metric_and_the_batch() {
 fn a_value_that_is_too_long_names_its_limit() {
     let error = readings(&format!("[{{\"at\":1,\"values\":{{\"a\":\"{}\"}}}}]", "x".repeat(257)));
     assert!(
-        error.to_string().contains("points[0].values.a: a text value of 257 bytes: at most 256 are allowed"),
+        error.to_string().contains("points[0].values.a: a text value of 257 bytes: text_value_bytes is 256 (per reading); send a shorter one"),
         "{error}"
     );
 }

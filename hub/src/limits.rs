@@ -1,0 +1,520 @@
+//! Every limit of the hub, in one table: its name, what it is unless set, what it counts for, what happens when it is
+//! reached, and when to try again (I-6).
+//!
+//! The name is the key in `hub.toml`, the name of its metrics and the name in refusals. `docs/operations.md` prints the table,
+//! and a test walks it. A number that bounds something and is not here is no limit of its own but follows from one.
+
+use std::fmt;
+use std::time::Duration;
+
+use protocol::declare::{CommandDeclaration, ParamDeclaration};
+use protocol::device::Hello;
+use protocol::limits as wire;
+use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
+
+/// What happens when a limit is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reached {
+    /// What was asked is refused, by name.
+    Refused,
+    /// The connection is closed: with this code where it is a WebSocket, else as HTTP can.
+    Closed(u16),
+    /// Whoever sends is not read, or waits, until there is room. Nothing is lost.
+    Waits,
+    /// Something is left out, and that is told, or told anew as a whole.
+    LeftOut,
+    /// The oldest is forgotten, or what is new is not remembered apart.
+    Forgotten,
+    /// Nothing by itself: it measures out another limit.
+    Measure,
+}
+
+impl Reached {
+    /// In words, for a person.
+    pub fn words(self) -> String {
+        match self {
+            Self::Refused => "refused".into(),
+            Self::Closed(0) => "closed".into(),
+            Self::Closed(code) => format!("closed, {code}"),
+            Self::Waits => "waits".into(),
+            Self::LeftOut => "left out and told".into(),
+            Self::Forgotten => "forgotten".into(),
+            Self::Measure => String::new(),
+        }
+    }
+
+    /// Whether somebody is told no.
+    pub const fn refuses(self) -> bool {
+        matches!(self, Self::Refused | Self::Closed(_))
+    }
+}
+
+macro_rules! limits {
+    ($($(#[doc = $doc:literal])* $variant:ident = $key:literal, $default:expr, $min:expr => $max:expr, $scope:literal, $reached:expr, $again:literal;)*) => {
+        /// A limit, by name.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Limit { $($(#[doc = $doc])* $variant,)* }
+
+        impl Limit {
+            /// All of them, in the order of the documentation.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+            /// How many there are.
+            pub const COUNT: usize = Self::ALL.len();
+
+            /// Its key in `hub.toml`, with the section before it.
+            pub const fn key(self) -> &'static str {
+                match self { $(Self::$variant => $key,)* }
+            }
+
+            /// What it is unless it is set.
+            pub const fn default(self) -> u64 {
+                match self { $(Self::$variant => $default as u64,)* }
+            }
+
+            /// The least and the most it may be set to.
+            pub const fn bounds(self) -> (u64, u64) {
+                match self { $(Self::$variant => ($min as u64, $max as u64),)* }
+            }
+
+            /// For what it counts: so much for each of these.
+            pub const fn scope(self) -> &'static str {
+                match self { $(Self::$variant => $scope,)* }
+            }
+
+            /// What happens when it is reached.
+            pub const fn reached(self) -> Reached {
+                match self { $(Self::$variant => $reached,)* }
+            }
+
+            /// When to try again, and with what.
+            pub const fn again(self) -> &'static str {
+                match self { $(Self::$variant => $again,)* }
+            }
+
+            /// What it limits, as the comment on it says.
+            pub fn what(self) -> String {
+                let lines: &[&str] = match self { $(Self::$variant => &[$($doc,)*],)* };
+                lines.concat().trim().trim_end_matches('.').to_owned()
+            }
+        }
+    };
+}
+
+use Reached::{Closed, Forgotten, LeftOut, Measure, Refused, Waits};
+
+/// Longest time that may be set for a step, in seconds.
+const STEP_MAX: u64 = 300;
+/// Most that may be set of what is counted, where nothing else bounds it.
+const MANY: u64 = 1_000_000;
+/// Longest wait that may be set for commands, in seconds: 1 year.
+const YEAR: u64 = 365 * 24 * 3_600;
+
+limits! {
+    /// connections at once.
+    MaxConnections = "max_connections", 10_000, 1 => MANY, "hub", Refused, "try again in 5 s";
+    /// connections that have shown no credential. Those from this machine are counted only where the key is set: a proxy here makes all peers come from here.
+    StrangersPerAddress = "limits.strangers_per_address", 1_024, 1 => MANY, "address", Refused, "try again in 5 s";
+    /// wrong credentials in a minute; further ones wait a second each, and claims of that address wait.
+    FailuresPerMinute = "limits.failures_per_minute", 30, 1 => MANY, "address", Refused, "try again when the answer says";
+    /// addresses whose strangers and failures are counted apart; those beyond share one count.
+    AddressesKnown = "limits.addresses_known", 50_000, 1 => 10_000_000, "hub", Forgotten, "";
+    /// connections that wait to be accepted by the hub.
+    AcceptBacklog = "limits.accept_backlog", 4_096, 1 => 65_535, "hub", Waits, "";
+    /// from accepting a connection to the end of the handshake of TLS.
+    TlsHandshakeSeconds = "limits.tls_handshake_seconds", 10, 1 => STEP_MAX, "connection", Closed(0), "try again at once";
+    /// from there, or from the answer before, to the whole head of a request.
+    RequestHeadSeconds = "limits.request_head_seconds", 10, 1 => STEP_MAX, "request", Closed(0), "try again at once";
+    /// headers of a request; then 431.
+    RequestHeaders = "limits.request_headers", 64, 16 => 1_000, "request", Refused, "send fewer";
+    /// bytes of the head of a request; then 431.
+    RequestHeadBytes = "limits.request_head_bytes", 16 * 1024, 8 * 1024 => 1024 * 1024, "request", Refused, "send less";
+    /// bytes of the body of a request; then 413.
+    RequestBodyBytes = "limits.request_body_bytes", wire::VIEWER_MESSAGE_MAX_BYTES, 1_024 => 16 * 1024 * 1024, "request", Refused, "send less";
+    /// from the head of a request to its answer, the body in it; then 408.
+    RequestSeconds = "limits.request_seconds", 30, 1 => STEP_MAX, "request", Refused, "try again at once";
+    /// tickets that are open.
+    TicketsOpen = "limits.tickets_open", 10_000, 1 => MANY, "hub", Refused, "try again in 30 s";
+    /// tickets of one token that are open.
+    TicketsPerToken = "limits.tickets_per_token", 256, 1 => MANY, "token", Refused, "use them, or try again in 30 s";
+    /// from the 101 to a whole `hello`.
+    HelloSeconds = "limits.hello_seconds", wire::HELLO_DEADLINE_SECONDS, 1 => STEP_MAX, "device", Closed(4002), "try again at once";
+    /// between two pings to a peer.
+    HeartbeatSeconds = "heartbeat_seconds", wire::HEARTBEAT_SECONDS, 1 => 3_600, "connection", Measure, "";
+    /// pings in a row without a word; at the next one the peer is presumed gone.
+    HeartbeatsMissed = "limits.heartbeats_missed", wire::HEARTBEATS_MISSED_MAX, 1 => 100, "connection", Closed(4004), "try again at once";
+    /// for a peer to let one message, or an answer over HTTP, into its receive buffer.
+    WriteSeconds = "limits.write_seconds", 10, 1 => STEP_MAX, "connection", Closed(4005), "read what comes, and try again at once";
+    /// for a viewer that does not read to read on.
+    ViewerStuckSeconds = "limits.viewer_stuck_seconds", 20, 1 => STEP_MAX, "viewer", Closed(4005), "read what comes, and try again at once";
+    /// for a peer to answer a close frame.
+    CloseSeconds = "limits.close_seconds", 2, 1 => STEP_MAX, "connection", Closed(0), "try again at once";
+    /// for an orderly stop, before the rest is cut off.
+    ShutdownSeconds = "shutdown_seconds", 5, 1 => 600, "hub", Closed(1001), "try again once the hub is back";
+
+    /// readings a second of a device with a token of its own or a certificate.
+    DeviceReadings = "limits.device_readings_per_second", 50_000, 1 => 1_000_000_000, "device", Closed(4008), "send fewer, and try again when the message says";
+    /// messages a second of such a device, pings and all.
+    DeviceMessages = "limits.device_messages_per_second", 2_000, 1 => 1_000_000_000, "device", Closed(4008), "send fewer, and try again when the message says";
+    /// readings a second of a device that connects with a fleet token.
+    FleetReadings = "limits.fleet_readings_per_second", 5_000_000, 1 => 1_000_000_000, "device", Closed(4008), "send fewer, and try again when the message says";
+    /// messages a second of such a device, pings and all.
+    FleetMessages = "limits.fleet_messages_per_second", 500_000, 1 => 1_000_000_000, "device", Closed(4008), "send fewer, and try again when the message says";
+    /// messages a second of a viewer, pings and all.
+    ViewerMessages = "limits.viewer_messages_per_second", 500, 1 => 1_000_000_000, "viewer", Closed(4008), "send fewer, and try again when the message says";
+    /// messages a second of an operator or an administrator at `/v1/viewer`.
+    OperatorMessages = "limits.operator_messages_per_second", 50_000, 1 => 1_000_000_000, "viewer", Closed(4008), "send fewer, and try again when the message says";
+    /// seconds for which a rate may be used at once by whoever was quiet before.
+    RateBurstSeconds = "limits.rate_burst_seconds", 10, 1 => 3_600, "rate", Measure, "";
+    /// seconds above its rate, slowed by not being read, after which a peer is refused.
+    RatePatienceSeconds = "limits.rate_patience_seconds", 60, 1 => 86_400, "rate", Measure, "";
+
+    /// bytes of a message of a device.
+    DeviceMessageBytes = "limits.device_message_bytes", wire::DEVICE_MESSAGE_MAX_BYTES, 1_024 => wire::DEVICE_MESSAGE_MAX_BYTES, "message", Closed(1009), "send smaller ones";
+    /// bytes of a message of a viewer.
+    ViewerMessageBytes = "limits.viewer_message_bytes", wire::VIEWER_MESSAGE_MAX_BYTES, 1_024 => wire::VIEWER_MESSAGE_MAX_BYTES, "message", Closed(1009), "send smaller ones";
+    /// bytes that wait to be written to a device.
+    DeviceUnsentBytes = "limits.device_unsent_bytes", 256 * 1024, 64 * 1024 => 16 * 1024 * 1024, "device", Closed(4005), "read what comes, and try again at once";
+    /// readings in a batch.
+    ReadingsPerBatch = "limits.readings_per_batch", wire::READINGS_PER_BATCH_MAX, 1 => wire::READINGS_PER_BATCH_MAX, "batch", Refused, "send smaller ones";
+    /// batches sent and not settled.
+    UnackedBatches = "limits.unacked_batches", wire::UNACKED_BATCHES_MAX, 1 => wire::UNACKED_BATCHES_MAX, "device", Waits, "";
+    /// bytes of a device id.
+    DeviceIdBytes = "limits.device_id_bytes", wire::DEVICE_ID_MAX_BYTES, 1 => wire::DEVICE_ID_MAX_BYTES, "name", Refused, "choose a shorter one";
+    /// bytes of the name of a metric, a command or a parameter.
+    MetricNameBytes = "limits.metric_name_bytes", wire::METRIC_NAME_MAX_BYTES, 1 => wire::METRIC_NAME_MAX_BYTES, "name", Refused, "choose a shorter one";
+    /// bytes of an epoch.
+    EpochBytes = "limits.epoch_bytes", wire::EPOCH_MAX_BYTES, 1 => wire::EPOCH_MAX_BYTES, "name", Refused, "choose a shorter one";
+    /// bytes of a tag.
+    TagBytes = "limits.tag_bytes", wire::TAG_MAX_BYTES, 1 => wire::TAG_MAX_BYTES, "name", Refused, "choose a shorter one";
+    /// bytes of a label, model, firmware, unit or choice.
+    LabelBytes = "limits.label_bytes", wire::LABEL_MAX_BYTES, 1 => wire::LABEL_MAX_BYTES, "text", Refused, "choose a shorter one";
+    /// bytes of a text value.
+    TextValueBytes = "limits.text_value_bytes", wire::TEXT_VALUE_MAX_BYTES, 1 => wire::TEXT_VALUE_MAX_BYTES, "reading", Refused, "send a shorter one";
+    /// metrics that a device declares.
+    MetricsPerDevice = "limits.metrics_per_device", wire::METRICS_MAX, 1 => wire::METRICS_MAX, "device", Refused, "declare fewer";
+    /// tags that a device declares.
+    TagsPerDevice = "limits.tags_per_device", wire::TAGS_MAX, 0 => wire::TAGS_MAX, "device", Refused, "declare fewer";
+    /// commands that a device declares.
+    CommandsPerDevice = "limits.commands_per_device", wire::COMMANDS_MAX, 0 => wire::COMMANDS_MAX, "device", Refused, "declare fewer";
+    /// parameters of a command.
+    ParamsPerCommand = "limits.params_per_command", wire::PARAMS_MAX, 0 => wire::PARAMS_MAX, "command", Refused, "declare fewer";
+    /// choices of a parameter.
+    ChoicesPerParam = "limits.choices_per_param", wire::CHOICES_MAX, 0 => wire::CHOICES_MAX, "parameter", Refused, "declare fewer";
+
+    /// subscriptions of a viewer.
+    Subscriptions = "limits.subscriptions", wire::SUBSCRIPTIONS_MAX, 1 => wire::SUBSCRIPTIONS_MAX, "viewer", Refused, "unsubscribe one first";
+    /// entries of a selection, all lists together.
+    SelectEntries = "limits.select_entries", wire::SELECT_MAX, 1 => wire::SELECT_MAX, "selection", Refused, "use patterns, or ask several times";
+    /// requests `history` and `latest` that wait for an answer.
+    HistoryPending = "limits.history_pending", wire::HISTORY_PENDING_MAX, 1 => wire::HISTORY_PENDING_MAX, "viewer", Refused, "try again when one is answered";
+    /// points or buckets of one history request.
+    HistoryPoints = "limits.history_points", wire::HISTORY_POINTS_MAX, 1 => wire::HISTORY_POINTS_MAX, "request", Refused, "ask for a shorter time or a coarser step";
+    /// commands of a device that have not ended.
+    CommandsOpenPerDevice = "limits.commands_open_per_device", wire::COMMANDS_OPEN_PER_DEVICE_MAX, 1 => wire::COMMANDS_OPEN_PER_DEVICE_MAX, "device", Refused, "cancel some, or try again when one has ended";
+    /// bytes of JSON of the arguments of a command, and of its result.
+    CommandPayloadBytes = "limits.command_payload_bytes", wire::COMMAND_PAYLOAD_MAX_BYTES, 16 => wire::COMMAND_PAYLOAD_MAX_BYTES, "command", Refused, "send less";
+    /// bytes of the `error` of a `command_update`.
+    CommandErrorBytes = "limits.command_error_bytes", wire::COMMAND_ERROR_MAX_BYTES, 16 => wire::COMMAND_ERROR_MAX_BYTES, "command", Refused, "send a shorter one";
+    /// patterns with which the devices of a group are named.
+    GroupPatterns = "limits.group_patterns", wire::GROUP_PATTERNS_MAX, 1 => wire::GROUP_PATTERNS_MAX, "group", Refused, "use fewer, or send several groups";
+    /// devices in a group.
+    GroupDevices = "limits.group_devices", wire::GROUP_DEVICES_MAX, 1 => wire::GROUP_DEVICES_MAX, "group", Refused, "choose fewer";
+    /// groups that have not ended.
+    GroupsOpen = "limits.groups_open", wire::GROUPS_OPEN_MAX, 1 => wire::GROUPS_OPEN_MAX, "hub", Refused, "cancel some, or try again when one has ended";
+    /// for the first word about a command from a connected device; then `unknown`.
+    CommandAnswerSeconds = "commands.answer_seconds", wire::COMMAND_ANSWER_SECONDS, 1 => YEAR, "command", LeftOut, "";
+    /// from one word about a command to the next, where no `timeout` is declared; then `unresolved`.
+    CommandEndSeconds = "commands.end_seconds", wire::COMMAND_END_SECONDS, 1 => YEAR, "command", LeftOut, "";
+    /// for a device to come back and answer for a command; then `unresolved`.
+    CommandSettleSeconds = "commands.settle_seconds", wire::COMMAND_SETTLE_SECONDS, 1 => YEAR, "command", LeftOut, "";
+
+    /// requests that wait for the writing thread.
+    IngestRequests = "limits.ingest_requests", 4_096, 1 => MANY, "hub", Waits, "";
+    /// readings that wait for the writing thread.
+    IngestReadings = "limits.ingest_readings", 262_144, wire::READINGS_PER_BATCH_MAX => 100_000_000, "hub", Waits, "";
+    /// readings from which on a commit takes no further batch.
+    ReadingsPerCommit = "limits.readings_per_commit", 16_384, 1 => MANY, "hub", Waits, "";
+    /// queries that run at once.
+    QueriesAtOnce = "limits.queries_at_once", 4, 1 => 64, "hub", Waits, "";
+    /// requests that wait for the task of commands.
+    CommandRequests = "limits.command_requests", 1_024, 1 => MANY, "hub", Waits, "";
+    /// words of a device about commands, not stored yet.
+    UpdatesWaiting = "limits.updates_waiting", 64, 1 => 10_000, "device", Waits, "";
+    /// requests of a viewer about commands, not stored yet.
+    OrdersWaiting = "limits.orders_waiting", 256, 1 => 10_000, "viewer", Waits, "";
+    /// messages that wait to be written to a viewer.
+    ViewerMessagesWaiting = "limits.viewer_messages_waiting", 16, 1 => 1_024, "viewer", Waits, "";
+    /// readings that wait for a subscription, or two for each of its series where that is more.
+    ReadingsWaiting = "limits.readings_waiting", 50_000, 1 => 10_000_000, "subscription", LeftOut, "";
+    /// commits that a viewer may lag behind before it is told what it missed from the store.
+    CommitsBehind = "limits.commits_behind", 256, 1 => 65_536, "viewer", LeftOut, "";
+    /// changes of devices that a viewer may lag behind before it is told all of them again.
+    DevicesBehind = "limits.devices_behind", 1_024, 1 => 65_536, "viewer", LeftOut, "";
+    /// changes of commands that a viewer may lag behind before it is told the newest again.
+    CommandsBehind = "limits.commands_behind", 4_096, 1 => 65_536, "viewer", LeftOut, "";
+    /// refusals a minute that the audit trail tells apart; those beyond are counted together.
+    AuditToldApart = "limits.audit_told_apart", 100, 1 => 10_000, "hub", Forgotten, "";
+}
+
+impl Limit {
+    /// Its name: the key without the section.
+    pub fn name(self) -> &'static str {
+        let key = self.key();
+        key.rsplit_once('.').map_or(key, |(_, name)| name)
+    }
+
+    /// The limit with this key in the section `[limits]`.
+    fn in_section(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|limit| limit.key().strip_prefix("limits.") == Some(name))
+    }
+
+    /// Whether it is a rate.
+    pub fn is_rate(self) -> bool {
+        self.name().ends_with("_per_second")
+    }
+
+    /// Whether it is a time, in seconds.
+    pub fn is_time(self) -> bool {
+        self.name().ends_with("_seconds")
+    }
+}
+
+/// The value of each limit.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Limits {
+    values: [u64; Limit::COUNT],
+    set: [bool; Limit::COUNT],
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let mut values = [0; Limit::COUNT];
+        for limit in Limit::ALL {
+            values[*limit as usize] = limit.default();
+        }
+        Self { values, set: [false; Limit::COUNT] }
+    }
+}
+
+impl fmt::Debug for Limits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(Limit::ALL.iter().map(|limit| (limit.name(), self.get(*limit)))).finish()
+    }
+}
+
+impl Limits {
+    /// The value.
+    pub const fn get(&self, limit: Limit) -> u64 {
+        self.values[limit as usize]
+    }
+
+    /// The value of one that is counted in memory.
+    pub fn count(&self, limit: Limit) -> usize {
+        usize::try_from(self.get(limit)).unwrap_or(usize::MAX)
+    }
+
+    /// The value of one that is a time.
+    pub const fn time(&self, limit: Limit) -> Duration {
+        Duration::from_secs(self.get(limit))
+    }
+
+    /// Whether it was set, to whatever.
+    pub const fn is_set(&self, limit: Limit) -> bool {
+        self.set[limit as usize]
+    }
+
+    /// Sets one; an error if it may not be that.
+    pub const fn set(&mut self, limit: Limit, value: u64) -> Result<(), OutOfRange> {
+        let (min, max) = limit.bounds();
+        if value < min || value > max {
+            return Err(OutOfRange { limit, value });
+        }
+        self.values[limit as usize] = value;
+        self.set[limit as usize] = true;
+        Ok(())
+    }
+
+    /// The refusal of somebody who reached a limit; `found` says with what.
+    pub fn refusal(&self, limit: Limit, found: impl Into<String>) -> Refusal {
+        Refusal { limit, value: self.get(limit), found: found.into(), retry_after: None }
+    }
+
+    /// Holds what a device says of itself against the limits. What is above those of the protocol was refused before.
+    pub fn check_hello(&self, hello: &Hello) -> Result<(), Refusal> {
+        let most = |limit: Limit, found: usize, place: &str| {
+            if found > self.count(limit) {
+                return Err(self.refusal(limit, format!("{place}: {found}")));
+            }
+            Ok(())
+        };
+        let text = |text: &Option<String>, place: &str| {
+            most(Limit::LabelBytes, text.as_deref().map_or(0, str::len), place)
+        };
+        most(Limit::DeviceIdBytes, hello.device.as_str().len(), "device")?;
+        most(Limit::EpochBytes, hello.epoch.as_str().len(), "epoch")?;
+        text(&hello.model, "model")?;
+        text(&hello.firmware, "firmware")?;
+        most(Limit::TagsPerDevice, hello.tags.len(), "tags")?;
+        most(Limit::MetricsPerDevice, hello.metrics.len(), "metrics")?;
+        most(Limit::CommandsPerDevice, hello.commands.len(), "commands")?;
+        for (i, tag) in hello.tags.iter().enumerate() {
+            most(Limit::TagBytes, tag.as_str().len(), &format!("tags[{i}]"))?;
+        }
+        for (i, metric) in hello.metrics.iter().enumerate() {
+            most(Limit::MetricNameBytes, metric.name.as_str().len(), &format!("metrics[{i}].name"))?;
+            text(&metric.unit, &format!("metrics[{i}].unit"))?;
+            text(&metric.label, &format!("metrics[{i}].label"))?;
+        }
+        for (i, CommandDeclaration { name, label, params, .. }) in hello.commands.iter().enumerate() {
+            let place = format!("commands[{i}]");
+            most(Limit::MetricNameBytes, name.as_str().len(), &format!("{place}.name"))?;
+            text(label, &format!("{place}.label"))?;
+            most(Limit::ParamsPerCommand, params.len(), &format!("{place}.params"))?;
+            for (j, ParamDeclaration { name, unit, choices, .. }) in params.iter().enumerate() {
+                let place = format!("{place}.params[{j}]");
+                most(Limit::MetricNameBytes, name.as_str().len(), &format!("{place}.name"))?;
+                text(unit, &format!("{place}.unit"))?;
+                most(Limit::ChoicesPerParam, choices.len(), &format!("{place}.choices"))?;
+                for (k, choice) in choices.iter().enumerate() {
+                    most(Limit::LabelBytes, choice.len(), &format!("{place}.choices[{k}]"))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A value that a limit may not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutOfRange {
+    /// The limit.
+    pub limit: Limit,
+    /// What it was set to.
+    pub value: u64,
+}
+
+/// Why somebody is refused: which limit, its value, for what it counts, and when to try again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The limit that is reached.
+    pub limit: Limit,
+    /// Its value.
+    pub value: u64,
+    /// What reached it.
+    pub found: String,
+    /// When to try again, where that is known better than the table says.
+    pub retry_after: Option<Duration>,
+}
+
+impl Refusal {
+    /// The same, to be tried again after this time.
+    pub fn after(self, time: Duration) -> Self {
+        Self { retry_after: Some(time), ..self }
+    }
+}
+
+/// Whole seconds, at least 1.
+pub fn seconds_up(time: Duration) -> u64 {
+    (time.as_millis().div_ceil(1_000) as u64).max(1)
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { limit, value, found, retry_after } = self;
+        if !found.is_empty() {
+            write!(f, "{found}: ")?;
+        }
+        write!(f, "{} is {value} (per {}); ", limit.name(), limit.scope())?;
+        match retry_after {
+            Some(time) => write!(f, "try again in {} s", seconds_up(*time)),
+            None => f.write_str(limit.again()),
+        }
+    }
+}
+
+/// What the section `[limits]` sets, before it is held against the bounds.
+#[derive(Debug, Default)]
+pub(crate) struct Settings(Vec<(Limit, u64)>);
+
+impl Settings {
+    /// The limits with these settings.
+    pub(crate) fn resolve(&self) -> Result<Limits, OutOfRange> {
+        let mut limits = Limits::default();
+        for (limit, value) in &self.0 {
+            limits.set(*limit, *value)?;
+        }
+        Ok(limits)
+    }
+}
+
+impl<'de> Deserialize<'de> for Settings {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Section;
+
+        impl<'de> Visitor<'de> for Section {
+            type Value = Settings;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("limits and their values")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Settings, A::Error> {
+                let mut settings = Vec::new();
+                while let Some(key) = map.next_key::<LimitKey>()? {
+                    settings.push((key.0, map.next_value()?));
+                }
+                Ok(Settings(settings))
+            }
+        }
+
+        deserializer.deserialize_map(Section)
+    }
+}
+
+struct LimitKey(Limit);
+
+impl<'de> Deserialize<'de> for LimitKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        Limit::in_section(&name).map(Self).ok_or_else(|| {
+            let near = Limit::ALL.iter().filter(|limit| limit.key().starts_with("limits.")).map(|l| l.name());
+            de::Error::custom(format!(
+                "unknown limit `{name}`, expected one of {}",
+                near.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+            ))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_limit_has_a_name_of_its_own_and_a_default_within_its_bounds() {
+        let mut names = std::collections::HashSet::new();
+        let mut limits = Limits::default();
+        for limit in Limit::ALL {
+            assert!(names.insert(limit.name()), "{limit:?}");
+            assert_eq!(limits.set(*limit, limit.default()), Ok(()), "{limit:?}");
+            let (_, max) = limit.bounds();
+            assert_eq!(limits.set(*limit, max + 1), Err(OutOfRange { limit: *limit, value: max + 1 }));
+            assert!(!limit.what().is_empty() && !limit.scope().is_empty(), "{limit:?}");
+            assert_eq!(limit.reached().refuses(), !limit.again().is_empty(), "{limit:?}: when to try again");
+        }
+    }
+
+    #[test]
+    fn a_refusal_names_limit_value_scope_and_when_to_try_again_and_fits_into_a_close_frame() {
+        let limits = Limits::default();
+        for limit in Limit::ALL.iter().filter(|limit| limit.reached().refuses()) {
+            let text = limits.refusal(*limit, "").to_string();
+            for part in [limit.name(), &limit.default().to_string(), limit.scope(), limit.again()] {
+                assert!(text.contains(part), "{text}");
+            }
+            let text = limits.refusal(*limit, "here").after(Duration::from_millis(2_001)).to_string();
+            assert!(text.starts_with("here: ") && text.ends_with("try again in 3 s"), "{text}");
+            assert!(text.len() <= 123, "{text}");
+        }
+    }
+}
