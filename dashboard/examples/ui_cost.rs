@@ -1,7 +1,9 @@
 //! Measures what the dashboard costs the processor, without a screen: the real app, told by a hub made of messages.
 //!
-//! `cargo xtask bench ui` runs it: first without an argument, then with `exact`, for memory that nothing used before. A frame is all that the app does for it, logic, views and tessellation, in processor
-//! time of the thread at 1920x1080; turning triangles into pixels is not in it. Prints Markdown.
+//! `cargo xtask bench ui` runs it: without an argument; with `exact`, for memory that nothing used before; and with
+//! `live`, an address and a data folder, with a real hub for some seconds. A frame is all that the app does for it,
+//! logic, views and tessellation, in processor time of the thread at 1920x1080; turning triangles into pixels is not in
+//! it. Prints Markdown.
 
 #[path = "../testkit/fixtures.rs"]
 #[expect(dead_code, reason = "pictures and tests use the rest")]
@@ -9,11 +11,12 @@ mod fixtures;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use dashboard::action::Action;
 use dashboard::app::{App, Pace, Start};
-use dashboard::link::{FarEnd, Link};
+use dashboard::link::{FarEnd, Link, Target};
 use dashboard::model::Event;
 use dashboard::settings::ThemeChoice;
 use eframe::App as _;
@@ -34,6 +37,8 @@ const CADENCE: i64 = 100_000;
 /// Frames that count, and frames of the same kind before them.
 const FRAMES: usize = 1_000;
 const WARM_UP: usize = 20;
+/// Frames after which a drag turns round.
+const TURN: u64 = 150;
 /// The subscriptions of the list and of the charts, as the app numbers them.
 const LIST: u64 = 1;
 const CHARTS: u64 = 10;
@@ -82,6 +87,9 @@ fn main() -> anyhow::Result<()> {
         let what = "memory of a reading, 24 series of 1 M whose values need every bit";
         println(&format!("| {what} | {:.1} bytes | |", bench.bytes_each));
         return Ok(());
+    }
+    if std::env::args().nth(1).as_deref() == Some("live") {
+        return live(std::env::args().nth(2), std::env::args().nth(3).map(Into::into));
     }
     println("### Frames\n\nProcessor time of a frame in milliseconds.\n");
     println("| what | p50 | p99 | goal p50 | p99 |\n|---|---|---|---|---|");
@@ -306,7 +314,9 @@ impl Bench {
                 drop(self.tell(message));
             }
             Scene::Dragged => {
-                let micros = -(span as f64 / f64::from(SIZE.x) * 4.5) as i64;
+                // There and back, so that it stays where readings are.
+                let way = if self.frame % (2 * TURN) < TURN { -4.5 } else { 4.5 };
+                let micros = (span as f64 / f64::from(SIZE.x) * way) as i64;
                 self.app.act(Action::Pan { micros });
             }
             Scene::Hover => {
@@ -371,6 +381,67 @@ impl Bench {
         let readings = each * series * MESSAGES * SECONDS;
         Ok(spent / readings as f64 * RATE as f64)
     }
+}
+
+/// The real app with a real hub, at the pace of a real window; only the pixels are not made.
+fn live(hub: Option<String>, data: Option<std::path::PathBuf>) -> anyhow::Result<()> {
+    const SETTLE: Duration = Duration::from_secs(5);
+    const MEASURED: Duration = Duration::from_secs(20);
+    let started = Instant::now();
+    let ctx = Context::default();
+    let (wake, woken) = std::sync::mpsc::sync_channel(1_024);
+    ctx.set_request_repaint_callback(move |info| wake.try_send(Instant::now() + info.delay).unwrap_or_default());
+    let pace = Pace::default();
+    let target = Target { hub, data, ..Target::default() };
+    let mut start = Start::new(&target.address(), dashboard::app::system_clock());
+    start.started = started;
+    let link = Link::start(target, pace.waker(ctx.clone()))?;
+    let mut app = App::new(&ctx, start, link, pace);
+    let mut due = started;
+    let mut counted = None;
+    while started.elapsed() < SETTLE + MEASURED {
+        let wait = due.saturating_duration_since(Instant::now());
+        if let Ok(sooner) = woken.recv_timeout(wait.min(MEASURED)) {
+            due = due.min(sooner);
+            continue;
+        }
+        due = Instant::now() + MEASURED;
+        let begun = Instant::now();
+        let input = RawInput {
+            screen_rect: Some(Rect::from_min_size(pos2(0.0, 0.0), SIZE)),
+            time: Some(started.elapsed().as_secs_f64()),
+            focused: true,
+            ..RawInput::default()
+        };
+        let mut frame = eframe::Frame::_new_kittest();
+        let mut output = ctx.run_ui(input, |ui| {
+            app.logic(ui.ctx(), &mut frame);
+            app.ui(ui, &mut frame);
+        });
+        ctx.tessellate(std::mem::take(&mut output.shapes), output.pixels_per_point);
+        output.textures_delta.clear();
+        app.painted(begun.elapsed());
+        if started.elapsed() > SETTLE && counted.is_none() {
+            counted = Some((Instant::now(), process_seconds()));
+            app.forget_waits();
+        }
+    }
+    let summary = app.figures().summary();
+    let millis = |time: Option<f64>| time.map_or("never".to_owned(), |time| format!("{time:.0} ms"));
+    println("\n### Live, without pixels\n\n| what | reached | goal |\n|---|---|---|");
+    let what = "reading received to handed over for painting";
+    println(&format!("| {what}, p50 of {} frames | {} | |", summary.frames, millis(summary.painted_p50_ms)));
+    println(&format!("| {what}, p99 | {} | 50 ms |", millis(summary.painted_p99_ms)));
+    if let Some((since, spent)) = counted {
+        let share = (process_seconds() - spent) / since.elapsed().as_secs_f64() * 100.0;
+        println(&format!("| processor meanwhile | {share:.1} % of a core | |"));
+    }
+    Ok(())
+}
+
+/// The processor time of this process.
+fn process_seconds() -> f64 {
+    cpu_time::ProcessTime::now().as_duration().as_secs_f64()
 }
 
 /// The processor time of this thread.

@@ -78,6 +78,11 @@ impl Figures {
         }
     }
 
+    /// Measures waits anew.
+    pub fn forget_waits(&mut self) {
+        self.waits.clear();
+    }
+
     /// All of it.
     pub fn summary(&self) -> Summary {
         let millis = |time: Duration| time.as_secs_f64() * 1e3;

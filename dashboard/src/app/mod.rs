@@ -233,6 +233,22 @@ impl App {
         &self.layout
     }
 
+    /// What the app measures of itself.
+    pub const fn figures(&self) -> &Figures {
+        &self.figures
+    }
+
+    /// Measures waits anew: what came before was not what is wanted.
+    pub fn forget_waits(&mut self) {
+        self.figures.forget_waits();
+    }
+
+    /// Notes that the last frame took so long to draw and to hand over for painting.
+    pub fn painted(&mut self, took: Duration) {
+        self.frame_time = Some(self.frame_time.map_or(took, |old| old.mul_f32(0.9) + took.mul_f32(0.1)));
+        self.figures.painted(took);
+    }
+
     /// Does what a user could have asked for with the mouse.
     pub fn act(&mut self, action: Action) {
         self.actions.push(action);
@@ -331,9 +347,7 @@ impl Drop for App {
 impl eframe::App for App {
     fn logic(&mut self, ctx: &egui::Context, frame: &mut eframe::Frame) {
         if let Some(seconds) = frame.info().cpu_usage {
-            let new = Duration::from_secs_f32(seconds.clamp(0.0, 10.0));
-            self.frame_time = Some(self.frame_time.map_or(new, |old| old.mul_f32(0.9) + new.mul_f32(0.1)));
-            self.figures.painted(new);
+            self.painted(Duration::from_secs_f32(seconds.clamp(0.0, 10.0)));
         }
         let begin = Instant::now();
         let hidden =
