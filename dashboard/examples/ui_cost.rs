@@ -390,7 +390,9 @@ fn live(hub: Option<String>, data: Option<std::path::PathBuf>) -> anyhow::Result
     let started = Instant::now();
     let ctx = Context::default();
     let (wake, woken) = std::sync::mpsc::sync_channel(1_024);
-    ctx.set_request_repaint_callback(move |info| wake.try_send(Instant::now() + info.delay).unwrap_or_default());
+    ctx.set_request_repaint_callback(move |info| {
+        wake.try_send(Instant::now() + info.delay).unwrap_or_default()
+    });
     let pace = Pace::default();
     let target = Target { hub, data, ..Target::default() };
     let mut start = Start::new(&target.address(), dashboard::app::system_clock());
