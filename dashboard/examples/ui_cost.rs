@@ -391,7 +391,7 @@ fn live(hub: Option<String>, data: Option<std::path::PathBuf>) -> anyhow::Result
     let ctx = Context::default();
     let (wake, woken) = std::sync::mpsc::sync_channel(1_024);
     ctx.set_request_repaint_callback(move |info| {
-        wake.try_send(Instant::now() + info.delay).unwrap_or_default()
+        wake.try_send(Instant::now() + info.delay).unwrap_or_default();
     });
     let pace = Pace::default();
     let target = Target { hub, data, ..Target::default() };
