@@ -101,11 +101,10 @@ fn run(arguments: Arguments, started: Instant) -> Result<(), eframe::Error> {
             if is_given {
                 hubs.current = None;
             } else if let Some(hub) = remembered {
-                let ca = hub.ca.as_deref();
-                match target_of(&hub.address, &hub.credential, ca, arguments.ca.as_deref()) {
+                match target_of(&hub.address, &hub.credential) {
                     Ok(of_hub) => {
                         hubs.current = Some(hub.id);
-                        target = of_hub;
+                        target = Target { ca: arguments.ca.clone(), ..of_hub };
                     }
                     Err(problem) => problems.push(format!("{}: {problem}", hub.name)),
                 }

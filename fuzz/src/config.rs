@@ -3,9 +3,8 @@
 use std::path::Path;
 use std::sync::LazyLock;
 
+use ::hub::config::{Config, Options};
 use tempfile::TempDir;
-
-use super::hub_config::{Config, Options};
 
 static FOLDER: LazyLock<TempDir> = LazyLock::new(|| {
     let memory = Path::new("/dev/shm");

@@ -3,6 +3,7 @@
 
 pub mod config;
 pub mod database;
-#[path = "../../hub/src/config.rs"]
-pub mod hub_config;
+pub mod hub;
 pub mod messages;
+pub mod session;
+pub mod upgrade;

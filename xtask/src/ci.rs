@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use crate::packages::{self, Need};
 use crate::process::{cargo, run};
@@ -61,13 +61,7 @@ pub(crate) fn gate() -> Result<ExitCode> {
             "warnings",
         ]),
     )?;
-    if cargo(&["deny", "--version"]).output().is_ok_and(|output| output.status.success()) {
-        run_step("dependencies", &mut cargo(&["deny", "check"]))?;
-    } else {
-        say(
-            "cargo-deny is not installed: advisories are not looked up (licences and sources are, by the tests)",
-        );
-    }
+    dependencies()?;
     run_step("tests", &mut cargo(&["test", "--locked", "--workspace", "--all-features"]))?;
     run_step(
         "docs",
@@ -75,6 +69,39 @@ pub(crate) fn gate() -> Result<ExitCode> {
     )?;
     say("all passed");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Licences, bans and sources of what we depend on; advisories where a database of them is at hand, as the gate fetches none.
+fn dependencies() -> Result<()> {
+    if !cargo(&["deny", "--version"]).output().is_ok_and(|output| output.status.success()) {
+        say("cargo-deny is not here: cargo install cargo-deny --locked, which takes some minutes");
+        run_step("cargo-deny", &mut cargo(&["install", "cargo-deny", "--locked", "--quiet"]))?;
+    }
+    let deny = |words: &[&str]| cargo(&[&["deny", "--log-level", "error"][..], words].concat());
+    run_step("licences, bans, sources", &mut deny(&["check", "licenses", "bans", "sources"]))?;
+    // A check that lets everything pass would look the same: without the licence of most crates it must fail.
+    let text = std::fs::read_to_string(root().join("deny.toml"))?;
+    let stricter = target().join("deny-without-mit.toml");
+    std::fs::write(&stricter, text.replace("    \"MIT\",\n", ""))?;
+    let stricter = stricter.to_string_lossy().into_owned();
+    let refused = deny(&["--config", &stricter, "check", "licenses"]).output()?;
+    if refused.status.success() || !String::from_utf8_lossy(&refused.stderr).contains("MIT") {
+        bail!("cargo deny does not notice a licence that is not allowed: see deny.toml");
+    }
+    let home = std::env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo")));
+    let databases = home.map(|home| home.join("advisory-dbs"));
+    let has_one = |folder: &PathBuf| {
+        std::fs::read_dir(folder).is_ok_and(|mut found| {
+            found.any(|entry| entry.is_ok_and(|entry| entry.path().join("crates").is_dir()))
+        })
+    };
+    if databases.as_ref().is_some_and(has_one) {
+        return run_step("advisories", &mut deny(&["check", "--disable-fetch", "advisories"]));
+    }
+    say("no database of advisories is here: `cargo deny fetch db` gets one, and then they are looked up too");
+    Ok(())
 }
 
 /// Where what is made and fetched is kept.

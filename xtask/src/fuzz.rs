@@ -14,6 +14,8 @@ const NEEDS: &[Need] = &[Need { thing: "g++", package: "g++" }];
 const TARGETS: &[(&str, &str)] = &[
     ("block", "fuzz/seeds/block"),
     ("messages", "protocol/tests/golden"),
+    ("session", "fuzz/seeds/session"),
+    ("upgrade", "fuzz/seeds/upgrade"),
     ("config", "fuzz/seeds/config"),
     ("database", "fuzz/seeds/database"),
     ("log", "fuzz/seeds/log"),
@@ -22,7 +24,7 @@ const TARGETS: &[(&str, &str)] = &[
 /// What to do.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// block, messages, config, database or log [default: each in turn]
+    /// block, messages, session, upgrade, config, database or log [default: each in turn]
     target: Option<String>,
     /// Seconds for each target
     #[arg(long, default_value_t = 60)]

@@ -33,7 +33,7 @@ enum Command {
     Screenshot(screenshot::Args),
     /// Measure the hub beside bare SQLite, bare WebSockets and Mosquitto in one run
     Bench(bench::Args),
-    /// Feed hostile bytes to everything that reads bytes: blocks, messages, config, database files and logs
+    /// Feed hostile bytes to everything that reads bytes: blocks, messages, sessions, upgrades, config, database files and logs
     Fuzz(fuzz::Args),
     /// Kill the hub again and again at full load, and compare what is stored with what was acknowledged
     Torture(torture::Args),

@@ -81,6 +81,7 @@ pub(crate) fn hostile(args: &Hostile) -> Result<ExitCode> {
             ("HOSTILE_WORDS", args.words),
             ("HOSTILE_HALF", args.half),
             ("HOSTILE_DEADLINE", 10),
+            ("HOSTILE_STUCK", 12),
             ("HOSTILE_VIEWERS", args.viewers),
             ("HOSTILE_CONNECT_MS", args.connect_ms),
         ],

@@ -1,7 +1,7 @@
 //! A viewer's connection that stays up: what arrives goes to one bounded channel, what is asked goes through a handle.
 //!
-//! Subscriptions outlive the connection: they are asked for again with the position reached, so that nothing is missed
-//! or doubled. Requests do not: one that has no connection, or loses it before its answer, is answered with an `error`
+//! Subscriptions outlive the connection: they are asked for again with the position reached, so that nothing is missed,
+//! and nothing doubled but what came in parts of which the last did not. Requests do not: one that has no connection, or loses it before its answer, is answered with an `error`
 //! of the hub's form, so that whoever asked always gets an answer.
 //!
 //! A connection that the hub refuses for good (a bad token) is not tried again before

@@ -5,7 +5,6 @@
 #[path = "../../testkit/mod.rs"]
 mod testkit;
 
-mod absences;
 mod chart_exports;
 mod chart_keys;
 mod chart_settings;
@@ -21,7 +20,6 @@ mod layouts;
 mod listing;
 mod measuring;
 mod model;
-mod names;
 mod narrow;
 mod notices;
 mod page;

@@ -27,7 +27,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::protocol::Message;
 
-use super::{End, Heartbeat, Peer, Socket, close, end_of, too_fast, until, write};
+use super::{End, Heartbeat, Peer, Socket, close, end_of, too_fast, turn, until, write};
 use crate::clock;
 use crate::commands::Pending;
 use crate::directory::{SESSION_QUEUE, ToSession};
@@ -100,7 +100,7 @@ async fn expect_hello(hub: &Hub, socket: &mut Socket, peer: &Peer) -> Result<Hel
         loop {
             match socket.next().await {
                 Some(Ok(Message::Text(text))) => return Ok(text),
-                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
+                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => turn().await,
                 Some(Ok(Message::Binary(_))) => return Err(End::close(CloseCode::Unsupported)),
                 Some(Ok(Message::Close(frame))) => return Err(End::left(frame)),
                 None => return Err(End::Gone("connection lost before hello".into())),
@@ -402,6 +402,7 @@ impl<'a> Session<'a> {
     }
 
     async fn heard(&mut self, socket: &mut Socket, message: Message) -> Result<(), End> {
+        turn().await;
         let now = clock::now();
         self.heartbeat.heard(now);
         self.pace.on_message(Instant::now());

@@ -115,6 +115,12 @@ pub fn close_frame(code: CloseCode, reason: &str) -> CloseFrame {
     CloseFrame { code: code.number().into(), reason: reason[..end].into() }
 }
 
+/// Counts a message toward the turn of its session, not only the read that brought it: hundreds of small ones come in one, and
+/// a flood of them would keep everybody else waiting, and whatever wakes them unseen (I-5).
+pub async fn turn() {
+    tokio::task::coop::consume_budget().await;
+}
+
 /// Writes one message, with a deadline.
 pub async fn write(hub: &Hub, socket: &mut Socket, message: Message) -> Result<(), End> {
     let deadline = hub.config.limits.time(Limit::WriteSeconds);

@@ -359,6 +359,7 @@ impl Session {
     }
 
     async fn heard(&mut self, message: Message) -> Result<(), End> {
+        super::turn().await;
         let now = clock::now();
         self.heartbeat.heard(now);
         self.pace.on_message(Instant::now());

@@ -25,6 +25,7 @@ mod exchange;
 mod fates;
 mod fleet;
 mod foreign;
+mod fuzz;
 mod groups;
 mod harness;
 mod history;

@@ -20,7 +20,7 @@ use crate::{line, neighbours, setting};
 /// How often it reports.
 const REPORT_INTERVAL: Duration = Duration::from_millis(100);
 /// What a line of a report begins with, between what the test harness prints.
-const MARK: &str = "fleet ";
+const MARK: &str = "=> ";
 
 /// How a part of a fleet is doing.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

@@ -13,8 +13,10 @@ pub(crate) const BEGIN: u8 = 0x01;
 pub(crate) const GO_ON: u8 = 0x00;
 pub(crate) const PING: u8 = 0x89;
 
-/// How long a write may take before whoever writes gives up: the hub does not read any more.
-const STUCK: Duration = Duration::from_secs(12);
+/// How long a write may take, in seconds, before whoever writes gives up: the hub does not read any more, or only slowly.
+fn stuck() -> Duration {
+    Duration::from_secs(crate::setting("HOSTILE_STUCK", 2))
+}
 
 /// The address of the n-th source: 127.200.0.1 and on.
 pub(crate) const fn source(n: u32) -> Ipv4Addr {
@@ -111,7 +113,7 @@ pub(crate) enum Ended {
 
 /// Writes all, for as long as the hub takes it.
 pub(crate) async fn pour(stream: &mut TcpStream, bytes: &[u8]) -> Result<(), Ended> {
-    match timeout(STUCK, stream.write_all(bytes)).await {
+    match timeout(stuck(), stream.write_all(bytes)).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) => Err(Ended::Cut),
         Err(_) => Err(Ended::NotRead),

@@ -1,7 +1,6 @@
 //! What we depend on: from crates.io alone, unchanged, and under licences that allow what we do with it.
 //!
-//! `cargo deny` knows more, advisories above all, and takes minutes to build; this takes none. Where it is installed the gate
-//! runs it as well.
+//! `cargo deny` knows more, advisories above all, and takes minutes to build; this takes none. The gate runs both.
 
 use std::process::Command;
 
