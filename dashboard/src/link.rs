@@ -70,6 +70,15 @@ impl Target {
             })?),
             (None, None) => None,
         };
+        if let Some(ca) = &self.ca
+            && let Err(error) = std::fs::File::open(ca)
+        {
+            return Err(format!(
+                "The file of the CAs, {}, cannot be read: {error}. Name another one for this hub, or none to trust \
+                 the system's.",
+                ca.display()
+            ));
+        }
         let given = Given {
             url: self.hub.as_deref(),
             token: token.as_deref(),
@@ -400,6 +409,25 @@ mod tests {
         assert_eq!(link.events.blocking_recv(), Some(Event::Connecting { attempt: 1 }));
         let refused = link.events.blocking_recv();
         assert!(matches!(refused, Some(Event::Disconnected { retry_in: Some(_), .. })), "{refused:?}");
+    }
+
+    #[test]
+    fn a_file_of_cas_that_cannot_be_read_is_said_with_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let ca = folder.path().join("plant-ca.pem");
+        let target = Target {
+            hub: Some("wss://127.0.0.1:9".into()),
+            ca: Some(ca.clone()),
+            token: Some(Token::new("t").unwrap()),
+            ..Target::default()
+        };
+        let error = target.endpoint().unwrap_err();
+        assert!(error.contains("plant-ca.pem, cannot be read: No such file"), "{error}");
+        // A file that is there and holds no certificate is named too, by a test of the hub as by a connection.
+        std::fs::write(&ca, "no certificate").unwrap();
+        let probe = probe(target, Arc::new(|_| {}));
+        let said = probe.0.recv().unwrap().unwrap_err();
+        assert!(said.contains("plant-ca.pem"), "{said}");
     }
 
     #[test]

@@ -101,10 +101,11 @@ fn run(arguments: Arguments, started: Instant) -> Result<(), eframe::Error> {
             if is_given {
                 hubs.current = None;
             } else if let Some(hub) = remembered {
-                match target_of(&hub.address, &hub.credential) {
+                let ca = hub.ca.as_deref();
+                match target_of(&hub.address, &hub.credential, ca, arguments.ca.as_deref()) {
                     Ok(of_hub) => {
                         hubs.current = Some(hub.id);
-                        target = Target { ca: arguments.ca.clone(), ..of_hub };
+                        target = of_hub;
                     }
                     Err(problem) => problems.push(format!("{}: {problem}", hub.name)),
                 }

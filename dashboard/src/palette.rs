@@ -11,6 +11,7 @@ use crate::fuzzy::Query;
 use crate::layout::{self, Layout};
 use crate::model::Model;
 use crate::model::devices::metric_label;
+use crate::model::exports::ExportKind;
 use crate::model::hubs;
 use crate::verb::{Chord, Verb};
 
@@ -30,6 +31,8 @@ pub enum Target {
     Layout(String),
     /// A chart of the layout.
     Chart(ChartId),
+    /// A chart of the layout, put on the clipboard.
+    Copy(ChartId, ExportKind),
     /// A device.
     Device(DeviceId),
     /// A metric of a device.
@@ -44,7 +47,7 @@ impl Target {
             Self::Command(_) => "command",
             Self::Hub(_) => "hub",
             Self::Layout(_) => "layout",
-            Self::Chart(_) => "chart",
+            Self::Chart(_) | Self::Copy(..) => "chart",
             Self::Device(_) => "device",
             Self::Metric(_) => "metric",
         }
@@ -59,6 +62,7 @@ impl Target {
             Self::Chart(_) => 3,
             Self::Device(_) => 4,
             Self::Metric(_) => 5,
+            Self::Copy(..) => 6,
         }
     }
 }
@@ -154,6 +158,7 @@ impl Found {
                 Target::Hub(_)
                 | Target::Layout(_)
                 | Target::Chart(_)
+                | Target::Copy(..)
                 | Target::Device(_)
                 | Target::Metric(_) => false,
             };
@@ -190,7 +195,11 @@ fn candidates(model: &Model, layout: &Layout) -> Vec<Candidate> {
         add(Target::Layout(name.to_owned()), &format!("{name} layout"));
     }
     for pane in layout.charts() {
-        add(Target::Chart(pane.chart), &chart_text(pane, model));
+        let text = chart_text(pane, model);
+        add(Target::Chart(pane.chart), &text);
+        for kind in [ExportKind::Picture, ExportKind::Csv] {
+            add(Target::Copy(pane.chart, kind), &copy_text(&text, kind));
+        }
     }
     for device in model.devices.iter() {
         let id = &device.info.id;
@@ -203,6 +212,13 @@ fn candidates(model: &Model, layout: &Layout) -> Vec<Candidate> {
         }
     }
     all
+}
+
+fn copy_text(chart: &str, kind: ExportKind) -> String {
+    match kind {
+        ExportKind::Picture => format!("Copy {chart} as picture"),
+        ExportKind::Csv => format!("Copy {chart} as CSV"),
+    }
 }
 
 fn chart_text(pane: &layout::Pane, model: &Model) -> String {
@@ -247,6 +263,15 @@ pub fn row(target: &Target, model: &Model, layout: &Layout) -> Option<Row> {
                 text: chart_text(pane, model),
                 detail: format!("{count} {noun}"),
                 action: Ok(Action::ShowChart(*chart)),
+            }
+        }
+        Target::Copy(chart, kind) => {
+            let pane = layout.chart(*chart)?;
+            let place = if layout.is_in_front(*chart) { "" } else { "behind another tab" };
+            Row {
+                text: copy_text(&chart_text(pane, model), *kind),
+                detail: place.to_owned(),
+                action: Ok(Action::CopyChart { chart: *chart, kind: *kind }),
             }
         }
         Target::Device(id) => {

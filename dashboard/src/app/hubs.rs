@@ -1,8 +1,9 @@
 //! What the app does with hubs: tests one, remembers it, and shows another one without a new start.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::App;
+use super::files::checked_path;
 use crate::action::Action;
 use crate::disk::Job;
 use crate::link::{Target, probe};
@@ -13,9 +14,18 @@ use crate::settings::HUBS_FILE;
 use crate::views::chart::ChartCache;
 use crate::views::commands::TableView;
 
-/// Where to connect for a hub that is remembered.
-pub fn target_of(address: &str, credential: &Credential) -> Result<Target, String> {
-    let mut target = Target { hub: Some(address.trim().to_owned()), ..Target::default() };
+/// Where to connect for a hub that is remembered, with its own file of CAs if it has one, and `any_ca` if not.
+pub fn target_of(
+    address: &str,
+    credential: &Credential,
+    ca: Option<&str>,
+    any_ca: Option<&Path>,
+) -> Result<Target, String> {
+    let ca = match ca {
+        Some(typed) => Some(checked_path(typed).map_err(|why| format!("The file of the CAs: {why}"))?),
+        None => any_ca.map(Path::to_owned),
+    };
+    let mut target = Target { hub: Some(address.trim().to_owned()), ca, ..Target::default() };
     match credential {
         Credential::ThisMachine => {}
         Credential::Token(token) => {
@@ -66,15 +76,14 @@ impl App {
 
     /// Does what a person asked for with hubs; `None` if it is about something else.
     pub(super) fn hub_action(&mut self, ctx: &egui::Context, action: &Action) -> Option<Vec<Effect>> {
-        let ca = self.ca.clone();
         match action {
             Action::TestHub => {
                 let form = self.model.hubs_form.as_mut()?;
-                match target_of(&form.address, &form.credential()) {
+                let ca = form.ca();
+                match target_of(&form.address, &form.credential(), ca.as_deref(), self.ca.as_deref()) {
                     Ok(target) => {
                         form.testing = true;
                         form.said = None;
-                        let target = Target { ca, ..target };
                         self.probe = Some(probe(target, self.meter.pace().waker(ctx.clone())));
                     }
                     Err(why) => form.said = Some(Err(why)),
@@ -84,10 +93,12 @@ impl App {
             Action::ConnectHub => {
                 let form = self.model.hubs_form.clone()?;
                 let credential = form.credential();
-                let taken = target_of(&form.address, &credential)
+                let ca = form.ca();
+                let taken = target_of(&form.address, &credential, ca.as_deref(), None)
                     .and_then(|_| self.model.hubs.put(form.editing, &form.name, &form.address, credential));
                 match taken {
                     Ok(id) => {
+                        self.model.hubs.set_ca(id, ca);
                         self.save_hubs();
                         self.use_hub(id);
                     }
@@ -110,9 +121,9 @@ impl App {
     /// Shows another hub: its link, its model, its layout. What this one had is kept for when it comes back.
     fn use_hub(&mut self, id: u32) {
         let Some(hub) = self.model.hubs.get(id).cloned() else { return };
-        let link = target_of(&hub.address, &hub.credential).and_then(|target| match &self.connector {
-            Some(connect) => connect(Target { ca: self.ca.clone(), ..target })
-                .map_err(|error| format!("No connection can be made: {error}.")),
+        let target = target_of(&hub.address, &hub.credential, hub.ca.as_deref(), self.ca.as_deref());
+        let link = target.and_then(|target| match &self.connector {
+            Some(connect) => connect(target).map_err(|error| format!("No connection can be made: {error}.")),
             None => Err("This window cannot connect to another hub.".into()),
         });
         match link {

@@ -143,6 +143,8 @@ pub struct App {
     connector: Option<Connector>,
     ca: Option<PathBuf>,
     probe: Option<Probe>,
+    /// A chart that is copied once it has been drawn with its history.
+    to_copy: Option<copies::ToCopy>,
     /// The layouts of the hubs that are not shown now.
     other_layouts: HashMap<Option<u32>, Layout>,
     is_first_run: bool,
@@ -216,6 +218,7 @@ impl App {
             connector: start.connector,
             ca: start.ca,
             probe: None,
+            to_copy: None,
             other_layouts,
             is_first_run: start.is_first_run,
             was_asked: false,
@@ -364,6 +367,7 @@ impl eframe::App for App {
             }
         }
         self.take_files(ctx);
+        self.copy_when_drawn(ctx);
         self.take_probe();
         self.first_run();
         self.layout.follow(&self.model.devices);

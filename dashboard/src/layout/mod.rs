@@ -208,6 +208,12 @@ impl Layout {
         self.charts().find(|p| p.chart == chart)
     }
 
+    /// Whether a chart is in front of its tabs.
+    pub fn is_in_front(&self, chart: ChartId) -> bool {
+        let mut front = self.tree.active_tiles().into_iter().filter_map(|id| self.tree.tiles.get_pane(&id));
+        front.any(|pane| pane.chart == chart)
+    }
+
     /// The series of all charts that are on the screen, each once, in a stable order.
     pub fn shown(&self) -> Vec<SeriesId> {
         let mut series: Vec<SeriesId> = self

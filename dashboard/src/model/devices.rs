@@ -56,7 +56,7 @@ pub struct Device {
     interval: f64,
     /// Series whose latest value is outside the declared range.
     outside: HashSet<SeriesId>,
-    /// When it was away, as far as this window has seen it; oldest first.
+    /// When it was away, as far as this window has seen it and the hub has told; oldest first, apart.
     outages: VecDeque<(Timestamp, Timestamp)>,
     /// How it was doing when the list was made.
     listed_as: Status,
@@ -377,6 +377,22 @@ impl Devices {
                 self.by_id.insert(info.id.clone(), Device::new(info, now));
             }
         }
+    }
+
+    /// Takes in when a device was away, as the hub remembers it; oldest first.
+    pub(super) fn learn_absences(&mut self, id: &DeviceId, absences: Vec<(Timestamp, Timestamp)>) {
+        let Some(device) = self.by_id.get_mut(id) else { return };
+        let mut all: Vec<(Timestamp, Timestamp)> = device.outages.iter().copied().chain(absences).collect();
+        all.sort_unstable();
+        let mut apart: VecDeque<(Timestamp, Timestamp)> = VecDeque::new();
+        for (from, to) in all {
+            match apart.back_mut() {
+                Some(last) if from <= last.1 => last.1 = last.1.max(to),
+                _ => apart.push_back((from, to)),
+            }
+        }
+        apart.drain(..apart.len().saturating_sub(OUTAGES_MAX));
+        device.outages = apart;
     }
 
     /// Devices that went offline since the last call.

@@ -66,6 +66,9 @@ pub struct Hub {
     /// What proves that we may come in.
     #[serde(default)]
     pub credential: Credential,
+    /// A file of CAs that are trusted for this hub instead of the system's; only for `wss://`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<String>,
 }
 
 /// All of them.
@@ -146,15 +149,22 @@ impl Hubs {
             return Err(format!("There is a hub {name:?} already: give this one another name."));
         }
         if let Some(hub) = self.list.iter_mut().find(|hub| Some(hub.id) == id) {
-            *hub = Hub { id: hub.id, name, address, credential };
+            *hub = Hub { id: hub.id, name, address, credential, ca: hub.ca.take() };
             return Ok(hub.id);
         }
         if self.list.len() >= HUBS_MAX {
             return Err(format!("At most {HUBS_MAX} hubs are remembered: forget one first."));
         }
         let id = self.list.iter().map(|hub| hub.id).max().unwrap_or(0) + 1;
-        self.list.push(Hub { id, name, address, credential });
+        self.list.push(Hub { id, name, address, credential, ca: None });
         Ok(id)
+    }
+
+    /// Trusts the CAs of a file for a hub instead of the system's, or the system's again.
+    pub fn set_ca(&mut self, id: u32, ca: Option<String>) {
+        if let Some(hub) = self.list.iter_mut().find(|hub| hub.id == id) {
+            hub.ca = ca;
+        }
     }
 
     /// Forgets one, token included.
@@ -203,6 +213,8 @@ pub struct HubsForm {
     pub token: Secret,
     /// The file of the token.
     pub file: String,
+    /// The file of the CAs that are trusted for it; empty: the system's.
+    pub ca: String,
     /// A test is under way.
     pub testing: bool,
     /// How the last test or attempt to remember it went.
@@ -224,6 +236,8 @@ pub enum HubEdit {
     Token(Secret),
     /// The file of the token.
     File(String),
+    /// The file of the CAs.
+    Ca(String),
     /// Change this hub, or describe a new one.
     Edit(Option<u32>),
     /// Ask whether to forget this one, or stop.
@@ -240,6 +254,16 @@ impl HubsForm {
         }
     }
 
+    /// The file of the CAs that is typed, if there is one.
+    pub fn ca(&self) -> Option<String> {
+        Some(self.ca.trim().to_owned()).filter(|ca| !ca.is_empty())
+    }
+
+    /// Whether a file of CAs means something: the address asks for TLS.
+    pub fn wants_ca(&self) -> bool {
+        self.address.trim().starts_with("wss://")
+    }
+
     pub(super) fn edit(&mut self, edit: HubEdit, hubs: &Hubs) {
         self.said = None;
         match edit {
@@ -248,6 +272,7 @@ impl HubsForm {
             HubEdit::Kind(kind) => self.kind = kind,
             HubEdit::Token(token) => self.token = token,
             HubEdit::File(file) => self.file = file,
+            HubEdit::Ca(ca) => self.ca = ca,
             HubEdit::Forget(id) => self.forgetting = id,
             HubEdit::Edit(id) => {
                 let is_first = self.is_first;
@@ -255,6 +280,7 @@ impl HubsForm {
                 if let Some(hub) = id.and_then(|id| hubs.get(id)).cloned() {
                     self.editing = Some(hub.id);
                     (self.name, self.address) = (hub.name, hub.address);
+                    self.ca = hub.ca.unwrap_or_default();
                     match hub.credential {
                         Credential::ThisMachine => self.kind = Kind::ThisMachine,
                         Credential::Token(token) => (self.kind, self.token) = (Kind::Token, token),

@@ -3,6 +3,7 @@
 //! Pure (I-16): no egui, no thread, no socket, no file, no clock. Whoever drives it says what time it is, by this
 //! machine's clock; inside, everything is told in the hub's.
 
+mod absences;
 mod actions;
 pub mod chart_csv;
 pub mod chart_form;
@@ -45,6 +46,7 @@ use crate::series::SeriesStore;
 use crate::settings::{Settings, Times};
 use crate::viewport::{View, Viewport};
 
+use absences::Absences;
 pub use chart_form::ChartForm;
 pub use commands::CommandLog;
 pub use connection::{Connection, Link};
@@ -104,6 +106,8 @@ enum Request {
     Members,
     /// The connections of the open device.
     Connections,
+    /// The connections of a device that charts show.
+    Absences(DeviceId),
     /// Its ledger.
     Ledger,
 }
@@ -183,6 +187,7 @@ pub struct Model {
     /// Where a layout is exported to unless a person says otherwise.
     pub export_path: String,
     history: History,
+    absences: Absences,
     subscriptions: Subscriptions,
     requests: HashMap<u64, Request>,
     next_request: u64,
@@ -215,6 +220,7 @@ impl Model {
             chosen: BTreeSet::new(),
             chosen_last: None,
             history: History::default(),
+            absences: Absences::default(),
             selection: None,
             page: None,
             detail: None,
@@ -366,6 +372,7 @@ impl Model {
                 effects.push(self.ask(Request::Page(Box::new(request.clone())), request));
             }
             effects.extend(self.groups_wanted());
+            effects.extend(self.absences_wanted(shown));
         }
         effects
     }
@@ -412,6 +419,7 @@ impl Model {
             effects.extend(self.subscriptions.changes().into_iter().map(Effect::Send));
         }
         self.history.connected(&self.commands, now);
+        self.absences_begin();
         effects.push(self.ask(Request::Stretch, newest_page()));
         effects.push(self.ask_groups());
         self.requests.retain(|_, request| !matches!(request, Request::Lookup(_)));
@@ -580,7 +588,8 @@ impl Model {
             Some(doubt @ Request::InDoubt(_)) => {
                 self.requests.insert(id, doubt);
             }
-            Some(Request::Lookup(_)) => {}
+            // Without an answer a gap stays a plain gap until the next welcome.
+            Some(Request::Lookup(_) | Request::Absences(_)) => {}
             Some(Request::Cancel(_)) => {
                 self.toast(Level::Error, "The command could not be cancelled", Some(message));
             }

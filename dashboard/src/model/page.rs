@@ -5,6 +5,7 @@
 use protocol::viewer::{Account, ConnectionInfo, ConnectionsRequest, LedgerRequest};
 use protocol::{DeviceId, Timestamp};
 
+use super::absences::absences;
 use super::{Effect, Model, Request};
 
 /// Most connections that are kept of what a hub says.
@@ -121,6 +122,10 @@ impl Page {
         }
     }
 
+    pub(super) const fn is_asking_connections(&self) -> bool {
+        matches!(self.connections, Asked::Loading(_))
+    }
+
     const fn is_loading(&self) -> bool {
         matches!(self.connections, Asked::Loading(_)) || matches!(self.ledger, Asked::Loading(_))
     }
@@ -180,7 +185,11 @@ impl Model {
         mut list: Vec<ConnectionInfo>,
     ) -> Vec<Effect> {
         list.truncate(CONNECTIONS_MAX);
-        if self.requests.remove(&id) == Some(Request::Connections)
+        let asked = self.requests.remove(&id);
+        if matches!(asked, Some(Request::Connections | Request::Absences(_))) {
+            self.devices.learn_absences(device, absences(&list));
+        }
+        if asked == Some(Request::Connections)
             && let Some(page) = self.page.as_mut().filter(|page| page.device == *device)
         {
             page.connections = Asked::Known(list);

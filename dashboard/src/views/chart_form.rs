@@ -21,7 +21,7 @@ pub fn chart_form(ui: &Ui, model: &Model, actions: &mut Vec<Action>) {
     let mut edited = form.as_ref().clone();
     let frame = egui::Frame::popup(ui.style()).inner_margin(egui::Margin::same(20));
     let modal = egui::Modal::new(egui::Id::unique("chart form")).frame(frame).show(ui.ctx(), |ui| {
-        ui.set_width(4.0 * FIELD + 40.0);
+        ui.set_width((4.0 * FIELD + 40.0).min(ui.ctx().content_rect().width() - 60.0));
         ui.label(RichText::new("Axes and limits").font(fonts::semibold(15.0)).color(t.text));
         ui.label(RichText::new(&form.title).font(fonts::regular(12.0)).color(t.text_secondary));
         ui.add_space(10.0);
@@ -62,31 +62,44 @@ fn fields(ui: &mut Ui, form: &mut ChartForm) {
         .to_owned();
         widgets::caption(ui, &format!("Axis, {unit}"));
         ui.add_space(2.0);
+        let mistakes = [axis.mistake(false), axis.mistake(true)];
+        let logarithmic = |ui: &mut Ui, log: &mut bool| {
+            ui.vertical(|ui| {
+                ui.label(RichText::new("Logarithmic").font(fonts::regular(11.5)).color(t.text_secondary));
+                ui.add_space(2.0);
+                widgets::switch(ui, &format!("Logarithmic axis of {unit}"), log);
+            });
+        };
+        let in_row = in_row(ui);
         ui.horizontal_top(|ui| {
-            let mistakes = [axis.mistake(false), axis.mistake(true)];
             let ends = [("Lowest", &mut axis.min), ("Highest", &mut axis.max)];
             for ((name, text), mistake) in ends.into_iter().zip(mistakes) {
                 field(ui, name, &format!("{name} value of {unit}"), "automatic", text, mistake);
             }
-            ui.vertical(|ui| {
-                ui.label(RichText::new("Logarithmic").font(fonts::regular(11.5)).color(t.text_secondary));
-                ui.add_space(2.0);
-                widgets::switch(ui, &format!("Logarithmic axis of {unit}"), &mut axis.log);
-            });
+            if in_row > 2 {
+                logarithmic(ui, &mut axis.log);
+            }
         });
+        if in_row <= 2 {
+            logarithmic(ui, &mut axis.log);
+        }
         ui.add_space(10.0);
     }
     for limits in &mut form.limits {
         widgets::caption(ui, &format!("Limits, {}", format::ellipsis(&limits.name, 48)));
         ui.add_space(2.0);
-        ui.horizontal_top(|ui| {
-            for (place, name) in LIMITS.into_iter().enumerate() {
-                let mistake = limits.mistake(place);
-                let spoken = format!("{}: {name}", limits.name);
-                let Some(text) = limits.texts.get_mut(place) else { continue };
-                field(ui, &format::humanize(name), &spoken, "none", text, mistake);
-            }
-        });
+        let places: Vec<(usize, &str)> = LIMITS.into_iter().enumerate().collect();
+        // Two and two where four have no room: what is above, and what is below.
+        for row in places.chunks(if in_row(ui) < LIMITS.len() { 2 } else { LIMITS.len() }) {
+            ui.horizontal_top(|ui| {
+                for &(place, name) in row {
+                    let mistake = limits.mistake(place);
+                    let spoken = format!("{}: {name}", limits.name);
+                    let Some(text) = limits.texts.get_mut(place) else { continue };
+                    field(ui, &format::humanize(name), &spoken, "none", text, mistake);
+                }
+            });
+        }
         ui.add_space(10.0);
     }
     if form.axes.is_empty() {
@@ -97,6 +110,12 @@ fn fields(ui: &mut Ui, form: &mut ChartForm) {
         };
         ui.label(RichText::new(text).color(t.text_weak));
     }
+}
+
+/// How many fields have room beside each other.
+fn in_row(ui: &Ui) -> usize {
+    let gap = ui.spacing().item_spacing.x;
+    (((ui.available_width() + gap) / (FIELD + gap)) as usize).max(1)
 }
 
 /// A field with its name above and what is wrong with it below.

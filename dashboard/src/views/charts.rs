@@ -180,7 +180,9 @@ impl Behavior<Pane> for Docking<'_> {
         let card = ui.max_rect();
         // Below the widgets of the chart, so that its legend can be clicked.
         let strip = Rect::from_min_size(card.min, vec2(card.width(), STRIP));
-        let drag = ui.interact(strip, ui.scope_id().with("strip"), Sense::click_and_drag());
+        // It is for the pointer alone: what it does by keyboard is in the menu of the card.
+        let sense = Sense::click_and_drag() - Sense::FOCUSABLE;
+        let drag = ui.interact(strip, ui.scope_id().with("strip"), sense);
         self.widest = self.widest.max(card.width() - AXES);
         let mut child = ui.new_child(UiBuilder::new().max_rect(card).id_salt(pane.chart));
         child.set_clip_rect(card.intersect(ui.clip_rect()));

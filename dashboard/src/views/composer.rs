@@ -15,6 +15,10 @@ use crate::views::{form, widgets};
 /// Size of the dialog, where the window has room for it.
 const WIDTH: f32 = 860.0;
 const HEIGHT: f32 = 560.0;
+/// Below this width the columns stand below each other.
+const TWO_COLUMNS: f32 = 560.0;
+/// Height of the list of who gets it, where it stands below the form.
+const PREVIEW_HEIGHT: f32 = 220.0;
 /// Devices that are named before the rest is counted.
 const NAMED: usize = 12;
 const ROW: f32 = 22.0;
@@ -38,6 +42,28 @@ pub fn composer(ui: &Ui, model: &Model, actions: &mut Vec<Action>) {
         });
         ui.add_space(10.0);
         let (room, _) = ui.allocate_exact_size(vec2(size.x, size.y - 90.0), Sense::hover());
+        if size.x < TWO_COLUMNS {
+            let below = egui::UiBuilder::new().max_rect(room).layout(Layout::top_down(Align::Min));
+            ui.scope_builder(below, |ui| {
+                ScrollArea::vertical().auto_shrink(false).id_salt("composer").show(ui, |ui| {
+                    ui.set_width(room.width() - 12.0);
+                    ui.spacing_mut().item_spacing.y = 4.0;
+                    to(ui, composer, actions);
+                    ui.add_space(12.0);
+                    what(ui, composer, actions);
+                    ui.add_space(12.0);
+                    rolling(ui, composer, actions);
+                    ui.add_space(8.0);
+                    ui.separator();
+                    let who = vec2(ui.available_width(), PREVIEW_HEIGHT);
+                    ui.allocate_ui(who, |ui| preview(ui, model, composer, actions));
+                });
+            });
+            ui.advance_cursor_after_rect(room);
+            ui.add_space(8.0);
+            foot(ui, model, composer, actions);
+            return;
+        }
         let middle = room.left() + size.x * 0.54;
         let left = egui::Rect::from_min_max(room.min, egui::pos2(middle - 12.0, room.bottom()));
         let right = egui::Rect::from_min_max(egui::pos2(middle + 12.0, room.top()), room.max);

@@ -213,7 +213,7 @@ fn filter(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
         .desired_width(f32::INFINITY)
         .char_limit(200)
         .margin(egui::Margin::symmetric(8, 4));
-    let response = ui.add(edit);
+    let response = ui.add(edit).accessible_name("Filter devices");
     let rect = response.rect;
     if !response.has_focus() {
         let stroke = egui::Stroke::new(1.0, t.line);

@@ -203,6 +203,18 @@ fn fields(ui: &mut Ui, form: &HubsForm, actions: &mut Vec<Action>) {
     if let Some(name) = field(ui, "Name", &form.name, "What you call it", NAME_MAX, false) {
         actions.push(Action::EditHub(HubEdit::Name(name)));
     }
+    if form.wants_ca() || !form.ca.is_empty() {
+        let hint = "The system's; or /path/to/ca.pem";
+        if let Some(ca) = field(ui, "File of its CA", &form.ca, hint, 1_000, false) {
+            actions.push(Action::EditHub(HubEdit::Ca(ca)));
+        }
+        let text = if form.wants_ca() {
+            "For a hub whose certificate only its own CA vouches for: `hub cert` makes both."
+        } else {
+            "Used for an address at wss:// only."
+        };
+        say(ui, text, t.text_weak);
+    }
     ui.label(RichText::new("Token").font(fonts::medium(12.0)).color(t.text_secondary));
     let kinds = [Kind::ThisMachine, Kind::Token, Kind::File];
     let names = ["This machine's", "Type it", "In a file"];

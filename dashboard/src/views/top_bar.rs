@@ -174,9 +174,12 @@ fn fleet(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
         if i > 0 {
             ui.label(egui::RichText::new("·").color(t.text_weak));
         }
-        let text = egui::RichText::new(text).font(fonts::regular(12.5)).color(t.text_secondary);
-        let label = egui::Label::new(text).sense(Sense::click());
+        let shown = egui::RichText::new(&text).font(fonts::regular(12.5)).color(t.text_secondary);
+        let label = egui::Label::new(shown).sense(Sense::click());
         let response = ui.add(label).on_hover_cursor(egui::CursorIcon::PointingHand);
+        // What is clicked is a button to those who do not see it.
+        response.widget_info(|| WidgetInfo::labeled(Role::Button, true, &text));
+        widgets::focus_ring(ui, &response, response.rect.expand(2.0));
         if response.clicked() {
             actions.push(Action::SetFilter(filter.to_owned()));
         }

@@ -54,6 +54,61 @@ fn what_a_chart_shows_is_copied_as_csv_with_units_and_times_in_utc() {
 }
 
 #[test]
+fn a_chart_behind_another_tab_is_brought_to_the_front_and_copied_with_its_history() {
+    use dashboard::action::{Action, Place};
+    use protocol::viewer::ViewerMessage;
+    let mut window = open();
+    window.harness.state_mut().act(Action::AddChart { title: None, series: vec![protocol::SeriesId(13)] });
+    window.run();
+    let vent = window.harness.state().layout().charts().map(|pane| pane.chart).max().unwrap();
+    window.harness.state_mut().act(Action::SplitChart { chart: vent, place: Place::Tab });
+    window.run();
+    let layout = window.harness.state().layout();
+    let behind = layout.charts().map(|pane| pane.chart).find(|chart| !layout.is_in_front(*chart)).unwrap();
+    // By keyboard, from the palette.
+    window.harness.state_mut().act(Action::TogglePalette);
+    window.run();
+    window.harness.get_by_label("Find anything").type_text("copy vent as csv");
+    window.run();
+    window.harness.state_mut().act(Action::TogglePalette);
+    window
+        .harness
+        .state_mut()
+        .act(Action::CopyChart { chart: behind, kind: dashboard::model::exports::ExportKind::Csv });
+    for _ in 0..6 {
+        window.harness.step();
+        assert!(commands(&window).is_empty(), "not before its history is here");
+    }
+    window.harness.get_by_label_contains("it is in front now");
+    assert!(window.harness.state().layout().is_in_front(behind));
+    let mut text = None;
+    for _ in 0..20 {
+        for asked in window.sent() {
+            if let ViewerMessage::History(request) = asked {
+                let points =
+                    if request.series.0 == 13 && request.from <= later(-40) && later(-40) < request.to {
+                        serde_json::json!([[later(-40).0, "open"]])
+                    } else {
+                        serde_json::json!([])
+                    };
+                let step = serde_json::to_value(request.step).unwrap();
+                let reply = serde_json::json!({"type": "history", "id": request.id, "series": request.series.0,
+                    "step": step, "points": points, "position": 1});
+                window.hub.events.try_send(dashboard::model::Event::Message(message(reply))).unwrap();
+            }
+        }
+        window.harness.step();
+        let copied = commands(&window).iter().find_map(|c| match c {
+            OutputCommand::CopyText(text) => Some(text.clone()),
+            _ => None,
+        });
+        text = text.or(copied);
+    }
+    let log: Vec<_> = window.harness.state().model().toasts.log().map(|entry| entry.text.clone()).collect();
+    assert!(text.as_ref().is_some_and(|text| text.contains("open")), "{text:?} {log:?}");
+}
+
+#[test]
 fn buckets_have_their_mean_least_greatest_and_count() {
     let mut window = open();
     let dense: Vec<_> =

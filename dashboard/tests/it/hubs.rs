@@ -236,3 +236,42 @@ fn the_hubs_are_a_picture() {
     window.run();
     window.harness.snapshot("hubs_light");
 }
+
+#[test]
+fn each_hub_may_have_a_file_of_cas_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut window, made) = open(Some(folder.path()), two(), false);
+    window.harness.state_mut().act(Action::ToggleHubs);
+    window.run();
+    let edit = |window: &mut Window, edit: HubEdit| {
+        window.harness.state_mut().act(Action::EditHub(edit));
+        window.run();
+    };
+    assert!(!says(&window, "File of its CA"), "nothing of it without TLS");
+    edit(&mut window, HubEdit::Address("wss://plant.example:7878".into()));
+    edit(&mut window, HubEdit::Name("Plant with TLS".into()));
+    type_into(&mut window, "File of its CA", "plant-ca.pem");
+    click(&mut window, "Connect");
+    assert!(says(&window, "The file of the CAs: plant-ca.pem is no whole path"));
+    assert!(made.borrow().is_empty());
+    edit(&mut window, HubEdit::Ca("/etc/plant-ca.pem".into()));
+    click(&mut window, "Connect");
+    let ca = |at: usize| made.borrow()[at].0.ca.clone();
+    assert_eq!(ca(0), Some("/etc/plant-ca.pem".into()));
+    // The others still trust what they did, and it is remembered with its hub.
+    window.harness.state_mut().act(Action::UseHub(2));
+    window.run();
+    assert_eq!(ca(1), None);
+    window.harness.state_mut().act(Action::ToggleHubs);
+    window.run();
+    click(&mut window, "Change Plant with TLS");
+    let form = window.harness.state().model().hubs_form.clone().unwrap();
+    assert_eq!((form.ca.as_str(), form.address.as_str()), ("/etc/plant-ca.pem", "wss://plant.example:7878"));
+    window.run_until("it is kept", |_| {
+        let kept = std::fs::read_to_string(folder.path().join("hubs.json")).unwrap_or_default();
+        kept.contains("\"ca\": \"/etc/plant-ca.pem\"")
+    });
+    edit(&mut window, HubEdit::Ca(String::new()));
+    click(&mut window, "Save and connect");
+    assert_eq!(ca(2), None);
+}

@@ -5,6 +5,7 @@
 #[path = "../../testkit/mod.rs"]
 mod testkit;
 
+mod absences;
 mod chart_exports;
 mod chart_keys;
 mod chart_settings;
@@ -20,6 +21,7 @@ mod layouts;
 mod listing;
 mod measuring;
 mod model;
+mod names;
 mod narrow;
 mod notices;
 mod page;

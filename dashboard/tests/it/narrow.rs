@@ -2,6 +2,7 @@
 
 use dashboard::action::Action;
 use dashboard::model::Event;
+use dashboard::model::groups::Source;
 use dashboard::settings::{Number, ThemeChoice};
 use egui::{Key, Modifiers};
 use egui_kittest::kittest::{NodeT as _, Queryable as _};
@@ -147,4 +148,103 @@ fn twice_the_size_is_a_picture() {
     window.run();
     window.harness.get_by_label("Live");
     window.harness.snapshot("scale_200_light");
+}
+
+/// A chart of four series of two units, with limits, and its dialog.
+fn open_chart_form(window: &mut Window) {
+    let series = [11, 12].map(protocol::SeriesId).into();
+    window.harness.state_mut().act(Action::AddChart { title: None, series });
+    window.run();
+    let state = window.harness.state();
+    let pane = state.layout().charts().max_by_key(|pane| pane.chart).unwrap();
+    let form = dashboard::views::chart::form(state.model(), pane);
+    window.harness.state_mut().act(Action::EditChart(Some(Box::new(form))));
+    window.run();
+    crate::window::type_into(window, "Highest value of °C", "warm");
+}
+
+/// The form of a group to three devices, with the answer of who gets it.
+fn open_composer(window: &mut Window) {
+    for n in 1..=3 {
+        let device = protocol::DeviceId::new(&format!("greenhouse-{n:02}")).unwrap();
+        window.harness.state_mut().act(Action::Choose { device, range: false });
+    }
+    window.harness.state_mut().act(Action::Compose(Source::Chosen));
+    window.run();
+    window.harness.state_mut().act(Action::ChooseCommand("set_target".into()));
+    window.harness.state_mut().act(Action::SetRolling(true));
+    window.run();
+    let asked = window.sent().iter().find_map(|message| match message {
+        protocol::viewer::ViewerMessage::SendGroup(send) => Some(send.id),
+        _ => None,
+    });
+    let members: Vec<_> = (1..=3)
+        .map(|n| serde_json::json!({"device": format!("greenhouse-{n:02}"), "state": "waiting"}))
+        .collect();
+    window.tell(Event::Message(message(
+        serde_json::json!({"type": "members", "id": asked.unwrap(), "group": "g", "members": members}),
+    )));
+}
+
+/// Every control of a dialog is inside of the window, or can be scrolled to.
+fn check_width(window: &Window, width: f32) {
+    use egui::accesskit::Role;
+    for node in window.harness.root().children_recursive() {
+        let role = node.accesskit_node().role();
+        if matches!(
+            role,
+            Role::Button | Role::TextInput | Role::RadioButton | Role::CheckBox | Role::ComboBox
+        ) {
+            let (rect, label) = (node.rect(), node.accesskit_node().label());
+            assert!(rect.left() >= -0.5 && rect.right() <= width + 0.5, "{label:?} {rect:?}");
+        }
+    }
+}
+
+#[test]
+fn the_dialog_of_a_chart_is_used_in_a_narrow_window() {
+    let mut window = narrow(ThemeChoice::Dark);
+    open_chart_form(&mut window);
+    check_width(&window, 420.0);
+    window.harness.snapshot("narrow_chart_form_dark");
+}
+
+#[test]
+fn the_dialog_of_a_chart_is_used_at_twice_the_size() {
+    let mut window = Window::open_with(ThemeChoice::Light, [1000.0, 900.0]);
+    window.connect(2);
+    window.harness.state_mut().act(Action::SetNumber { number: Number::Scale, value: 200 });
+    window.run();
+    open_chart_form(&mut window);
+    check_width(&window, 500.0);
+    window.harness.get_by_label("Apply");
+    window.harness.snapshot("scale_200_chart_form_light");
+}
+
+#[test]
+fn a_group_is_composed_in_a_narrow_window() {
+    let mut window = narrow(ThemeChoice::Light);
+    open_composer(&mut window);
+    check_width(&window, 420.0);
+    window.harness.get_by_label("Send to 3 devices…");
+    window.harness.get_by_label_contains("3 devices get it");
+    window.harness.snapshot("narrow_composer_light");
+}
+
+#[test]
+fn a_group_is_composed_at_twice_the_size() {
+    let mut window = Window::open_with(ThemeChoice::Dark, [1000.0, 900.0]);
+    window.connect(4);
+    window.harness.state_mut().act(Action::SetNumber { number: Number::Scale, value: 200 });
+    window.run();
+    open_composer(&mut window);
+    check_width(&window, 500.0);
+    window.harness.get_by_label("Send to 3 devices…").click();
+    window.run();
+    assert!(says(&window, "Set target on 3 devices?"), "it is asked before it is sent");
+    window.harness.get_by_label("Send now");
+    window.harness.state_mut().act(Action::DismissGroup);
+    window.harness.remove_cursor();
+    window.run();
+    window.harness.snapshot("scale_200_composer_dark");
 }

@@ -18,7 +18,9 @@ fn asked(window: &mut Window) -> Vec<(&'static str, u64)> {
         .sent()
         .iter()
         .filter_map(|message| match message {
-            ViewerMessage::Connections(m) => Some(("connections", m.id)),
+            ViewerMessage::Connections(m) if m.device.as_str() == "greenhouse-01" => {
+                Some(("connections", m.id))
+            }
             ViewerMessage::Ledger(m) => Some(("ledger", m.id)),
             _ => None,
         })

@@ -111,7 +111,7 @@ pub(super) fn header(
     let right = legend(ui, scene, id, rect, title_width, &entries, cached);
     let title_rect =
         Rect::from_min_max(rect.min, pos2((rect.left() + title_width).min(right), rect.bottom()));
-    let response = ui.interact(title_rect, id.with("title"), Sense::click());
+    let response = ui.interact(title_rect, id.with("title"), Sense::CLICK);
     response.widget_info(|| WidgetInfo::labeled(Role::Label, true, &title));
     response
 }

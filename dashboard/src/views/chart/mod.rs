@@ -215,7 +215,7 @@ pub fn chart(
     let measures = measure::height(&model.pins, numbers.count(), area.height());
     area.max.y -= measures;
     if area.width() < 40.0 || area.height() < 24.0 {
-        return ui.interact(header, id.with("title"), Sense::click());
+        return ui.interact(header, id.with("title"), Sense::CLICK);
     }
     let area = area.round_to_pixels(ui.pixels_per_point());
     let scene = scene(ui, model, spec, cached, tokens, area);

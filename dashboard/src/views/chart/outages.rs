@@ -3,7 +3,7 @@
 //!
 //! In a chart of one device the ground says it; where all of several were away, too. Where only some were, each has a bar
 //! in its colour at the top. Known is what this window and the hub were told: since when a device is away, when it was
-//! away before, and what was late or lost since the hub started.
+//! away before (the hub remembers its last connections), and what was late or lost since the hub started.
 
 use egui::{Align2, Color32, Painter, Rect, Role, Sense, Shape, Stroke, Ui, WidgetInfo, pos2, vec2};
 use protocol::Timestamp;
