@@ -38,6 +38,15 @@ fn faults(window: &Window, state: &str) -> Vec<String> {
         {
             faults.push(format!("{state}: {role:?} {label:?} does not say whether it is on"));
         }
+        if role == Role::Slider && accessible.numeric_value().is_none() {
+            faults.push(format!("{state}: the slider {label:?} has no value"));
+        }
+    }
+    for node in window.harness.root().children_recursive() {
+        let accessible = node.accesskit_node();
+        if accessible.role() == Role::ProgressIndicator && accessible.numeric_value().is_none() {
+            faults.push(format!("{state}: the progress {:?} has no value", accessible.label()));
+        }
     }
     assert!(reached > 3, "{state}: only {reached} widgets");
     faults
@@ -115,4 +124,55 @@ fn everything_that_the_keyboard_reaches_has_a_name_and_a_role() {
     faults_found.sort();
     faults_found.dedup();
     assert!(faults_found.is_empty(), "{faults_found:#?}");
+}
+
+/// What the keyboard can be on now: the place and the name of each.
+fn stops(window: &Window, of: impl Fn(&egui_kittest::kittest::AccessKitNode<'_>) -> bool) -> Vec<String> {
+    let nodes = window.harness.root().children_recursive();
+    let stops = nodes.filter(|node| of(&node.accesskit_node())).filter(|node| {
+        let is_handle = node.rect().width().min(node.rect().height()) <= 6.0;
+        !is_handle && !node.accesskit_node().is_disabled()
+    });
+    stops.map(|node| format!("{:?} {:?}", node.accesskit_node().label(), node.rect())).collect()
+}
+
+fn is_focused(node: &egui_kittest::kittest::AccessKitNode<'_>) -> bool {
+    node.is_focused()
+}
+
+#[test]
+fn the_keyboard_reaches_everything_that_it_can_be_on_and_comes_round_again() {
+    let mut window = Window::open_with(ThemeChoice::Dark, [1300.0, 1000.0]);
+    window.connect(3);
+    for (state, action) in [
+        ("charts", None),
+        ("device page", Some(Action::Select(Some(DeviceId::new("greenhouse-01").unwrap())))),
+        ("table", Some(Action::ToggleTable)),
+        ("settings", Some(Action::ToggleSettings)),
+    ] {
+        if let Some(action) = action {
+            window.harness.state_mut().act(action);
+            window.run();
+        }
+        let mut missing: std::collections::BTreeSet<String> =
+            stops(&window, |node| node.data().supports_action(Reach::Focus)).into_iter().collect();
+        if state == "settings" {
+            // A dialog keeps the keyboard to itself: only what is in it counts.
+            missing.retain(|stop| {
+                stop.contains("Scale") || stop.contains("Memory") || stop.contains("(\"Close\")")
+            });
+        }
+        assert!(missing.len() > 2, "{state}: {missing:?}");
+        for _ in 0..300 {
+            window.harness.key_press(egui::Key::Tab);
+            window.run();
+            for focused in stops(&window, is_focused) {
+                missing.remove(&focused);
+            }
+            if missing.is_empty() {
+                break;
+            }
+        }
+        assert!(missing.is_empty(), "{state}: {missing:#?}");
+    }
 }
