@@ -13,7 +13,7 @@ use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodFilter, MethodRouter, delete, get, post, put};
+use axum::routing::{MethodFilter, MethodRouter, delete, get, options, post, put};
 use protocol::desk::Actor;
 use protocol::viewer::ViewerMessage;
 use protocol::{DEVICE_PATH, ErrorCode, VIEWER_PATH};
@@ -26,6 +26,9 @@ use crate::orders::caller::Refused;
 use crate::orders::{self, groups};
 use crate::serve::Hub;
 use crate::{audit, claims, metrics, tickets, tokens};
+
+/// Where pages draw tickets: the one path, besides the upgrades, that other pages than the hub's may use.
+const TICKET_PATH: &str = "/v1/ticket";
 
 /// What somebody must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,7 +123,8 @@ pub fn routes() -> Vec<Route> {
         line(Method::POST, "/v1/claims", Administer, post(claims::add)),
         line(Method::DELETE, "/v1/claims/{key}", Administer, delete(claims::end)),
         line(Method::POST, "/v1/claim", Nobody, post(claims::claim)),
-        line(Method::POST, "/v1/ticket", Look, post(tickets::draw)),
+        line(Method::POST, TICKET_PATH, Look, post(tickets::draw)),
+        line(Method::OPTIONS, TICKET_PATH, Nobody, options(tickets::preflight)),
         line(Method::GET, "/v1/audit", Administer, get(audit::list)),
         line(Method::GET, "/metrics", Look, get(metrics::show)),
         line(Method::GET, "/healthz", Nobody, get(http::healthz)),
@@ -168,13 +172,23 @@ struct Line {
     path: &'static str,
 }
 
-/// Lets a request through to its handler, or answers it.
-async fn guard(State(line): State<Line>, mut request: Request, next: Next) -> Response {
+/// Lets a request through to its handler, or answers it. The answer about tickets says which page may read it.
+async fn guard(State(line): State<Line>, request: Request, next: Next) -> Response {
+    let is_ticket = line.path == TICKET_PATH;
+    let page = is_ticket.then(|| http::allowed_page(&line.hub, request.headers())).flatten();
+    let mut response = let_through(line, request, next).await;
+    if is_ticket {
+        http::allow_page(&mut response, page);
+    }
+    response
+}
+
+async fn let_through(line: Line, mut request: Request, next: Next) -> Response {
     let Line { hub, need, path } = line;
     if need != Need::Nobody {
         let subject = format!("{} {path}", request.method());
-        let upgrade = path == DEVICE_PATH || path == VIEWER_PATH;
-        if upgrade && let Err(response) = http::check_origin(&hub, request.headers()) {
+        let from_pages = path == DEVICE_PATH || path == VIEWER_PATH || path == TICKET_PATH;
+        if from_pages && let Err(response) = http::check_origin(&hub, request.headers()) {
             return *response;
         }
         let ticket = path == VIEWER_PATH;

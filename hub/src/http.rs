@@ -381,6 +381,24 @@ pub(crate) fn check_origin(hub: &Hub, headers: &HeaderMap) -> Result<(), Box<Res
     Ok(())
 }
 
+/// The page that a request comes from, if it may come from there.
+pub(crate) fn allowed_page(hub: &Hub, headers: &HeaderMap) -> Option<HeaderValue> {
+    let page = headers.get(header::ORIGIN)?;
+    check_origin(hub, headers).ok().map(|()| page.clone())
+}
+
+/// Lets a page read an answer (CORS); the answer is another one for other pages.
+pub(crate) fn allow_page(response: &mut Response, page: Option<HeaderValue>) {
+    let headers = response.headers_mut();
+    headers.insert(header::VARY, HeaderValue::from_static("origin"));
+    if let Some(page) = page {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, page);
+        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST"));
+        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("authorization"));
+        headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    }
+}
+
 pub(crate) async fn upgrade_device(
     State(hub): State<Arc<Hub>>,
     Extension(principal): Extension<Principal>,
@@ -413,7 +431,11 @@ fn upgrade(hub: Arc<Hub>, principal: Principal, mut request: Request, door: Door
     let revoked = hub.revocations.watch(principal.key);
     let path = if door == Door::Device { protocol::DEVICE_PATH } else { protocol::VIEWER_PATH };
     hub.audit.signed_in(&principal, address, path.to_owned());
-    let peer = Peer { session: hub.next_session(), address, principal, revoked };
+    // With a token, the certificate was not looked at.
+    let certificate = connection.certificate.as_deref().and_then(|found| found.as_ref().ok());
+    let has_token = request.headers().contains_key(header::AUTHORIZATION);
+    let expires = certificate.filter(|_| !has_token && door == Door::Device).map(|identity| identity.expires);
+    let peer = Peer { session: hub.next_session(), address, principal, revoked, expires };
     let on_upgrade = hyper::upgrade::on(&mut request);
     let tasks = hub.tasks.clone();
     tasks.spawn(async move {
@@ -441,13 +463,14 @@ fn upgrade(hub: Arc<Hub>, principal: Principal, mut request: Request, door: Door
                 HUB_MESSAGE_MAX_BYTES + 64 * 1024,
             ),
         };
+        // What was read with the head, as a rule nothing: its buffer of 8 KiB would stay for as long as the session.
+        let early = parts.read_buf.to_vec();
+        drop(parts.read_buf);
         let mut stream = parts.io.into_inner().into_inner();
         let is_device = door == Door::Device;
         let recording = hub.wires.for_a_stranger().filter(|_| is_device);
-        stream.upgraded(peer.name(), &parts.read_buf, is_device, recording);
-        let socket =
-            WebSocketStream::from_partially_read(stream, parts.read_buf.to_vec(), Role::Server, Some(config))
-                .await;
+        stream.upgraded(peer.name(), &early, is_device, recording);
+        let socket = WebSocketStream::from_partially_read(stream, early, Role::Server, Some(config)).await;
         match door {
             Door::Device => Box::pin(session::device::run(hub, socket, peer)).await,
             Door::Viewer => Box::pin(session::viewer::run(hub, socket, peer)).await,

@@ -75,7 +75,7 @@ pub enum Fate {
 /// Where the writing thread leaves word for one session.
 #[derive(Debug, Default)]
 pub struct Completions {
-    done: Mutex<Vec<(Ticket, Fate)>>,
+    done: Mutex<Vec<(Ticket, Fate, Instant)>>,
     /// Whether `done` holds any: asked with every message, without its lock.
     any: AtomicBool,
     session: AtomicWaker,
@@ -94,17 +94,17 @@ impl Completions {
         })
     }
 
-    /// Takes all there is, in order. `into` keeps its memory from call to call.
-    pub fn take(&self, into: &mut Vec<(Ticket, Fate)>) {
+    /// Takes all there is, in order, each with when its batch was read. `into` keeps its memory from call to call.
+    pub fn take(&self, into: &mut Vec<(Ticket, Fate, Instant)>) {
         into.clear();
         let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
         self.any.store(false, Ordering::Release);
         std::mem::swap(into, &mut *done);
     }
 
-    fn put(&self, ticket: Ticket, fate: Fate) {
+    fn put(&self, ticket: Ticket, fate: Fate, taken: Instant) {
         let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
-        done.push((ticket, fate));
+        done.push((ticket, fate, taken));
         self.any.store(true, Ordering::Release);
     }
 }
@@ -113,7 +113,7 @@ struct BatchRequest {
     batch: Batch,
     ticket: Ticket,
     completions: Arc<Completions>,
-    /// When it was handed in.
+    /// When it was read.
     taken: Instant,
     /// Given back when the batch has left the queue.
     room: Option<OwnedSemaphorePermit>,
@@ -195,15 +195,15 @@ impl Ingest {
         (Self { requests, rows, rows_max, metrics }, ByHand { worker, queue })
     }
 
-    /// Hands a batch in. Waits while the queue is full. The answer comes through `completions`.
+    /// Hands a batch in that was read at `taken`. Waits while the queue is full. The answer comes through `completions`.
     pub async fn submit(
         &self,
         stream: StreamKey,
         ticket: Ticket,
         content: BatchContent,
+        taken: Instant,
         completions: &Arc<Completions>,
     ) -> Result<(), StoreError> {
-        let taken = Instant::now();
         let rows = match &content {
             BatchContent::Readings(rows) => rows.len(),
             BatchContent::Refused | BatchContent::Skipped => 0,
@@ -543,6 +543,9 @@ impl Worker {
         self.crowd = batches.len();
         self.uncared += rows;
         let start = Instant::now();
+        for (_, _, taken) in &self.waiting {
+            self.metrics.ingest.note(start.duration_since(*taken));
+        }
         let appended = self.writer.append(&batches, clock::now());
         self.metrics.commit.note(start.elapsed());
         self.metrics.storage_full.store(matches!(appended, Err(StoreError::Full)), Ordering::Relaxed);
@@ -567,13 +570,14 @@ impl Worker {
                         made: Instant::now(),
                     });
                 }
-                for ((ticket, completions, _), outcome) in self.waiting.iter().zip(&appended.outcomes) {
+                for ((ticket, completions, taken), outcome) in self.waiting.iter().zip(&appended.outcomes) {
                     completions.put(
                         *ticket,
                         match outcome {
                             Outcome::Settled | Outcome::Duplicate => Fate::Settled,
                             Outcome::OutOfOrder => Fate::OutOfOrder,
                         },
+                        *taken,
                     );
                 }
             }
@@ -585,15 +589,13 @@ impl Worker {
                 self.metrics.failed_commits.add(1);
                 tracing::error!(%error, batches = batches.len(), readings = rows, "nothing was stored of a commit");
                 self.note_failure(&error);
-                for (ticket, completions, _) in &self.waiting {
-                    completions.put(*ticket, fate);
+                for (ticket, completions, taken) in &self.waiting {
+                    completions.put(*ticket, fate, *taken);
                 }
             }
         }
         drop(rooms);
-        let now = Instant::now();
-        for (_, completions, taken) in self.waiting.drain(..) {
-            self.metrics.ack.note(now.duration_since(taken));
+        for (_, completions, _) in self.waiting.drain(..) {
             completions.session.wake();
         }
         rows

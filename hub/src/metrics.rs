@@ -96,7 +96,9 @@ pub struct Metrics {
     pub failed_commits: Counter,
     /// The last commit found no room.
     pub storage_full: AtomicBool,
-    /// From taking a batch in to the word that it is stored.
+    /// From the last byte of a batch to the beginning of its commit: read, checked, and waited.
+    pub ingest: Times,
+    /// From the last byte of a batch to when its ack is handed to the system to be sent.
     pub ack: Times,
     /// A commit with its fsync.
     pub commit: Times,
@@ -122,6 +124,7 @@ impl Default for Metrics {
             readings: Counter::default(),
             failed_commits: Counter::default(),
             storage_full: AtomicBool::new(false),
+            ingest: Times::default(),
             ack: Times::default(),
             commit: Times::default(),
             fan_out: Times::default(),
@@ -285,7 +288,10 @@ fn text(hub: &Hub) -> String {
     let full = u8::from(metrics.storage_full.load(Ordering::Relaxed));
     one(o, "telemetry_storage_full", "1 if the last commit found no room on the disk.", "gauge", full);
     metrics.commit.write(o, "telemetry_commit_seconds", "A commit with its fsync.");
-    metrics.ack.write(o, "telemetry_ack_seconds", "From taking a batch in to the word that it is stored.");
+    let help = "From the last byte of a batch to the beginning of its commit: read, checked, and waited.";
+    metrics.ingest.write(o, "telemetry_ingest_seconds", help);
+    let help = "From the last byte of a batch to when its ack is handed to the system to be sent.";
+    metrics.ack.write(o, "telemetry_ack_seconds", help);
     metrics.fan_out.write(o, "telemetry_fan_out_seconds", "From a commit to when a viewer's session has it.");
     if let Some(tls) = &hub.tls {
         let help = "When the hub's certificate ends, in seconds since 1970.";

@@ -69,6 +69,11 @@ impl Tickets {
     }
 }
 
+/// What a browser asks before a page of another origin may ask for a ticket.
+pub(crate) async fn preflight() -> StatusCode {
+    StatusCode::NO_CONTENT
+}
+
 /// Gives a ticket for the role of the credential that asks.
 pub(crate) async fn draw(
     State(hub): State<Arc<Hub>>,

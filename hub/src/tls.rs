@@ -269,6 +269,8 @@ fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'st
 pub struct Identity {
     /// The device.
     pub device: DeviceId,
+    /// When the certificate ends, in seconds since 1970.
+    pub expires: i64,
     /// Tells the device's key from any other, in the place of a token's hash.
     pub hash: [u8; 32],
 }
@@ -317,5 +319,6 @@ fn read_identity(certificate: &[u8]) -> Result<Identity, String> {
     digest.update(device.as_str());
     digest.update(b"\0");
     digest.update(certificate.public_key().raw);
-    Ok(Identity { device, hash: digest.finalize().into() })
+    let expires = certificate.validity().not_after.timestamp();
+    Ok(Identity { device, expires, hash: digest.finalize().into() })
 }

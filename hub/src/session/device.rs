@@ -45,23 +45,23 @@ const RETRY_FAILED_MILLIS: u64 = 1_000;
 
 /// Runs the session from the 101 to the close.
 pub async fn run(hub: Arc<Hub>, mut socket: Socket, peer: Peer) {
-    let hello = match expect_hello(&hub, &mut socket, &peer).await {
+    let hello = match Box::pin(expect_hello(&hub, &mut socket, &peer)).await {
         Ok(hello) => hello,
         Err(end) => {
             tracing::info!(session = peer.name(), address = %peer.address, ?end, "device refused");
-            return close(&hub, socket, &end).await;
+            return Box::pin(close(&hub, socket, &end)).await;
         }
     };
     let hello_at = clock::now();
     let id = hello.device.clone();
     let _counted = hub.metrics.session(&peer.principal.role);
     let (sender, inward) = mpsc::channel(SESSION_QUEUE);
-    let registered = match hub.ingest.register(hello.clone(), clock::now()).await {
+    let registered = match Box::pin(hub.ingest.register(hello.clone(), clock::now())).await {
         Ok(registered) => registered,
         Err(error) => {
             let end = refused_hello(&error);
             tracing::warn!(session = peer.name(), device = %id, %error, "hello refused");
-            return close(&hub, socket, &end).await;
+            return Box::pin(close(&hub, socket, &end)).await;
         }
     };
     let now = clock::now();
@@ -90,7 +90,7 @@ pub async fn run(hub: Arc<Hub>, mut socket: Socket, peer: Peer) {
     hub.ingest.note(note(now, ended(&end, was_present.then_some(last_seen)))).await;
     let Session { pace, .. } = session;
     hub.paces.leave(&id, pace, tokio::time::Instant::now());
-    close(&hub, socket, &end).await;
+    Box::pin(close(&hub, socket, &end)).await;
 }
 
 async fn expect_hello(hub: &Hub, socket: &mut Socket, peer: &Peer) -> Result<Hello, End> {
@@ -243,7 +243,9 @@ struct Session<'a> {
     metrics: Metrics,
     inbox: Inbox,
     completions: Arc<Completions>,
-    done: Vec<(Ticket, Fate)>,
+    done: Vec<(Ticket, Fate, std::time::Instant)>,
+    /// When the last message was read.
+    read_at: Instant,
     inward: mpsc::Receiver<ToSession>,
     /// What the device said of its commands and is not stored yet, in order.
     updates: FuturesOrdered<Pending<()>>,
@@ -277,6 +279,7 @@ impl<'a> Session<'a> {
             inbox: Inbox::new(registered.settled),
             completions: Arc::new(Completions::default()),
             done: Vec::new(),
+            read_at: Instant::now(),
             inward,
             updates: FuturesOrdered::new(),
             heartbeat: Heartbeat::new(&hub.config.limits, clock::now()),
@@ -307,7 +310,7 @@ impl<'a> Session<'a> {
         self.hub.commands.connected(self.device.clone(), self.peer.session, sender).await;
         match self.serve(socket).await {
             Err(end) => end,
-            Ok(()) => self.drain(socket).await,
+            Ok(()) => Box::pin(self.drain(socket)).await,
         }
     }
 
@@ -323,11 +326,12 @@ impl<'a> Session<'a> {
                 () = &mut stopping => return Ok(()),
                 () = &mut revoked => return Err(End::close(CloseCode::Revoked)),
                 () = self.completions.wait() => self.acknowledge(socket).await?,
-                Some(told) = self.inward.recv() => self.told(socket, told).await?,
+                Some(told) = self.inward.recv() => Box::pin(self.told(socket, told)).await?,
                 Some(answer) = self.updates.next(), if !self.updates.is_empty() => {
                     updated(self.hub, socket, answer).await?;
                 }
                 _ = beat.tick() => {
+                    self.peer.check_expiry(clock::now())?;
                     if !self.is_read() {
                         // Its silence means nothing.
                         self.heartbeat.forgive();
@@ -405,7 +409,8 @@ impl<'a> Session<'a> {
         turn().await;
         let now = clock::now();
         self.heartbeat.heard(now);
-        self.pace.on_message(Instant::now());
+        self.read_at = Instant::now();
+        self.pace.on_message(self.read_at);
         match message {
             Message::Text(text) => self.read(socket, &text).await?,
             Message::Binary(_) => return Err(End::close(CloseCode::Unsupported)),
@@ -439,53 +444,59 @@ impl<'a> Session<'a> {
                 }
                 Err(error) => complain(self.hub, socket, error.code(), error.to_string()).await,
             },
-            Ok(_) => match DeviceMessage::decode(text) {
-                Ok(DeviceMessage::CommandUpdate(update)) => {
-                    if let Err(problem) = update.check() {
-                        let message = format!("command_update for {}: {problem}", update.id);
-                        return complain(self.hub, socket, ErrorCode::BadField, message).await;
-                    }
-                    if let Err(refusal) = self.check_update(&update) {
-                        let message = format!("command_update for {}: {refusal}", update.id);
-                        return complain(self.hub, socket, ErrorCode::BadField, message).await;
-                    }
-                    let address = Some(self.peer.address.to_string());
-                    let actor = Actor { by: self.device.to_string(), address };
-                    let answer = self.hub.commands.update(self.device.clone(), update, actor).await;
-                    self.updates.push_back(answer);
-                    Ok(())
+            // In a box of its own: what seldom comes must not make every session larger.
+            Ok(_) => Box::pin(self.read_other(socket, text)).await,
+            Err(error) => complain(self.hub, socket, error.code(), error.to_string()).await,
+        }
+    }
+
+    /// What is no batch.
+    async fn read_other(&mut self, socket: &mut Socket, text: &str) -> Result<(), End> {
+        match DeviceMessage::decode(text) {
+            Ok(DeviceMessage::CommandUpdate(update)) => {
+                if let Err(problem) = update.check() {
+                    let message = format!("command_update for {}: {problem}", update.id);
+                    return complain(self.hub, socket, ErrorCode::BadField, message).await;
                 }
-                Ok(DeviceMessage::Skip(skip)) => {
-                    if skip.seq > protocol::Seq::MAX {
-                        return complain(
-                            self.hub,
-                            socket,
-                            ErrorCode::BadField,
-                            "skip: seq is above 2^53 - 1".into(),
-                        )
-                        .await;
-                    }
-                    match self.inbox.on_skip(skip.seq) {
-                        Some(ticket) => {
-                            self.watch.on_lost(ticket.after, ticket.seq);
-                            tracing::warn!(device = %self.device, after = ticket.after.0, seq = skip.seq.0, "the device lost batches");
-                            self.submit(ticket, BatchContent::Skipped).await
-                        }
-                        None => Ok(()),
-                    }
+                if let Err(refusal) = self.check_update(&update) {
+                    let message = format!("command_update for {}: {refusal}", update.id);
+                    return complain(self.hub, socket, ErrorCode::BadField, message).await;
                 }
-                Ok(DeviceMessage::Hello(_)) => {
-                    complain(
+                let address = Some(self.peer.address.to_string());
+                let actor = Actor { by: self.device.to_string(), address };
+                let answer = self.hub.commands.update(self.device.clone(), update, actor).await;
+                self.updates.push_back(answer);
+                Ok(())
+            }
+            Ok(DeviceMessage::Skip(skip)) => {
+                if skip.seq > protocol::Seq::MAX {
+                    return complain(
                         self.hub,
                         socket,
-                        ErrorCode::Unexpected,
-                        "hello is said once, as the first message".into(),
+                        ErrorCode::BadField,
+                        "skip: seq is above 2^53 - 1".into(),
                     )
-                    .await
+                    .await;
                 }
-                Ok(DeviceMessage::Readings(_)) => Ok(()),
-                Err(error) => complain(self.hub, socket, error.code(), error.to_string()).await,
-            },
+                match self.inbox.on_skip(skip.seq) {
+                    Some(ticket) => {
+                        self.watch.on_lost(ticket.after, ticket.seq);
+                        tracing::warn!(device = %self.device, after = ticket.after.0, seq = skip.seq.0, "the device lost batches");
+                        self.submit(ticket, BatchContent::Skipped).await
+                    }
+                    None => Ok(()),
+                }
+            }
+            Ok(DeviceMessage::Hello(_)) => {
+                complain(
+                    self.hub,
+                    socket,
+                    ErrorCode::Unexpected,
+                    "hello is said once, as the first message".into(),
+                )
+                .await
+            }
+            Ok(DeviceMessage::Readings(_)) => Ok(()),
             Err(error) => complain(self.hub, socket, error.code(), error.to_string()).await,
         }
     }
@@ -549,7 +560,7 @@ impl<'a> Session<'a> {
     async fn submit(&mut self, ticket: Ticket, content: BatchContent) -> Result<(), End> {
         self.hub
             .ingest
-            .submit(self.stream, ticket, content, &self.completions)
+            .submit(self.stream, ticket, content, self.read_at.into_std(), &self.completions)
             .await
             .map_err(|_| End::close(CloseCode::GoingAway))
     }
@@ -559,7 +570,7 @@ impl<'a> Session<'a> {
         let mut done = std::mem::take(&mut self.done);
         self.completions.take(&mut done);
         let mut refuse = None;
-        for (ticket, fate) in &done {
+        for (ticket, fate, _) in &done {
             let (code, message, retry) = match fate {
                 Fate::Settled => {
                     self.inbox.on_settled(*ticket);
@@ -590,6 +601,9 @@ impl<'a> Session<'a> {
         self.done = done;
         if let Some(seq) = self.inbox.poll_ack() {
             say(self.hub, socket, Ack { seq }).await?;
+        }
+        for (_, _, taken) in self.done.iter().filter(|(_, fate, _)| *fate == Fate::Settled) {
+            self.hub.metrics.ack.note(taken.elapsed());
         }
         match refuse {
             Some(refuse) if !self.hub.failed.is_cancelled() => say(self.hub, socket, refuse).await,

@@ -38,9 +38,22 @@ pub struct Peer {
     pub principal: Principal,
     /// Its credential is revoked.
     pub revoked: CancellationToken,
+    /// When the certificate that it came with ends, in seconds since 1970.
+    pub expires: Option<i64>,
 }
 
 impl Peer {
+    /// An end if the certificate that it came with has ended.
+    pub fn check_expiry(&self, now: Timestamp) -> Result<(), End> {
+        match self.expires {
+            Some(expires) if now.micros() / 1_000_000 > expires => Err(End::Close(
+                CloseCode::Revoked,
+                "the certificate has ended: connect with a new one".into(),
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// The name of the session on the wire.
     pub fn name(&self) -> String {
         format!("s{}", self.session.0)

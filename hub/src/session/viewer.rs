@@ -303,6 +303,7 @@ impl Session {
                 },
                 _ = wire.tick(), if !self.inspections.is_empty() => self.say_wire().await?,
                 _ = beat.tick() => {
+                    self.peer.check_expiry(clock::now())?;
                     if !self.is_read() {
                         // We do not read it, so its silence means nothing.
                         self.heartbeat.forgive();

@@ -240,3 +240,44 @@ async fn the_audit_trail_has_who_was_let_in_who_was_not_and_who_changed_what() {
     assert!(refused.contains("only an operator may do this") && !refused.contains("token.add"), "{refused}");
     assert_eq!(http_json(&hub, "GET", "/v1/audit?limit=0", &hub.token(Role::Admin), "").await.0, 400);
 }
+
+#[tokio::test]
+async fn a_page_draws_a_ticket_itself_only_from_an_origin_that_is_named() {
+    let mut hub = TestHub::nowhere(&[]);
+    std::fs::write(hub.data().join("hub.toml"), "origins = [\"https://dash.example\"]\n").unwrap();
+    hub.launch().await;
+    let token = hub.token(Role::Viewer);
+    for (origin, status, allowed) in [
+        ("", 201, false),
+        ("Origin: https://dash.example\r\n", 201, true),
+        ("Origin: https://evil.example\r\n", 403, false),
+        ("Origin: null\r\n", 403, false),
+    ] {
+        let request = format!(
+            "POST /v1/ticket HTTP/1.1\r\nHost: hub\r\n{origin}Authorization: Bearer {token}\r\nContent-Length: 0\r\n\r\n"
+        );
+        let answer = http(hub.address, request.as_bytes()).await;
+        assert_eq!(answer.status, status, "{origin}: {answer:?}");
+        let allows = "access-control-allow-origin: https://dash.example\r\n";
+        assert_eq!(answer.head.contains(allows), allowed, "{answer:?}");
+        assert!(answer.head.contains("vary: origin"), "{answer:?}");
+        // What a browser asks first.
+        let request = format!(
+            "OPTIONS /v1/ticket HTTP/1.1\r\nHost: hub\r\n{origin}Access-Control-Request-Method: POST\r\n\
+             Access-Control-Request-Headers: authorization\r\n\r\n"
+        );
+        let answer = http(hub.address, request.as_bytes()).await;
+        assert_eq!(answer.status, 204, "{answer:?}");
+        assert_eq!(answer.head.contains(allows), allowed, "{answer:?}");
+        assert_eq!(
+            answer.head.contains("access-control-allow-headers: authorization"),
+            allowed,
+            "{answer:?}"
+        );
+    }
+    // No other answer is for pages.
+    let request = format!(
+        "GET /v1/commands HTTP/1.1\r\nHost: hub\r\nOrigin: https://dash.example\r\nAuthorization: Bearer {token}\r\n\r\n"
+    );
+    assert!(!http(hub.address, request.as_bytes()).await.head.contains("access-control"));
+}

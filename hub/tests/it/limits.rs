@@ -380,7 +380,7 @@ fn refused(answer: &Answer, status: u16, limit: Limit, value: u64) {
 #[tokio::test]
 async fn i_6_what_comes_over_http_is_held_against_the_limits() {
     let hub = hub_with(
-        "[limits]\nrequest_headers = 16\nrequest_head_bytes = 8192\nrequest_body_bytes = 1024\nrequest_seconds = 1\n\
+        "[limits]\nrequest_headers = 16\nrequest_head_bytes = 8192\nrequest_body_bytes = 1024\nrequest_seconds = 3\n\
          request_head_seconds = 1\ntickets_per_token = 1\ntickets_open = 2\nfailures_per_minute = 1\n",
     )
     .await;
@@ -405,7 +405,7 @@ async fn i_6_what_comes_over_http_is_held_against_the_limits() {
     // A body that never comes.
     let slow = request("POST", "/v1/commands", Role::Admin, "", "").replace("Length: 0", "Length: 10");
     let answer = http(hub.address, slow.as_bytes()).await;
-    refused(&answer, 408, Limit::RequestSeconds, 1);
+    refused(&answer, 408, Limit::RequestSeconds, 3);
 
     let ticket = |role: Role| request("POST", "/v1/ticket", role, "", "");
     assert_eq!(http(hub.address, ticket(Role::Viewer).as_bytes()).await.status, 201);

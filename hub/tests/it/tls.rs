@@ -452,3 +452,41 @@ async fn what_is_wrong_with_the_files_of_tls_is_said_at_the_start_and_nothing_is
         assert!(!stderr(&refused).contains("PRIVATE"));
     }
 }
+
+#[tokio::test]
+async fn a_device_whose_certificate_ends_is_closed_and_one_with_a_token_is_not() {
+    let secure = Secure::start("heartbeat_seconds = 1\ntls_client_ca = \"certs/ca.pem\"").await;
+    let read = |name: &str| std::fs::read_to_string(secure.file(name)).unwrap();
+    let issuer =
+        Issuer::from_ca_cert_pem(&read("ca.pem"), KeyPair::from_pem(&read("ca.key")).unwrap()).unwrap();
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, "brief");
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    // Certificates end with a second: not before the device has connected, on a busy machine either.
+    let now = std::time::SystemTime::now();
+    params.not_before = (now - Duration::from_secs(60)).into();
+    params.not_after = (now + Duration::from_secs(8)).into();
+    let key = KeyPair::generate().unwrap();
+    let (certificate, file) = (secure.file("brief.pem"), secure.file("brief.key"));
+    std::fs::write(&certificate, params.signed_by(&key, &issuer).unwrap().pem()).unwrap();
+    std::fs::write(&file, key.serialize_pem()).unwrap();
+    let files = TlsFiles { ca: Some(secure.file("ca.pem")), identity: Some((certificate, file)) };
+    let with_token = secure.endpoint(&secure.url(), &secure.file("ca.pem"));
+    let with_both = with_token.clone().with_tls(&files).unwrap();
+    let without = Endpoint { token: None, ..with_both.clone() };
+    let spawn = |endpoint: Endpoint, device: &str| {
+        let config = secure.hub.device_config(serde_json::from_value(hello(device)).unwrap());
+        client::device::DeviceClient::spawn(client::device::DeviceConfig { endpoint, ..config }).unwrap()
+    };
+    let _devices = (spawn(with_both, "tokened"), spawn(without, "brief"));
+    let list = async || stdout(&secure.cli(&["device", "connections", "brief", "--json"]).await);
+    until("the certificate's device", async || list().await.contains("opened_at")).await;
+    until("its end", async || {
+        let listed = list().await;
+        listed.contains("4003") && listed.contains("the certificate has ended")
+    })
+    .await;
+    let other = stdout(&secure.cli(&["device", "connections", "tokened", "--json"]).await);
+    assert!(other.contains("opened_at") && !other.contains("\"end\""), "{other}");
+}

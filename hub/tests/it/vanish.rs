@@ -88,9 +88,8 @@ async fn a_peer_behind_a_black_hole_is_noticed_by_the_hub_and_the_hub_by_device_
         cap: Duration::from_millis(200),
         ..BackoffConfig::default()
     };
-    let endpoint = |line: &Line, role| {
-        Endpoint::new(&format!("ws://{}", line.address), &hub.token(role)).unwrap()
-    };
+    let endpoint =
+        |line: &Line, role| Endpoint::new(&format!("ws://{}", line.address), &hub.token(role)).unwrap();
     let config = client::device::DeviceConfig {
         endpoint: endpoint(&near, Role::Fleet),
         ..hub.device_config(serde_json::from_value(hello("pump")).unwrap())
@@ -114,7 +113,8 @@ async fn a_peer_behind_a_black_hole_is_noticed_by_the_hub_and_the_hub_by_device_
     near.hole.send(true).unwrap();
     far.hole.send(true).unwrap();
     until("the hub to notice", async || sessions("fleet", 0).await && sessions("viewer", 0).await).await;
-    until("device and viewer to notice", async || near.dialled() > before.0 && far.dialled() > before.1).await;
+    until("device and viewer to notice", async || near.dialled() > before.0 && far.dialled() > before.1)
+        .await;
     let (mut other, devices) = hub.viewer(Role::Viewer).await;
     assert_eq!(devices[0]["connected"], false, "{devices:?}");
     other.say(json!({"type": "connections", "id": 1, "device": "pump"})).await;

@@ -311,8 +311,12 @@ pub(crate) fn upgrade_request(path: &str, token: &str) -> String {
 
 impl Raw {
     pub(crate) async fn connect(hub: &TestHub, path: &str, role: Role) -> Self {
+        Self::with_token(hub, path, &hub.token(role)).await
+    }
+
+    pub(crate) async fn with_token(hub: &TestHub, path: &str, token: &str) -> Self {
         let mut stream = TcpStream::connect(hub.address).await.unwrap();
-        stream.write_all(upgrade_request(path, &hub.token(role)).as_bytes()).await.unwrap();
+        stream.write_all(upgrade_request(path, token).as_bytes()).await.unwrap();
         let answer = within("the 101", read_answer(&mut stream)).await;
         assert_eq!(answer.status, 101, "{answer:?}");
         assert!(answer.head.contains("sec-websocket-accept: y41aj2wcpb8qon9jqcjxtiynbm0="), "{answer:?}");
