@@ -45,6 +45,9 @@ pub(crate) struct Storm {
     /// For how long the hub is down the last time, in seconds
     #[arg(long, default_value_t = 10)]
     down: u64,
+    /// Memory that the hub may use, in MiB: 10 000 devices take more than the 256 of the others
+    #[arg(long, default_value_t = 512)]
+    memory_mib: u64,
     #[command(flatten)]
     build: Build,
 }
@@ -89,7 +92,12 @@ pub(crate) fn hostile(args: &Hostile) -> Result<ExitCode> {
 }
 
 pub(crate) fn storm(args: &Storm) -> Result<ExitCode> {
-    let settings = [("STORM_DEVICES", args.devices), ("STORM_DOWN", args.down), ("STORM_HEARTBEAT", 10)];
+    let settings = [
+        ("STORM_DEVICES", args.devices),
+        ("STORM_DOWN", args.down),
+        ("STORM_HEARTBEAT", 10),
+        ("STEADY_MEMORY_MIB", args.memory_mib),
+    ];
     run(args.build, "storm::", &settings)
 }
 

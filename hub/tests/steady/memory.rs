@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// What the hub may use.
-pub(crate) const LIMIT_BYTES: u64 = 256 * 1024 * 1024;
+/// What the hub may use, in MiB.
+fn limit_mib() -> u64 {
+    crate::setting("STEADY_MEMORY_MIB", 256)
+}
 
 /// The bound, and how it is kept.
 #[derive(Debug)]
@@ -26,7 +28,7 @@ impl Bound {
         let group = |root: &str, limit: &str| {
             let folder = Path::new(root).join(&name);
             std::fs::create_dir(&folder).ok()?;
-            if std::fs::write(folder.join(limit), LIMIT_BYTES.to_string()).is_err() {
+            if std::fs::write(folder.join(limit), (limit_mib() * 1024 * 1024).to_string()).is_err() {
                 drop(std::fs::remove_dir(&folder));
                 return None;
             }
@@ -49,18 +51,19 @@ impl Bound {
             Self::V1(folder) | Self::V2(folder) => {
                 format!("echo $$ > {}/cgroup.procs && exec \"$@\"", folder.display())
             }
-            Self::Data => format!("ulimit -d {} && exec \"$@\"", LIMIT_BYTES / 1024),
+            Self::Data => format!("ulimit -d {} && exec \"$@\"", limit_mib() * 1024),
         };
         ["sh".into(), "-c".into(), script, "sh".into()].into()
     }
 
     /// What keeps it, in words.
-    pub(crate) fn kept_by(&self) -> &'static str {
-        match self {
-            Self::V1(_) => "256 MiB, kept by cgroup v1 (memory.limit_in_bytes)",
-            Self::V2(_) => "256 MiB, kept by cgroup v2 (memory.max)",
-            Self::Data => "256 MiB of data, kept by ulimit -d: no memory group may be made here",
-        }
+    pub(crate) fn kept_by(&self) -> String {
+        let how = match self {
+            Self::V1(_) => "cgroup v1 (memory.limit_in_bytes)",
+            Self::V2(_) => "cgroup v2 (memory.max)",
+            Self::Data => "ulimit -d, for data alone: no memory group may be made here",
+        };
+        format!("{} MiB, kept by {how}", limit_mib())
     }
 
     /// The most that was used, in bytes, if the system tells. Memory of files that was read or written counts as well, and
