@@ -9,6 +9,7 @@ mod mosquitto;
 mod plan;
 mod report;
 mod steady;
+mod transports;
 mod ui;
 mod wire;
 
@@ -137,6 +138,7 @@ fn measure(args: &Args, part: &Part, data: &Path, report: &mut Report) -> Result
         Work::Backup => report.backup = steady::backup(args, data)?,
         Work::Long => report.long = Some(steady::long(args, data)?),
         Work::Commands => report.commands = Some(commands::measure(args, data)?),
+        Work::Transports => report.transports = Some(transports::measure(args, data)?),
         Work::Wire => report.wire = Some(wire::measure(args, data)?),
         Work::Ui => report.ui = Some(ui::measure(data)?),
         Work::Idle => report.idle = Some((args.idle, load::idle(args.idle, data)?)),

@@ -19,6 +19,8 @@ pub(crate) enum Work {
     Idle,
     /// Commands: one at a time, many beside readings, and the memory of those that ended.
     Commands,
+    /// The same work over other transports.
+    Transports,
     /// The wire made visible: watched and unwatched.
     Wire,
     /// The dashboard: frames, memory, a window on a screen in memory.
@@ -104,6 +106,7 @@ pub(crate) fn all() -> Vec<Part> {
     parts.push(Part { name: "backup".into(), work: Work::Backup });
     parts.push(Part { name: "idle".into(), work: Work::Idle });
     parts.push(Part { name: "commands".into(), work: Work::Commands });
+    parts.push(Part { name: "transports".into(), work: Work::Transports });
     parts.push(Part { name: "wire".into(), work: Work::Wire });
     parts.push(Part { name: "ui".into(), work: Work::Ui });
     parts.extend(["fleet", "year", "asof", "latest"].map(store));

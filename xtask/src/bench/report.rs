@@ -9,6 +9,7 @@ use super::commands::{Commands, RATE};
 use super::load::{Left, Row};
 use super::plan::Server;
 use super::steady::{Long, WithBackup};
+use super::transports::Transports;
 use super::wire::{self, Wire};
 
 /// Readings a second that the hub is to take for a long time.
@@ -23,6 +24,7 @@ pub(super) struct Report {
     /// Idle connections, and KiB of memory of each.
     pub(super) idle: Option<(u32, f64)>,
     pub(super) commands: Option<Commands>,
+    pub(super) transports: Option<Transports>,
     pub(super) wire: Option<Wire>,
     pub(super) ui: Option<String>,
     /// What `rates` printed.
@@ -323,6 +325,9 @@ impl fmt::Display for Report {
         }
         if let Some(commands) = &self.commands {
             command_table(commands, f)?;
+        }
+        if let Some(transports) = &self.transports {
+            write!(f, "{transports}")?;
         }
         if let Some(wire) = &self.wire {
             wire_table(wire, f)?;
