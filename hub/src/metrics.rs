@@ -96,6 +96,8 @@ pub struct Metrics {
     pub failed_commits: Counter,
     /// The last commit found no room.
     pub storage_full: AtomicBool,
+    /// From measuring the last reading of a batch to its arrival, by the device's clock as its fastest reading showed it.
+    pub on_its_way: Times,
     /// From the last byte of a batch to the beginning of its commit: read, checked, and waited.
     pub ingest: Times,
     /// From the last byte of a batch to when its ack is handed to the system to be sent.
@@ -124,6 +126,7 @@ impl Default for Metrics {
             readings: Counter::default(),
             failed_commits: Counter::default(),
             storage_full: AtomicBool::new(false),
+            on_its_way: Times::default(),
             ingest: Times::default(),
             ack: Times::default(),
             commit: Times::default(),
@@ -287,6 +290,9 @@ fn text(hub: &Hub) -> String {
     );
     let full = u8::from(metrics.storage_full.load(Ordering::Relaxed));
     one(o, "telemetry_storage_full", "1 if the last commit found no room on the disk.", "gauge", full);
+    let help =
+        "From measuring the last reading of a batch to its arrival, beyond the fastest of its connection.";
+    metrics.on_its_way.write(o, "telemetry_on_its_way_seconds", help);
     metrics.commit.write(o, "telemetry_commit_seconds", "A commit with its fsync.");
     let help = "From the last byte of a batch to the beginning of its commit: read, checked, and waited.";
     metrics.ingest.write(o, "telemetry_ingest_seconds", help);

@@ -530,7 +530,7 @@ impl<'a> Session<'a> {
                     let now = clock::now();
                     let news = self.watch.on_readings(&rows, now);
                     if let (Some(wire), Some(last)) = (&self.wire, rows.last()) {
-                        wire.tap().on_reading(last.at, now);
+                        self.hub.metrics.on_its_way.note(wire.tap().on_reading(last.at, now));
                     }
                     self.hub.directory.late_or_lost(&self.device, news);
                     self.submit(ticket, BatchContent::Readings(rows)).await

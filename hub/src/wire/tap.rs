@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use protocol::Timestamp;
 use protocol::frame::{self, Framer, Head, Piece};
@@ -90,12 +91,15 @@ impl Tap {
         self.round_trip.store(micros, Ordering::Relaxed);
     }
 
-    /// A reading came that was measured then, by the device's clock.
-    pub fn on_reading(&self, measured_at: Timestamp, now: Timestamp) {
+    /// A reading came that was measured then, by the device's clock. Returns how long it was on its way, by the clock of
+    /// the device as its fastest reading showed it: so much longer than that one it took.
+    pub fn on_reading(&self, measured_at: Timestamp, now: Timestamp) -> Duration {
         let ahead = measured_at.micros_since(now);
-        if ahead > self.clock_ahead.load(Ordering::Relaxed) {
+        let most = self.clock_ahead.load(Ordering::Relaxed).max(ahead);
+        if most == ahead {
             self.clock_ahead.store(ahead, Ordering::Relaxed);
         }
+        Duration::from_micros(most.saturating_sub(ahead).unsigned_abs())
     }
 
     /// It in numbers.

@@ -232,6 +232,7 @@ async fn the_hub_in_numbers_is_as_prometheus_reads_it_and_counts_what_happened()
         "telemetry_devices_connected 1",
         "telemetry_readings_total 1",
         "telemetry_commits_total 1",
+        "telemetry_on_its_way_seconds_count 1",
         "telemetry_ack_seconds_count 1",
         "telemetry_commit_seconds_count 1",
         "telemetry_refused_total{limit=\"role\"} 1",

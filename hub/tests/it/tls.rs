@@ -111,6 +111,10 @@ async fn in_tls_everyone_does_what_they_do_without_it() {
         stdout(&secure.cli(&["device", "list"]).await).contains("pump ")
     })
     .await;
+    // What it says is shown as it is inside TLS, and what was agreed on.
+    let wire = stdout(&secure.cli(&["wire", "pump", "--figures"]).await);
+    assert!(wire.contains("TLSv1_3 with TLS13_") && wire.contains("> GET /v1/device HTTP/1.1"), "{wire}");
+    assert!(!wire.contains(&fleet), "{wire}");
     device.close(DEADLINE).await;
     // Others.
     let said = secure.python("python", &[&fleet]).await;
