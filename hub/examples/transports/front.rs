@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -148,6 +148,7 @@ async fn readings(
     body: String,
 ) -> Result<String, StatusCode> {
     let (_, device) = front.device(&headers, &id)?;
+    let taken = Instant::now();
     let batch = RawReadings::decode(&body).map_err(|_| StatusCode::BAD_REQUEST)?;
     let row = |reading: protocol::device::RawReading<'_>| {
         let series = *device.series.get(reading.metric.as_ref())?;
@@ -160,12 +161,13 @@ async fn readings(
     let Verdict::Take(ticket) = inbox.on_batch(seq) else { return Err(StatusCode::CONFLICT) };
     let completions = Arc::new(Completions::default());
     let content = BatchContent::Readings(rows);
-    let submitted = front.hub.ingest.submit(device.registered.stream, ticket, content, &completions).await;
+    let submitted =
+        front.hub.ingest.submit(device.registered.stream, ticket, content, taken, &completions).await;
     submitted.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
     completions.wait().await;
     let mut done = Vec::new();
     completions.take(&mut done);
-    for (ticket, fate) in done {
+    for (ticket, fate, _) in done {
         match fate {
             Fate::Settled => inbox.on_settled(ticket),
             Fate::OutOfOrder | Fate::StorageFull | Fate::Failed => {
