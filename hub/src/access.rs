@@ -35,6 +35,8 @@ const TICKET_PATH: &str = "/v1/ticket";
 pub enum Need {
     /// Nobody in particular: no credential is asked for, and nothing of the hub's is told.
     Nobody,
+    /// Whoever has a credential.
+    Known,
     /// A device, or a fleet of them.
     Device,
     /// A viewer, or more.
@@ -50,7 +52,7 @@ impl Need {
     pub const fn allows(self, role: Option<&CredentialRole>) -> bool {
         use CredentialRole as R;
         match (self, role) {
-            (Self::Nobody, _) => true,
+            (Self::Nobody, _) | (Self::Known, Some(_)) => true,
             (_, None) => false,
             (Self::Device, Some(role)) => match role {
                 R::Device(_) | R::Fleet => true,
@@ -75,6 +77,7 @@ impl Need {
     pub const fn refusal(self) -> &'static str {
         match self {
             Self::Nobody => "everyone may do this",
+            Self::Known => "everyone with a credential may do this",
             Self::Device => "this token is not a device's: devices connect here",
             Self::Look => {
                 "this token is a device's: only viewers, operators and administrators may look here"
@@ -98,7 +101,7 @@ pub struct Route {
 
 /// Every path that the hub answers.
 pub fn routes() -> Vec<Route> {
-    use Need::{Administer, Device, Look, Nobody, Operate};
+    use Need::{Administer, Device, Known, Look, Nobody, Operate};
     let line = |method, path, need, handler| Route { method, path, need, handler };
     vec![
         line(Method::GET, DEVICE_PATH, Device, get(http::upgrade_device)),
@@ -123,7 +126,7 @@ pub fn routes() -> Vec<Route> {
         line(Method::POST, "/v1/claims", Administer, post(claims::add)),
         line(Method::DELETE, "/v1/claims/{key}", Administer, delete(claims::end)),
         line(Method::POST, "/v1/claim", Nobody, post(claims::claim)),
-        line(Method::POST, TICKET_PATH, Look, post(tickets::draw)),
+        line(Method::POST, TICKET_PATH, Known, post(tickets::draw)),
         line(Method::OPTIONS, TICKET_PATH, Nobody, options(tickets::preflight)),
         line(Method::GET, "/v1/audit", Administer, get(audit::list)),
         line(Method::GET, "/metrics", Look, get(metrics::show)),
@@ -191,7 +194,10 @@ async fn let_through(line: Line, mut request: Request, next: Next) -> Response {
         if from_pages && let Err(response) = http::check_origin(&hub, request.headers()) {
             return *response;
         }
-        let ticket = path == VIEWER_PATH;
+        if let Some(name) = http::credential_in_url(request.uri()) {
+            return http::refusal(StatusCode::BAD_REQUEST, http::in_url(name));
+        }
+        let ticket = path == DEVICE_PATH || path == VIEWER_PATH;
         let principal =
             match http::authenticate(&hub, request.headers(), request.extensions(), &subject, ticket).await {
                 Ok(principal) => principal,

@@ -260,8 +260,9 @@ async fn identify(
     let wrong = |problem: &str| Unknown::Wrong(problem.to_owned());
     let Some(value) = headers.get(header::AUTHORIZATION) else {
         if let Some(ticket) = ticket.then(|| ticket_in(headers)).flatten() {
-            return hub.tickets.take(&ticket).ok_or_else(|| {
-                wrong("the ticket is good for nothing: it was used, or its time is over. POST /v1/ticket gives a new one")
+            // The token may have been revoked since.
+            return hub.tickets.take(&ticket).filter(|known| !hub.revocations.has(known.key)).ok_or_else(|| {
+                wrong("the ticket is good for nothing: it was used, its time is over, or its token is revoked. POST /v1/ticket gives a new one")
             });
         }
         return match connection.certificate.as_deref() {
@@ -364,6 +365,25 @@ fn check_upgrade(request: &Request) -> Result<HeaderValue, Box<Response>> {
 fn is_key(key: &[u8]) -> bool {
     let digits = |part: &[u8]| part.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/'));
     key.len() == 24 && key.strip_suffix(b"==").is_some_and(digits)
+}
+
+/// What somebody might take for the place of a credential in a URL.
+const IN_URL: [&str; 8] =
+    ["token", "access_token", "auth_token", "authorization", "bearer", "api_key", "apikey", "ticket"];
+
+/// Which credential the URL seems to carry.
+pub(crate) fn credential_in_url(uri: &axum::http::Uri) -> Option<&'static str> {
+    let names = uri.query()?.split('&').map(|part| part.split_once('=').map_or(part, |(name, _)| name));
+    let mut found = names.filter_map(|name| IN_URL.iter().find(|known| known.eq_ignore_ascii_case(name)));
+    found.next().copied()
+}
+
+/// Why a URL with a credential in it is refused, whatever else stands in the request.
+pub(crate) fn in_url(name: &str) -> String {
+    format!(
+        "`{name}` stands in the URL, where no credential is looked at and every log on the way keeps it: replace the token if \
+         it is a real one, and send the header Authorization: Bearer TOKEN, or from a page a ticket as subprotocol"
+    )
 }
 
 /// A browser says which page opens the connection; only those that are named may, so that no other page can use what the

@@ -10,13 +10,12 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Extension, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use protocol::ErrorCode;
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::access::Looker;
 use crate::auth::{Principal, Token};
 use crate::http::limited;
 use crate::limits::{Limit, Limits};
@@ -45,7 +44,7 @@ impl Tickets {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes a ticket with which one viewer may connect as `principal`; or says which limit of open tickets is reached.
+    /// Makes a ticket with which one peer may connect as `principal`; or says which limit of open tickets is reached.
     fn draw(&self, principal: &Principal, limits: &Limits) -> Result<Result<Token, Limit>, getrandom::Error> {
         let ticket = Token::draw("ticket")?;
         let mut open = self.lock();
@@ -74,12 +73,17 @@ pub(crate) async fn preflight() -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
-/// Gives a ticket for the role of the credential that asks.
+/// Gives a ticket for the role of the token that asks. Not for a certificate: its session ends with it, and that of a ticket
+/// would not.
 pub(crate) async fn draw(
     State(hub): State<Arc<Hub>>,
-    _: Looker,
     Extension(principal): Extension<Principal>,
+    headers: HeaderMap,
 ) -> Result<Response, Refused> {
+    if !headers.contains_key(header::AUTHORIZATION) {
+        let problem = "a ticket is drawn with a token: with a certificate connect as you are";
+        return Err(Refused::new(ErrorCode::Forbidden, problem));
+    }
     match hub.tickets.draw(&principal, &hub.config.limits) {
         Ok(Ok(ticket)) => {
             let text = ticket.reveal().trim_start_matches("ticket_");

@@ -52,6 +52,11 @@ impl Revocations {
         watch
     }
 
+    /// Whether it was revoked since the hub started.
+    pub fn has(&self, key: CredentialKey) -> bool {
+        self.lock().revoked.contains(&key)
+    }
+
     /// The credential is stored as revoked.
     fn revoke(&self, key: CredentialKey) {
         let mut state = self.lock();
@@ -199,6 +204,7 @@ mod tests {
         revocations.revoke(first);
         assert!(open.is_cancelled() && !other.is_cancelled());
         assert!(revocations.watch(first).is_cancelled(), "it was let in a moment before");
+        assert!(revocations.has(first) && !revocations.has(second));
         assert!(!revocations.watch(second).is_cancelled());
     }
 

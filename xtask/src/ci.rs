@@ -10,12 +10,13 @@ use crate::packages::{self, Need};
 use crate::process::{cargo, run};
 use crate::{root, say};
 
-/// What the tests need beside Rust: Python and Node, for the clients that were written from the protocol's document alone; what
-/// makes a disk fail and a clock jump under the hub.
+/// What the tests need beside Rust: Python, Node and a browser without a window, for the clients that were written from the
+/// protocol's document alone; what makes a disk fail and a clock jump under the hub.
 const NEEDS: &[Need] = &[
     Need { thing: "python3", package: "python3" },
     Need { thing: "node", package: "nodejs" },
     Need { thing: "npm", package: "npm" },
+    Need { thing: "chromium-headless-shell", package: "chromium-headless-shell" },
     Need { thing: "strace", package: "strace" },
     Need { thing: "faketime", package: "faketime" },
 ];

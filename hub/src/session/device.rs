@@ -80,7 +80,12 @@ pub async fn run(hub: Arc<Hub>, mut socket: Socket, peer: Peer) {
         hub.wires.connected(&id, tap)
     });
     let mut session = Session::new(&hub, &peer, hello, &registered, inward, wire);
-    let end = session.run(&mut socket, sender).await;
+    // Whatever it waits for: a device that reads nothing must not stay by that.
+    let end = tokio::select! {
+        biased;
+        () = peer.revoked.cancelled() => End::close(CloseCode::Revoked),
+        end = session.run(&mut socket, sender) => end,
+    };
     let last_seen = session.heartbeat.last_heard();
     tracing::info!(device = %id, session = peer.name(), ?end, "device disconnected");
     hub.directory.late_or_lost(&id, session.watch.finish(clock::now()));
@@ -114,6 +119,7 @@ async fn expect_hello(hub: &Hub, socket: &mut Socket, peer: &Peer) -> Result<Hel
             Err(_) => return Err(super::reached(hub, Limit::HelloSeconds)),
         },
         () = hub.stopping.cancelled() => return Err(End::close(CloseCode::GoingAway)),
+        () = peer.revoked.cancelled() => return Err(End::close(CloseCode::Revoked)),
     };
     let hello = match DeviceMessage::decode(&text) {
         Ok(DeviceMessage::Hello(hello)) => hello,
@@ -319,12 +325,10 @@ impl<'a> Session<'a> {
         let mut beat = self.heartbeat.timer();
         // A token of its own: the shared one has one lock for all sessions, and every message would take it.
         let mut stopping = pin!(self.hub.stopping.child_token().cancelled_owned());
-        let mut revoked = pin!(self.peer.revoked.clone().cancelled_owned());
         loop {
             tokio::select! {
                 biased;
                 () = &mut stopping => return Ok(()),
-                () = &mut revoked => return Err(End::close(CloseCode::Revoked)),
                 () = self.completions.wait() => self.acknowledge(socket).await?,
                 Some(told) = self.inward.recv() => Box::pin(self.told(socket, told)).await?,
                 Some(answer) = self.updates.next(), if !self.updates.is_empty() => {

@@ -88,31 +88,41 @@ pub async fn run(hub: Arc<Hub>, socket: Socket, peer: Peer) {
         inspections: Inspections::default(),
         heartbeat: Heartbeat::new(limits, clock::now()),
     };
-    let end = match session.serve(&mut stream).await {
-        Ok(()) => End::close(CloseCode::GoingAway),
-        Err(end) => end,
+    let revoked = session.peer.revoked.clone();
+    // Whatever it waits for: a viewer that reads nothing must not stay by that.
+    let end = tokio::select! {
+        biased;
+        () = revoked.cancelled() => End::close(CloseCode::Revoked),
+        served = session.serve(&mut stream) => match served {
+            Ok(()) => End::close(CloseCode::GoingAway),
+            Err(end) => end,
+        },
     };
     tracing::info!(session = session.peer.name(), ?end, "viewer disconnected");
     drop(session);
     // The writing task may have ended by itself.
-    ending.send(()).unwrap_or_default();
+    let at_once = matches!(end, End::Close(CloseCode::Revoked, _));
+    ending.send(at_once).unwrap_or_default();
     finish(&hub, stream, writing, &end).await;
 }
 
-/// Writes what must not wait first, and then what is much. Returns the sink when it is told to end and all is written, or when
-/// there is no way: the viewer does not read, or is gone.
+/// Writes what must not wait first, and then what is much. Returns the sink when it is told to end and all is written, or at
+/// once if it is told that; or when there is no way: the viewer does not read, or is gone.
 async fn write_all(
     mut sink: Sink,
     mut queue: mpsc::Receiver<Message>,
     mut bulk: mpsc::Receiver<Message>,
-    mut ended: oneshot::Receiver<()>,
+    mut ended: oneshot::Receiver<bool>,
     stuck: Duration,
 ) -> Sink {
     let mut ending = false;
     loop {
         let message = tokio::select! {
             biased;
-            _ = &mut ended, if !ending => {
+            at_once = &mut ended, if !ending => {
+                if at_once == Ok(true) {
+                    return sink;
+                }
                 // What is in the queues is still written, and nothing more comes in.
                 ending = true;
                 queue.close();
@@ -231,7 +241,6 @@ impl Session {
     /// Serves until the hub stops.
     async fn serve(&mut self, stream: &mut SplitStream<Socket>) -> Result<(), End> {
         let hub = Arc::clone(&self.hub);
-        let revoked = self.peer.revoked.clone();
         let out = self.out.clone();
         let mut commits = hub.live.commits();
         let mut changes = hub.directory.changes();
@@ -261,7 +270,6 @@ impl Session {
             let sleep_until = due.unwrap_or_else(|| Instant::now() + Duration::from_secs(3_600));
             tokio::select! {
                 () = hub.stopping.cancelled() => return self.drain().await,
-                () = revoked.cancelled() => return Err(End::close(CloseCode::Revoked)),
                 () = out.closed() => return Err(super::reached(&hub, Limit::ViewerStuckSeconds)),
                 () = until(self.slowed), if self.slowed.is_some() => self.take_turn().await?,
                 message = stream.next(), if self.is_read() => match message {

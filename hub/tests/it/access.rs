@@ -106,6 +106,7 @@ fn the_table_of_paths_is_the_one_in_the_document() {
         .map(|route| {
             let who = match route.need {
                 Need::Nobody => "everyone",
+                Need::Known => "device, fleet, viewer, operator, admin",
                 Need::Device => "device, fleet",
                 Need::Look => "viewer, operator, admin",
                 Need::Operate => "operator, admin",

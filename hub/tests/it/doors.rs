@@ -62,7 +62,7 @@ async fn i_12_an_upgrade_without_a_credential_is_refused_whatever_form_it_has() 
     let request = good
         .replace("Authorization: Bearer TOKEN\r\n", "")
         .replace("/v1/device", &format!("/v1/device?token={token}"));
-    assert_eq!(http(hub.address, request.as_bytes()).await.status, 401);
+    assert_eq!(http(hub.address, request.as_bytes()).await.status, 400);
 }
 
 #[tokio::test]

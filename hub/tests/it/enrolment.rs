@@ -73,7 +73,7 @@ async fn a_claim_made_without_a_hub_is_good_with_one() {
 }
 
 #[tokio::test]
-async fn a_ticket_opens_one_viewer_once_and_is_in_no_url() {
+async fn a_ticket_opens_one_connection_of_its_role_once_and_is_in_no_url() {
     let hub = TestHub::start().await;
     let (status, made) = http_json(&hub, "POST", "/v1/ticket", &hub.token(Role::Viewer), "").await;
     assert_eq!((status, &made["seconds"]), (201, &json!(30)), "{made}");
@@ -84,8 +84,6 @@ async fn a_ticket_opens_one_viewer_once_and_is_in_no_url() {
         let request = ClientRequestBuilder::new(uri).with_sub_protocol(SUBPROTOCOL).with_sub_protocol(&name);
         tokio_tungstenite::client_async(request, stream).await
     };
-    let refused = dial(DEVICE_PATH).await.unwrap_err().to_string();
-    assert!(refused.contains("401"), "only a viewer comes with one, and it is not used up: {refused}");
     let (socket, response) = dial(VIEWER_PATH).await.unwrap();
     assert_eq!(response.headers()["sec-websocket-protocol"], SUBPROTOCOL, "the ticket is not repeated");
     let mut viewer = Peer { socket };
@@ -95,7 +93,18 @@ async fn a_ticket_opens_one_viewer_once_and_is_in_no_url() {
     let ticket = made["ticket"].as_str().unwrap();
     let request = upgrade_request(&format!("{VIEWER_PATH}?ticket={ticket}"), "")
         .replace("Authorization: Bearer \r\n", "");
-    assert_eq!(http(hub.address, request.as_bytes()).await.status, 401, "a URL opens nothing");
+    assert_eq!(http(hub.address, request.as_bytes()).await.status, 400, "a URL opens nothing");
+    // That of a viewer is none of a device, and the other way round.
+    let device = stdout(&hub.cli(&["device", "add", "pump"]).await).trim().to_owned();
+    for (token, wrong) in [(&hub.token(Role::Viewer), DEVICE_PATH), (&device, VIEWER_PATH)] {
+        let (_, made) = http_json(&hub, "POST", "/v1/ticket", token, "").await;
+        let ticket = made["protocol"].as_str().unwrap();
+        let request = upgrade_request(wrong, "")
+            .replace("Authorization: Bearer \r\n", "")
+            .replace(SUBPROTOCOL, &format!("{SUBPROTOCOL}, {ticket}"));
+        assert_eq!(http(hub.address, request.as_bytes()).await.status, 403);
+        assert_eq!(http(hub.address, request.as_bytes()).await.status, 401, "and it is used up");
+    }
     // It is whom the token is, and goes with it.
     let admin = hub.token(Role::Admin);
     let body = json!({"role": "operator", "label": "anna"}).to_string();
@@ -103,12 +112,12 @@ async fn a_ticket_opens_one_viewer_once_and_is_in_no_url() {
     let (_, made) = http_json(&hub, "POST", "/v1/ticket", anna["token"].as_str().unwrap(), "").await;
     let (status, _) = http_json(&hub, "DELETE", &format!("/v1/tokens/{}", anna["key"]), &admin, "").await;
     assert_eq!(status, 200);
-    let stream = tokio::net::TcpStream::connect(hub.address).await.unwrap();
-    let uri = format!("ws://{}{VIEWER_PATH}", hub.address).parse().unwrap();
-    let name = made["protocol"].as_str().unwrap().to_owned();
-    let request = ClientRequestBuilder::new(uri).with_sub_protocol(SUBPROTOCOL).with_sub_protocol(name);
-    let (socket, _) = tokio_tungstenite::client_async(request, stream).await.unwrap();
-    assert_eq!(Peer { socket }.closed().await.0, 4003);
+    let ticket = made["protocol"].as_str().unwrap();
+    let request = upgrade_request(VIEWER_PATH, "")
+        .replace("Authorization: Bearer \r\n", "")
+        .replace(SUBPROTOCOL, &format!("{SUBPROTOCOL}, {ticket}"));
+    let answer = http(hub.address, request.as_bytes()).await;
+    assert!(answer.status == 401 && answer.body.contains("its token is revoked"), "{answer:?}");
 }
 
 #[tokio::test]
@@ -280,4 +289,21 @@ async fn a_page_draws_a_ticket_itself_only_from_an_origin_that_is_named() {
         "GET /v1/commands HTTP/1.1\r\nHost: hub\r\nOrigin: https://dash.example\r\nAuthorization: Bearer {token}\r\n\r\n"
     );
     assert!(!http(hub.address, request.as_bytes()).await.head.contains("access-control"));
+}
+
+#[tokio::test]
+async fn a_credential_in_a_url_is_refused_by_name_and_repeated_nowhere() {
+    let hub = TestHub::process(&["--log", "trace"]).await;
+    let token = hub.token(Role::Fleet);
+    for path in [DEVICE_PATH, VIEWER_PATH, "/v1/commands", "/v1/ticket"] {
+        for query in ["token=", "access_token=", "x=1&Authorization=Bearer%20"] {
+            // Also where the header is good.
+            let request = upgrade_request(&format!("{path}?{query}{token}"), &token);
+            let request = if path == "/v1/ticket" { request.replace("GET", "POST") } else { request };
+            let answer = http(hub.address, request.as_bytes()).await;
+            assert_eq!(answer.status, 400, "{path}?{query}: {answer:?}");
+            assert!(answer.body.contains("stands in the URL") && !answer.body.contains(&token), "{answer:?}");
+        }
+    }
+    assert!(!hub.log().contains(&token));
 }

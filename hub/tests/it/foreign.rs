@@ -1,5 +1,6 @@
 //! Clients that we did not write, in twelve steps each: connect, authenticate, publish, ack, subscribe, receive a command, ping,
-//! large frame, bad frame, revoke, close, resume. They know docs/protocol.md and nothing else.
+//! large frame, bad frame, revoke, close, resume. They know docs/protocol.md and nothing else; the browser also how pages draw
+//! tickets.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -43,9 +44,20 @@ fn node() -> Command {
     command
 }
 
+/// Chromium without a window.
+fn browser() -> PathBuf {
+    const NAMES: [&str; 4] = ["chromium-headless-shell", "chromium", "google-chrome", "chrome"];
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    let found = NAMES.iter().find_map(|name| folders.iter().map(|f| f.join(name)).find(|file| file.exists()));
+    found.unwrap_or_else(|| panic!("none of {NAMES:?} is here: `cargo xtask ci` installs the first"))
+}
+
 /// Runs a script against a hub of its own, and does what it cannot: revokes its token.
 async fn twelve_steps(device: &str, mut script: Command) {
-    let hub = TestHub::process(&["--heartbeat-seconds", "1"]).await;
+    let mut hub = TestHub::nowhere(&["--heartbeat-seconds", "1"]);
+    std::fs::write(hub.data().join("hub.toml"), "origins = [\"http://dash.example\"]\n").unwrap();
+    hub.launch().await;
     let add = ["token", "add", "--role", "device", "--device", device];
     let token = stdout(&hub.cli(&add).await).trim().to_owned();
     let listed = stdout(&hub.cli(&["token", "list", "--json"]).await);
@@ -98,4 +110,12 @@ async fn a_node_client_goes_through_all_twelve_steps() {
     let mut script = node();
     script.arg(root().join("hub/tests/it/twelve.cjs"));
     twelve_steps("node", script).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_in_a_browser_goes_through_all_twelve_steps_and_a_page_of_another_origin_through_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut script = Command::new("node");
+    script.arg(root().join("hub/tests/it/browser.cjs")).arg(browser()).arg(folder.path());
+    twelve_steps("page", script).await;
 }

@@ -1,9 +1,16 @@
 //! Tokens: made, listed, revoked; and what a revoked one has open is closed (I-12).
 
+use std::time::{Duration, Instant};
+
+use futures_util::SinkExt as _;
+use protocol::{DEVICE_PATH, VIEWER_PATH};
 use serde_json::{Value as Json, json};
+use tokio::io::AsyncWriteExt as _;
+use tokio_tungstenite::tungstenite::protocol::Message;
 
 use crate::harness::{Role, TestHub, stderr, stdout, until};
-use crate::wire::{self, Peer, hello, http_json};
+use crate::limits::metrics;
+use crate::wire::{self, Heard, Peer, Raw, counted, hello, http_json};
 
 /// The number of the token with this label that opens something.
 async fn key(hub: &TestHub, label: &str) -> i64 {
@@ -31,7 +38,9 @@ async fn i_12_a_revoked_token_is_closed_and_refused_and_its_successor_goes_on() 
     assert_ne!(old, new);
     let revoked = hub.cli(&["token", "revoke", &old_key.to_string()]).await;
     assert!(stdout(&revoked).contains("device pump"), "{}", stderr(&revoked));
+    let start = Instant::now();
     assert_eq!(device.closed().await.0, 4003);
+    assert!(start.elapsed() < Duration::from_secs(1), "closed {:?} after it was revoked", start.elapsed());
     let refused =
         wire::http(hub.address, wire::upgrade_request(protocol::DEVICE_PATH, &old).as_bytes()).await;
     assert_eq!(refused.status, 401);
@@ -104,4 +113,99 @@ async fn tokens_are_made_and_revoked_without_a_hub_and_a_revoked_local_one_is_re
     let (mut viewer, _) = hub.viewer(Role::Viewer).await;
     viewer.say(json!({"type": "commands", "id": 1})).await;
     viewer.next_of("commands").await;
+}
+
+#[tokio::test]
+async fn a_revoked_token_is_closed_whatever_its_session_waits_for() {
+    let mut hub = TestHub::nowhere(&[]);
+    // Nothing else ends these sessions in time.
+    let settings = "[limits]\nhello_seconds = 300\nwrite_seconds = 300\nviewer_stuck_seconds = 300\n";
+    std::fs::write(hub.data().join("hub.toml"), settings).unwrap();
+    hub.start_again().await;
+    let add =
+        async |words: &[&str]| stdout(&hub.cli(&[&["token", "add"], words].concat()).await).trim().to_owned();
+    let early = add(&["--role", "device", "--device", "early"]).await;
+    let deaf = add(&["--role", "device", "--device", "deaf"]).await;
+    let screen = add(&["--role", "viewer", "--label", "wall screen"]).await;
+    // One that has not said hello.
+    let mut silent: Peer = hub.dial(DEVICE_PATH, &early).await;
+    // Two that say what cannot be read, and do not read the answers, until the hub waits for them.
+    let mut stuck = Vec::new();
+    for (path, token, first) in
+        [(DEVICE_PATH, &deaf, hello("deaf")), (VIEWER_PATH, &screen, json!({"type": "?"}))]
+    {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4_096).unwrap();
+        let mut raw = Raw { stream: socket.connect(hub.address).await.unwrap() };
+        raw.bytes(wire::upgrade_request(path, token).as_bytes()).await;
+        raw.frame(0x81, first.to_string().as_bytes()).await;
+        let garbage = wire::frame(0x81, b"{\"type\":\"what is this\"}").repeat(1_000);
+        while tokio::time::timeout(Duration::from_secs(1), raw.stream.write_all(&garbage)).await.is_ok() {}
+        stuck.push(raw);
+    }
+    let sessions = async |role: &str, count: u32| {
+        metrics(&hub).await.contains(&format!("telemetry_sessions{{role=\"{role}\"}} {count}\n"))
+    };
+    assert!(sessions("device", 1).await && sessions("viewer", 1).await, "{}", metrics(&hub).await);
+    for label in ["device early", "device deaf", "wall screen"] {
+        let key = key(&hub, label).await.to_string();
+        assert!(hub.cli(&["token", "revoke", &key]).await.status.success());
+    }
+    assert_eq!(silent.closed().await.0, 4003);
+    until("both to be gone", async || sessions("device", 0).await && sessions("viewer", 0).await).await;
+    drop(stuck);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_is_replaced_under_load_and_nothing_is_lost_or_stored_twice() {
+    const ROTATIONS: u64 = 5;
+    let hub = TestHub::process(&[]).await;
+    let add = ["token", "add", "--role", "device", "--device", "pump"];
+    let mut token = stdout(&hub.cli(&add).await).trim().to_owned();
+    let (mut acked, mut sent, mut closed) = (0, 0, 0);
+    while closed <= ROTATIONS {
+        let mut device: Peer = hub.dial(DEVICE_PATH, &token).await;
+        device.say(hello("pump")).await;
+        let welcome = device.next_of("welcome").await;
+        let settled = welcome["acked_seq"].as_u64().unwrap();
+        assert!((acked..=sent).contains(&settled), "{welcome}");
+        (acked, sent) = (settled, settled);
+        // The next one is there before this one goes.
+        let next = stdout(&hub.cli(&add).await).trim().to_owned();
+        let old = key(&hub, "device pump").await.to_string();
+        let last = closed == ROTATIONS;
+        let (enough, revoke) = (acked + 100, ["token", "revoke", &old]);
+        let mut revoking = std::pin::pin!(async {
+            if last { std::future::pending().await } else { hub.cli(&revoke).await }
+        });
+        let mut is_revoked = false;
+        // Up to 64 batches are on the way, also when it is revoked.
+        while !(last && acked == enough) {
+            while sent < if last { enough } else { acked + 64 } {
+                sent += 1;
+                let from = sent as i64 * 10;
+                let batch = counted(sent, from, from + 9).to_string();
+                // It may be closed by now.
+                drop(device.socket.send(Message::text(batch)).await);
+            }
+            tokio::select! {
+                output = &mut revoking, if !is_revoked => is_revoked = output.status.success(),
+                heard = device.hear() => match heard {
+                    Heard::Message(ack) if ack["type"] == "ack" => acked = ack["seq"].as_u64().unwrap(),
+                    Heard::Message(other) => panic!("{other}"),
+                    Heard::Closed(code, _) => {
+                        assert_eq!(code, 4003);
+                        break;
+                    }
+                    Heard::Gone => panic!("the connection ended without a close frame"),
+                },
+            }
+        }
+        if !is_revoked && !last {
+            assert!(revoking.await.status.success());
+        }
+        closed += 1;
+        token = next;
+    }
+    assert_eq!(hub.reader().stats().unwrap().readings, sent * 10, "each is stored, once");
 }
