@@ -18,6 +18,7 @@ use crate::model::layouts::LayoutsEdit;
 use crate::model::listing::ListOrder;
 use crate::model::page::Fold;
 use crate::model::table::{Format, TableFilter};
+use crate::model::wire::WireEdit;
 use crate::settings::{Number, ThemeChoice, Times};
 
 /// One chart of the layout. Stable for as long as the chart exists.
@@ -160,10 +161,10 @@ pub enum Action {
         /// As what.
         kind: ExportKind,
     },
-    /// Open the dialog in which a chart is written to a file, change what is typed there, or close it.
+    /// Open the dialog in which a chart or a wire is written to a file, change what is typed there, or close it.
     EditExport(Option<Box<ExportForm>>),
     /// Write the file that is typed there.
-    WriteChart,
+    WriteExport,
     /// Build the layout anew from what the fleet declares.
     ResetLayout,
     /// Take back the last change of the layout.
@@ -194,6 +195,14 @@ pub enum Action {
     FoldPage(Fold),
     /// Ask the hub again for the connections and the ledger of that device.
     RefreshPage,
+    /// Watch the wire of a device, and show its panel.
+    OpenWire(DeviceId),
+    /// Close that panel, and watch no more.
+    CloseWire,
+    /// What is done in it.
+    EditWire(WireEdit),
+    /// Put the keyboard into its search.
+    FocusWire,
     /// Ask again for groups, or for who would get one, where that could not be had.
     AskGroupsAgain,
     /// Show or hide a device's metrics in the list.

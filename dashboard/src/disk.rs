@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 
 use crate::layout::FILE_MAX_BYTES;
 use crate::link::Waker;
+use crate::model::wire::{Row, export};
 use crate::raster::Picture;
 use crate::views::chart::Drawn;
 
@@ -43,6 +44,17 @@ pub enum Job {
         drawn: Box<Drawn>,
         /// The file, and whether one that is there may go; `None`: the clipboard.
         file: Option<(PathBuf, bool)>,
+    },
+    /// Write what was watched of a wire.
+    Wire {
+        /// The rows.
+        rows: Vec<Row>,
+        /// Whether it is to be a capture for Wireshark; else JSON Lines.
+        is_capture: bool,
+        /// The file.
+        path: PathBuf,
+        /// Whether one that is there may go.
+        replace: bool,
     },
     /// Read a file that a person asked for.
     Import {
@@ -143,6 +155,11 @@ fn run(job: Job) -> Option<Done> {
                 Err(problem) => Done::Failed(problem),
             },
         }),
+        Job::Wire { rows, is_capture, path, replace } => {
+            let bytes =
+                if is_capture { export::capture(&rows) } else { export::json_lines(&rows).into_bytes() };
+            Some(exported(path, &bytes, replace))
+        }
         Job::Import { path } => Some(match import(&path) {
             Ok(text) => Done::Imported { path, text },
             Err(error) => Done::Failed(format!("{} cannot be read: {}", path.display(), reason(&error))),

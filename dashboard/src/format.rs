@@ -235,6 +235,11 @@ pub fn clock_millis(at: Timestamp, zone: &TimeZone) -> String {
     strftime(at, zone, "%H:%M:%S%.3f")
 }
 
+/// The time of day to the microsecond, in this zone.
+pub fn clock_micros(at: Timestamp, zone: &TimeZone) -> String {
+    strftime(at, zone, "%H:%M:%S%.6f")
+}
+
 /// Date and time to the millisecond.
 pub fn full(at: Timestamp, zone: &TimeZone) -> String {
     strftime(at, zone, "%Y-%m-%d %H:%M:%S%.3f")

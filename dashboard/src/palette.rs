@@ -217,7 +217,7 @@ fn candidates(model: &Model, layout: &Layout) -> Vec<Candidate> {
 fn copy_text(chart: &str, kind: ExportKind) -> String {
     match kind {
         ExportKind::Picture => format!("Copy {chart} as picture"),
-        ExportKind::Csv => format!("Copy {chart} as CSV"),
+        other => format!("Copy {chart} as {}", other.ending().to_uppercase()),
     }
 }
 

@@ -9,6 +9,7 @@ use egui::{InputState, Key};
 use crate::action::Action;
 use crate::layout::Layout;
 use crate::model::listing::{GroupBy, ListOrder, SortBy};
+use crate::model::wire::WireEdit;
 use crate::model::{FormStage, Model};
 use crate::settings::{Number, ThemeChoice, Times};
 
@@ -206,6 +207,8 @@ pub enum Verb {
     AllCommands,
     /// Show or hide the panel of groups.
     Groups,
+    /// Watch the wire of the open device, or not.
+    Wire,
     /// Open the form for a command that the selected device did not declare.
     UndeclaredCommand,
     /// Find anything by name.
@@ -268,6 +271,7 @@ impl Verb {
         Self::SortList(SortBy::LastSeen),
         Self::AllCommands,
         Self::Groups,
+        Self::Wire,
         Self::UndeclaredCommand,
         Self::Palette,
         Self::Hubs,
@@ -353,6 +357,7 @@ impl Verb {
             Self::SortList(SortBy::LastSeen) => about(Devices, "Last heard devices first", NONE),
             Self::AllCommands => about(Devices, "All commands, or not", one(Key::C)),
             Self::Groups => about(Devices, "Groups: commands to many devices", one(Key::G)),
+            Self::Wire => about(Devices, "The wire of the open device, or not", one(Key::W)),
             Self::UndeclaredCommand => about(Devices, "Send a command that is not declared", NONE),
             Self::Palette => {
                 about(Window, "Find anything by name", two(Chord::ctrl(Key::K), Chord::ctrl(Key::P)))
@@ -415,6 +420,8 @@ impl Verb {
             Self::Layouts => Ok(Action::ToggleLayouts),
             Self::ResetLayout => Ok(Action::ResetLayout),
             Self::List => Ok(Action::ToggleList),
+            // Where it is in front, its search is meant.
+            Self::FilterDevices if model.shows_wire() => Ok(Action::FocusWire),
             Self::FilterDevices => Ok(Action::FocusFilter),
             Self::ShowAllDevices => when(
                 !model.devices.filter().is_empty(),
@@ -434,6 +441,16 @@ impl Verb {
             }
             Self::AllCommands => Ok(Action::ToggleTable),
             Self::Groups => Ok(Action::ToggleGroups),
+            Self::Wire => match (&model.wire, &model.selection) {
+                (Some(wire), selected)
+                    if model.shows_wire() && selected.as_ref().is_none_or(|d| *d == wire.device) =>
+                {
+                    Ok(Action::CloseWire)
+                }
+                (_, Some(device)) => Ok(Action::OpenWire(device.clone())),
+                (Some(wire), None) => Ok(Action::OpenWire(wire.device.clone())),
+                (None, None) => Err("Open a device first"),
+            },
             Self::UndeclaredCommand => {
                 when(model.selected_device().is_some(), Action::OpenUndeclared, "Open a device first")
             }
@@ -522,6 +539,8 @@ fn close(model: &Model) -> Option<Action> {
         Some(Action::ClearPins)
     } else if model.detail.is_some() {
         Some(Action::ShowCommand(None))
+    } else if model.shows_wire() && model.wire.as_ref().is_some_and(|wire| wire.selection.is_some()) {
+        Some(Action::EditWire(WireEdit::Select(None)))
     } else if !model.chosen.is_empty() {
         Some(Action::ClearChosen)
     } else if model.form.is_some() {
@@ -549,7 +568,8 @@ pub const GESTURES: &[(&str, &str)] = &[
     ("Drag a title", "Move a chart: beside, below, or into tabs"),
     ("Drag a device", "Onto a chart: show it there"),
     ("Ctrl+click, Shift+click", "Choose devices, to tell them something together"),
-    ("Up, Down", "In the table: the command before, the command after"),
+    ("Up, Down", "In the table: the command before, the command after; in the wire: frames"),
+    ("/ and Enter", "In the wire: search; to the frame that answers, and back"),
     ("Ctrl+Enter", "Send the open command"),
 ];
 

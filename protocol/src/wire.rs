@@ -2,6 +2,9 @@
 //!
 //! The hub records, the viewer reads; [`Follow`] says on either side which frame answers which.
 
+pub mod pcap;
+pub mod polling;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};

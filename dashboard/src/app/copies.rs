@@ -1,4 +1,4 @@
-//! What the app does with charts that are copied or written to files: as a picture, or as CSV.
+//! What the app does with charts that are copied or written to files, and with wires that are written.
 //!
 //! The text is made at once, a picture is painted by the thread of the files (I-16).
 
@@ -8,7 +8,7 @@ use super::App;
 use super::files::checked_path;
 use crate::action::{Action, ChartId};
 use crate::disk::Job;
-use crate::model::exports::{ExportForm, ExportKind};
+use crate::model::exports::{ExportForm, ExportKind, Exported};
 use crate::model::{Effect, Level, chart_csv};
 use crate::views::chart;
 
@@ -19,6 +19,9 @@ const PATIENCE_MICROS: i64 = 10_000_000;
 /// Why a chart cannot be copied or written, and what to do.
 const NOT_DRAWN: &str = "The chart has not been drawn yet: close what covers it, or bring it to the front of its tabs, \
                          and try again.";
+
+/// The panel was closed meanwhile.
+const NOT_WATCHED: &str = "The wire is not watched any more: open its panel again.";
 
 /// A chart that is copied once it has been drawn.
 #[derive(Debug, Clone, Copy)]
@@ -34,9 +37,9 @@ impl App {
     pub(super) fn export_action(&mut self, ctx: &egui::Context, action: &Action) -> Option<Vec<Effect>> {
         match action {
             Action::CopyChart { chart, kind } => Some(self.copy_chart(ctx, *chart, *kind)),
-            Action::WriteChart => {
+            Action::WriteExport => {
                 let form = self.model.export_form.clone()?;
-                if let Err(problem) = self.write_chart(ctx, &form) {
+                if let Err(problem) = self.write_export(ctx, &form) {
                     self.say_export(Err(problem));
                 }
                 Some(Vec::new())
@@ -93,6 +96,7 @@ impl App {
                 }
                 None => self.say_export(Err(NOT_DRAWN.into())),
             },
+            ExportKind::Capture | ExportKind::JsonLines => {}
             ExportKind::Picture => {
                 let job =
                     self.drawn(ctx, chart).map(|drawn| Job::Picture { drawn: Box::new(drawn), file: None });
@@ -104,13 +108,22 @@ impl App {
         Vec::new()
     }
 
-    fn write_chart(&mut self, ctx: &egui::Context, form: &ExportForm) -> Result<(), String> {
+    fn write_export(&mut self, ctx: &egui::Context, form: &ExportForm) -> Result<(), String> {
         let path = checked_path(&form.path)?;
         let replace = form.exists.as_ref() == Some(&form.path);
+        let chart = match &form.of {
+            Exported::Chart(chart) => *chart,
+            Exported::Wire(device) => {
+                let wire =
+                    self.model.wire.as_ref().filter(|wire| wire.device == *device).ok_or(NOT_WATCHED)?;
+                let (rows, is_capture) = (wire.rows_to_write(), form.kind == ExportKind::Capture);
+                return self.ask_for(Some(Job::Wire { rows, is_capture, path, replace }));
+            }
+        };
         let job = match form.kind {
-            ExportKind::Csv => self.chart_csv(form.chart).map(|text| Job::Export { path, text, replace }),
-            ExportKind::Picture => self
-                .drawn(ctx, form.chart)
+            ExportKind::Csv => self.chart_csv(chart).map(|text| Job::Export { path, text, replace }),
+            _ => self
+                .drawn(ctx, chart)
                 .map(|drawn| Job::Picture { drawn: Box::new(drawn), file: Some((path, replace)) }),
         };
         self.ask_for(job)

@@ -30,6 +30,7 @@ use crate::theme::{self, Tokens, tokens};
 use crate::verb::Verb;
 use crate::views::chart::ChartCache;
 use crate::views::commands::TableView;
+use crate::views::wire::{self, WireView};
 use crate::views::{
     banner, chart_form, charts, command, commands, composer, device, devices, empty, exports, form, groups,
     help, hub_list, layouts, log, palette, range, settings, status_bar, toasts, top_bar,
@@ -125,6 +126,7 @@ pub struct App {
     meter: Meter,
     cache: ChartCache,
     table_view: TableView,
+    wire_view: WireView,
     found: Found,
     actions: Vec<Action>,
     folder: Option<PathBuf>,
@@ -204,6 +206,7 @@ impl App {
             meter: Meter::new(pace),
             cache: ChartCache::default(),
             table_view: TableView::default(),
+            wire_view: WireView::default(),
             found: Found::default(),
             actions: Vec::new(),
             folder: start.folder,
@@ -292,6 +295,9 @@ impl App {
             let now = self.now();
             if action == Action::FocusFilter {
                 ctx.memory_mut(|m| m.request_focus(devices::filter_id()));
+            }
+            if action == Action::FocusWire {
+                ctx.memory_mut(|m| m.request_focus(wire::search_id()));
             }
             let taken = self.hub_action(ctx, &action).or_else(|| self.layout_action(&action));
             if let Some(effects) = taken {
@@ -396,7 +402,9 @@ impl eframe::App for App {
         self.actions.extend(Verb::pressed(&ctx, &self.model, &self.layout));
         self.model.is_narrow = ctx.content_rect().width() < NARROW;
         let held = self.count_readings();
-        let Self { model, layout, cache, table_view, found, actions, chart_width, frame_time, .. } = self;
+        let Self {
+            model, layout, cache, table_view, wire_view, found, actions, chart_width, frame_time, ..
+        } = self;
         let t = Tokens::of(ui);
         let panel = egui::Frame::new().fill(t.panel);
 
@@ -444,6 +452,12 @@ impl eframe::App for App {
                         commands::commands(ui, model, table_view, actions);
                     }
                 });
+        }
+        if model.shows_wire() {
+            let frame = panel.inner_margin(Margin { left: 12, right: 12, top: 8, bottom: 0 });
+            let bottom =
+                Panel::bottom("wire").resizable(true).default_size(400.0).size_range(180.0..=1_400.0);
+            bottom.frame(frame).show(ui, |ui| wire::wire(ui, model, wire_view, actions));
         }
         if model.is_narrow && has_page {
             egui::CentralPanel::default().frame(page_frame).show(ui, |ui| page(ui, actions));

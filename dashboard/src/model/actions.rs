@@ -174,6 +174,9 @@ impl Model {
                 }
             }
             Action::RefreshPage => return self.ask_page(),
+            Action::OpenWire(device) => return self.open_wire(device),
+            Action::CloseWire => return self.close_wire(),
+            Action::EditWire(edit) => return self.edit_wire(edit),
             Action::AskGroupsAgain => return self.ask_groups_again(),
             Action::ToggleSettings => {
                 let form = SettingsForm::of(&self.settings);
@@ -269,8 +272,9 @@ impl Model {
                     palette.row = row;
                 }
             }
-            Action::CopyChart { .. }
-            | Action::WriteChart
+            Action::FocusWire
+            | Action::CopyChart { .. }
+            | Action::WriteExport
             | Action::AddChart { .. }
             | Action::AddToChart { .. }
             | Action::RemoveFromChart { .. }

@@ -40,7 +40,8 @@ impl Event {
     pub const fn is_urgent(&self) -> bool {
         !matches!(
             self,
-            Self::Message(HubToViewer::Readings(_) | HubToViewer::Devices(_)) | Self::RoundTrip(_)
+            Self::Message(HubToViewer::Readings(_) | HubToViewer::Devices(_) | HubToViewer::Wire(_))
+                | Self::RoundTrip(_)
         )
     }
 }

@@ -1,19 +1,32 @@
-//! The dialog in which a chart is written to a file.
+//! The dialog in which a chart, or the wire of a device, is written to a file.
 
 use std::path::Path;
 
-use protocol::Timestamp;
+use protocol::{DeviceId, Timestamp};
 
 use super::Model;
 use crate::action::ChartId;
 
-/// What a chart is written as.
+/// What is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Exported {
+    /// A chart.
+    Chart(ChartId),
+    /// What was watched of the wire of a device.
+    Wire(DeviceId),
+}
+
+/// What it is written as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExportKind {
     /// A picture: PNG.
     Picture,
     /// Comma-separated values.
     Csv,
+    /// A capture that Wireshark opens.
+    Capture,
+    /// An object of JSON in each line.
+    JsonLines,
 }
 
 impl ExportKind {
@@ -22,6 +35,8 @@ impl ExportKind {
         match self {
             Self::Picture => "png",
             Self::Csv => "csv",
+            Self::Capture => "pcapng",
+            Self::JsonLines => "jsonl",
         }
     }
 }
@@ -29,8 +44,8 @@ impl ExportKind {
 /// What is typed and asked there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExportForm {
-    /// The chart.
-    pub chart: ChartId,
+    /// What is written.
+    pub of: Exported,
     /// Its title.
     pub title: String,
     /// What it is written as.
@@ -47,7 +62,14 @@ impl ExportForm {
     /// A form with a file that says what it is and when it was made.
     pub fn new(model: &Model, chart: ChartId, title: &str, kind: ExportKind) -> Self {
         let path = default_path(&model.export_path, title, model.now(), kind);
-        Self { chart, title: title.to_owned(), kind, path, exists: None, problem: None }
+        Self { of: Exported::Chart(chart), title: title.to_owned(), kind, path, exists: None, problem: None }
+    }
+
+    /// The same for what was watched of the wire of a device.
+    pub fn of_wire(model: &Model, device: &DeviceId) -> Self {
+        let (title, kind) = (format!("Wire of {device}"), ExportKind::Capture);
+        let path = default_path(&model.export_path, &title, model.now(), kind);
+        Self { of: Exported::Wire(device.clone()), title, kind, path, exists: None, problem: None }
     }
 
     /// The same written as something else.

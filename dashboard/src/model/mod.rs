@@ -30,6 +30,7 @@ mod subscriptions;
 pub mod table;
 pub mod thresholds;
 pub mod toasts;
+pub mod wire;
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -68,6 +69,7 @@ use subscriptions::{Subscriptions, Wanted};
 pub use table::Table;
 pub use thresholds::{Axis, Thresholds};
 pub use toasts::{Level, Toasts};
+pub use wire::Inspector;
 
 /// First id of our own requests. History requests count from 1 in the series store, subscriptions below 1000.
 const FIRST_REQUEST: u64 = 1 << 32;
@@ -110,6 +112,10 @@ enum Request {
     Absences(DeviceId),
     /// Its ledger.
     Ledger,
+    /// The wire of a device.
+    Inspect,
+    /// The connections of that device.
+    WireConnections,
 }
 
 /// All state of the window.
@@ -140,6 +146,8 @@ pub struct Model {
     pub selection: Option<DeviceId>,
     /// What the hub's books say of that device.
     pub page: Option<Page>,
+    /// The wire of a device, while it is watched.
+    pub wire: Option<Box<Inspector>>,
     /// The command whose life is shown.
     pub detail: Option<CommandId>,
     /// The form that is open.
@@ -223,6 +231,7 @@ impl Model {
             absences: Absences::default(),
             selection: None,
             page: None,
+            wire: None,
             detail: None,
             form: None,
             range_form: None,
@@ -318,6 +327,7 @@ impl Model {
             Event::Disconnected { reason, retry_in } => {
                 let hub_now = self.now();
                 self.history.disconnected(hub_now);
+                self.lose_wire();
                 if let Some(composer) = &mut self.composer {
                     composer.ask_again();
                 }
@@ -425,6 +435,7 @@ impl Model {
         self.requests.retain(|_, request| !matches!(request, Request::Lookup(_)));
         effects.extend(self.look_up_doubts());
         effects.extend(self.ask_page());
+        effects.extend(self.ask_wire());
         effects
     }
 
@@ -448,7 +459,8 @@ impl Model {
         match message {
             // The link turns the welcome into `Connected`, a second one changes nothing; the latest values come with the
             // snapshot of the subscription and are not asked for.
-            HubToViewer::Welcome(_) | HubToViewer::Latest(_) | HubToViewer::Wire(_) => {}
+            HubToViewer::Welcome(_) | HubToViewer::Latest(_) => {}
+            HubToViewer::Wire(wire) => return self.on_wire(wire),
             HubToViewer::Devices(devices) => {
                 let now = self.now();
                 let before = self.devices.revision();
@@ -607,6 +619,9 @@ impl Model {
                 | Request::Members),
             ) => return self.on_group_error(id, &request, error),
             Some(request @ (Request::Connections | Request::Ledger)) => self.on_page_error(&request, message),
+            Some(request @ (Request::Inspect | Request::WireConnections)) => {
+                self.on_wire_error(&request, id, error);
+            }
             Some(Request::Commands) if !self.connection.is_connected() => {}
             Some(Request::Commands) => {
                 self.toast(Level::Warning, "Past commands could not be loaded", Some(message));

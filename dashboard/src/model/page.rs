@@ -33,6 +33,20 @@ impl<T> Asked<T> {
         }
     }
 
+    /// Begins to ask, unless an answer is on its way already. Returns whether it has to be asked for.
+    pub(super) fn ask_once(&mut self) -> bool {
+        let is_new = !matches!(self, Self::Loading(_));
+        self.ask();
+        is_new
+    }
+
+    /// No answer will come any more.
+    pub(super) fn lose(&mut self) {
+        if let Self::Loading(known) = self {
+            *self = known.take().map_or(Self::No, Self::Known);
+        }
+    }
+
     fn ask(&mut self) {
         *self = match std::mem::replace(self, Self::No) {
             Self::Known(known) | Self::Loading(Some(known)) => Self::Loading(Some(known)),
@@ -186,10 +200,12 @@ impl Model {
     ) -> Vec<Effect> {
         list.truncate(CONNECTIONS_MAX);
         let asked = self.requests.remove(&id);
-        if matches!(asked, Some(Request::Connections | Request::Absences(_))) {
+        if matches!(asked, Some(Request::Connections | Request::Absences(_) | Request::WireConnections)) {
             self.devices.learn_absences(device, absences(&list));
         }
-        if asked == Some(Request::Connections)
+        if asked == Some(Request::WireConnections) {
+            self.on_wire_connections(device, list);
+        } else if asked == Some(Request::Connections)
             && let Some(page) = self.page.as_mut().filter(|page| page.device == *device)
         {
             page.connections = Asked::Known(list);

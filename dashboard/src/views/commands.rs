@@ -75,7 +75,7 @@ fn heading(ui: &mut Ui, model: &Model, view: &mut TableView, actions: &mut Vec<A
     });
 }
 
-/// What the panel at the bottom shows: all commands, or groups.
+/// What the panel at the bottom shows: all commands, groups, or the wire of a device.
 pub fn tabs(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
     let tab = |ui: &mut Ui, name: &str, hint: &str, on: bool| {
         widgets::chip(ui, name, on).on_hover_text(hint).clicked() && !on
@@ -86,6 +86,12 @@ pub fn tabs(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
     }
     if tab(ui, "Groups", "Commands to many devices (G)", model.groups.open) {
         actions.push(Action::ToggleGroups);
+    }
+    if let Some(wire) = &model.wire {
+        let name = format!("Wire of {}", format::ellipsis(wire.device.as_str(), 24));
+        if tab(ui, &name, "What its connections carry (W)", model.shows_wire()) {
+            actions.push(Action::OpenWire(wire.device.clone()));
+        }
     }
     ui.spacing_mut().item_spacing.x = 8.0;
 }

@@ -91,7 +91,19 @@ fn header(ui: &mut Ui, model: &Model, device: &Device, actions: &mut Vec<Action>
         let text = RichText::new(tags.join("  ")).font(fonts::mono(11.0)).color(t.text_weak);
         ui.add(egui::Label::new(text).truncate()).on_hover_text("Tags");
     }
-    ui.label(RichText::new(presence(model, device, status)).font(fonts::regular(12.0)).color(t.text_weak));
+    ui.horizontal(|ui| {
+        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+            let on = model.shows_wire() && model.wire.as_ref().is_some_and(|wire| wire.device == info.id);
+            let hint = "What its connection carries, frame by frame (W)";
+            if widgets::chip(ui, "Wire", on).on_hover_text(hint).clicked() {
+                actions.push(if on { Action::CloseWire } else { Action::OpenWire(info.id.clone()) });
+            }
+            ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
+                let text = RichText::new(presence(model, device, status)).font(fonts::regular(12.0));
+                ui.add(egui::Label::new(text.color(t.text_weak)).wrap());
+            });
+        });
+    });
 }
 
 fn presence(model: &Model, device: &Device, status: Status) -> String {

@@ -1,10 +1,10 @@
-//! The dialog in which a chart is written to a file.
+//! The dialog in which a chart, or the wire of a device, is written to a file.
 
 use egui::{Key, RichText, Ui};
 
 use crate::action::Action;
 use crate::model::Model;
-use crate::model::exports::ExportKind;
+use crate::model::exports::{ExportKind, Exported};
 use crate::theme::{Tokens, fonts};
 use crate::views::widgets;
 
@@ -12,15 +12,26 @@ use crate::views::widgets;
 pub fn exports(ui: &Ui, model: &Model, actions: &mut Vec<Action>) {
     let Some(form) = &model.export_form else { return };
     let t = Tokens::of(ui);
+    let (heading, name, kinds) = match form.of {
+        Exported::Chart(_) => (
+            "Write a chart to a file",
+            "File of the chart",
+            [(ExportKind::Picture, "Picture (PNG)"), (ExportKind::Csv, "Values (CSV)")],
+        ),
+        Exported::Wire(_) => (
+            "Write the wire to a file",
+            "File of the wire",
+            [(ExportKind::Capture, "Capture (pcapng)"), (ExportKind::JsonLines, "JSON Lines")],
+        ),
+    };
     let frame = egui::Frame::popup(ui.style()).inner_margin(egui::Margin::same(20));
     let modal = egui::Modal::new(egui::Id::unique("exports")).frame(frame).show(ui.ctx(), |ui| {
         ui.set_width(460.0_f32.min(ui.ctx().content_rect().width() - 60.0));
-        ui.label(RichText::new("Write a chart to a file").font(fonts::semibold(15.0)).color(t.text));
+        ui.label(RichText::new(heading).font(fonts::semibold(15.0)).color(t.text));
         ui.label(RichText::new(&form.title).font(fonts::regular(12.0)).color(t.text_secondary));
         ui.add_space(10.0);
-        let kinds = [ExportKind::Picture, ExportKind::Csv];
-        let chosen = kinds.iter().position(|kind| *kind == form.kind);
-        if let Some(kind) = widgets::segmented(ui, "Kind", &["Picture (PNG)", "Values (CSV)"], chosen)
+        let chosen = kinds.iter().position(|(kind, _)| *kind == form.kind);
+        if let Some((kind, _)) = widgets::segmented(ui, "Kind", &kinds.map(|(_, name)| name), chosen)
             .and_then(|place| kinds.get(place))
         {
             actions.push(Action::EditExport(Some(Box::new(form.with_kind(*kind)))));
@@ -33,7 +44,7 @@ pub fn exports(ui: &Ui, model: &Model, actions: &mut Vec<Action>) {
             .char_limit(1_000)
             .background_color(t.panel)
             .desired_width(f32::INFINITY);
-        let response = ui.add(edit).accessible_name("File of the chart");
+        let response = ui.add(edit).accessible_name(name);
         if ui.ctx().memory(egui::Memory::focused).is_none() {
             response.request_focus();
         }
@@ -46,6 +57,13 @@ pub fn exports(ui: &Ui, model: &Model, actions: &mut Vec<Action>) {
             (None, ExportKind::Csv) => {
                 ("What is shown: readings, or buckets with mean, min and max; times in UTC.", t.text_weak)
             }
+            (None, ExportKind::Capture) => {
+                ("All frames that are kept, whatever the filters show; Wireshark opens it.", t.text_weak)
+            }
+            (None, ExportKind::JsonLines) => (
+                "All records that are kept, whatever the filters show, as `hub wire --json` has them.",
+                t.text_weak,
+            ),
         };
         ui.add(egui::Label::new(RichText::new(said).font(fonts::regular(11.5)).color(color)).wrap());
         ui.add_space(12.0);
@@ -57,7 +75,7 @@ pub fn exports(ui: &Ui, model: &Model, actions: &mut Vec<Action>) {
             if close.clicked() {
                 actions.push(Action::EditExport(None));
             } else if write.clicked() || is_entered {
-                actions.push(Action::WriteChart);
+                actions.push(Action::WriteExport);
             }
         });
     });

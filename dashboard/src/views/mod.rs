@@ -25,3 +25,4 @@ pub mod status_bar;
 pub mod toasts;
 pub mod top_bar;
 pub mod widgets;
+pub mod wire;

@@ -31,3 +31,4 @@ mod settings;
 mod snapshots;
 mod states;
 mod window;
+mod wire;

@@ -3,6 +3,7 @@
 use dashboard::action::Action;
 use dashboard::model::Event;
 use dashboard::model::groups::Source;
+use dashboard::model::wire::{Pane, WireEdit};
 use dashboard::settings::ThemeChoice;
 use egui::accesskit::{Action as Reach, Role};
 use egui_kittest::kittest::NodeT as _;
@@ -84,6 +85,7 @@ fn everything_that_the_keyboard_reaches_has_a_name_and_a_role() {
         ("life of a command", vec![Action::ShowCommand(Some(command))], vec![Action::Select(None)]),
         ("table", vec![Action::ToggleTable], vec![Action::ToggleTable]),
         ("groups", vec![Action::ToggleGroups], vec![Action::ToggleGroups]),
+        ("wire", vec![Action::OpenWire(device.clone())], vec![]),
         (
             "composer",
             vec![
@@ -112,6 +114,18 @@ fn everything_that_the_keyboard_reaches_has_a_name_and_a_role() {
         for action in open {
             window.harness.state_mut().act(action);
             window.run();
+        }
+        if name == "wire" {
+            crate::wire::fill(&mut window);
+            for pane in [Pane::Frame, Pane::Handshake, Pane::Figures] {
+                window.harness.state_mut().act(Action::EditWire(WireEdit::Select(Some(100))));
+                window.harness.state_mut().act(Action::EditWire(WireEdit::Pane(pane)));
+                window.run();
+                faults_found.extend(faults(&window, name));
+            }
+            window.harness.state_mut().act(Action::CloseWire);
+            window.run();
+            continue;
         }
         faults_found.extend(faults(&window, name));
         for action in close {

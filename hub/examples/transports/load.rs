@@ -396,9 +396,28 @@ async fn operator(target: &Target) -> Result<WebSocketStream<TcpStream>> {
     Ok(tokio_tungstenite::client_async(request, stream).await?.0)
 }
 
-/// Measures all of it for one transport.
+/// What a request and its answer cost besides the text in them: a post of readings, and a poll that brings nothing. Bytes.
+async fn heads(target: &Target) -> Result<Json> {
+    let wire = Arc::<Wire>::default();
+    let mut http = Http::connect(target, &wire).await?;
+    let device = format!("heads-{:?}-0001", target.kind).to_lowercase();
+    let path = |end: &str| format!("/v1/http/{device}/{end}");
+    http.ask("POST", &path("hello"), Some(hello(&device))).await?;
+    let besides = |before: [f64; 4], after: [f64; 4]| after[0] - before[0] - (after[2] - before[2]);
+    let start = wire.now();
+    http.lines("POST", &path("readings"), Some(batch(1, READINGS))).await?;
+    let posted = wire.now();
+    http.lines("GET", &path("commands"), None).await?;
+    Ok(json!({ "post": besides(start, posted), "empty_poll": besides(posted, wire.now()) }))
+}
+
+/// Measures all of it for one transport; in no seconds, the heads of requests alone.
 pub(crate) async fn run(target: Target, seconds: u64) -> Result<Json> {
     let length = Duration::from_secs(seconds);
+    let heads = if target.kind == Kind::WebSocket { Json::Null } else { heads(&target).await? };
+    if seconds == 0 {
+        return Ok(json!({ "heads": heads }));
+    }
     let name = |what: &str, n: usize| format!("{what}-{:?}-{n:04}", target.kind).to_lowercase();
 
     // Telemetry as fast as it is acknowledged.
@@ -488,5 +507,5 @@ pub(crate) async fn run(target: Target, seconds: u64) -> Result<Json> {
         "cpu_percent": (cpu_after - cpu) / took * 100.0,
     });
     run.stop.store(true, Ordering::Relaxed);
-    Ok(json!({ "telemetry": telemetry, "commands": commands, "idle": idle }))
+    Ok(json!({ "heads": heads, "telemetry": telemetry, "commands": commands, "idle": idle }))
 }

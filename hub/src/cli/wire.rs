@@ -9,12 +9,12 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use protocol::viewer::{EndedBy, HubToViewer};
+use protocol::wire::pcap::Capture;
 use protocol::wire::{Ended, Event, Figures, Follow, Frame, Handshake, Inspect, Record, Side, Wire};
 use protocol::{DeviceId, limits};
 use serde_json::json;
 
 use super::{Remote, print, remote};
-use crate::wire::pcap::Capture;
 
 /// Characters of a payload in a line.
 const SHOWN: usize = 160;

@@ -5,7 +5,6 @@
 //! Nobody is inspected most of the time, and then a read or a write costs its counting and one look at a flag.
 
 pub mod heads;
-pub mod pcap;
 pub mod recording;
 pub mod tap;
 

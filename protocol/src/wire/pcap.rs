@@ -4,12 +4,12 @@
 //! and the port 80, by which its protocol is recognised, and every frame is a segment of its own. What was
 //! left out, and what of a payload was not kept, is missing in the capture as well, at its place.
 
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use protocol::Timestamp;
-use protocol::viewer::EndedBy;
-use protocol::wire::{Event, Handshake, Record, Side};
+use super::{Event, Handshake, Record, Side};
+use crate::time::Timestamp;
+use crate::viewer::EndedBy;
 
 /// Bytes of payload in one segment: below what an IP packet may hold.
 const SEGMENT: u64 = 32 * 1024;
