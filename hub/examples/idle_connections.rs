@@ -1,6 +1,7 @@
 //! Opens idle device connections to a hub and holds them until its input ends; for measuring what one costs.
 //!
-//! `idle_connections ws://127.0.0.1:7878 TOKEN_FILE COUNT` prints `ready` when every one has been welcomed.
+//! `idle_connections ws://127.0.0.1:7878 TOKEN_FILE COUNT [READINGS]` prints `ready` when every one has been welcomed; where
+//! READINGS are asked for, each has sent so many in a batch and has them acknowledged.
 
 use std::io::Read as _;
 
@@ -16,11 +17,12 @@ use tokio_tungstenite::tungstenite::protocol::Message;
 async fn main() -> anyhow::Result<()> {
     let mut args = std::env::args().skip(1);
     let (Some(url), Some(file), Some(count)) = (args.next(), args.next(), args.next()) else {
-        anyhow::bail!("usage: idle_connections URL TOKEN_FILE COUNT");
+        anyhow::bail!("usage: idle_connections URL TOKEN_FILE COUNT [READINGS]");
     };
+    let readings: u64 = args.next().map_or(Ok(0), |text| text.parse())?;
     let token = std::fs::read_to_string(file)?;
     let authority = url.strip_prefix("ws://").context("the URL must begin with ws://")?;
-    let config = hub::session::socket_config(1024, 64 * 1024, 64 * 1024);
+    let config = hub::session::socket_config(1024, 64 * 1024, 512 * 1024);
     let mut sockets = Vec::new();
     for n in 0..count.parse::<u32>()? {
         let stream = TcpStream::connect(authority).await?;
@@ -40,6 +42,15 @@ async fn main() -> anyhow::Result<()> {
         };
         socket.send(Message::Text(DeviceMessage::Hello(hello).encode().into())).await?;
         socket.next().await.context("no welcome")??;
+        if readings > 0 {
+            let start = 1_767_225_600_000_000 + u64::from(n) * 1_000;
+            let point =
+                |i| format!("{{\"at\":{},\"values\":{{\"temperature\":20.5}}}}", start + i * 1_000_000);
+            let points = (0..readings).map(point).collect::<Vec<_>>().join(",");
+            let batch = format!("{{\"type\":\"readings\",\"seq\":1,\"points\":[{points}]}}");
+            socket.send(Message::Text(batch.into())).await?;
+            socket.next().await.context("no ack")??;
+        }
         sockets.push(socket);
     }
     #[expect(clippy::print_stdout, reason = "the word is its only output")]

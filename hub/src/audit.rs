@@ -31,8 +31,6 @@ use crate::serve::Hub;
 const FLUSH: Duration = Duration::from_secs(1);
 /// For how long the same thing is counted before it is told again.
 const WINDOW: Duration = Duration::from_secs(60);
-/// Where credentials were last seen, for so many of them.
-const SEEN_MAX: usize = 100_000;
 /// Rows in one list unless asked otherwise, and at most.
 const LIST_DEFAULT: u32 = 100;
 const LIST_MAX: u32 = 1_000;
@@ -55,7 +53,8 @@ struct Gathered {
     told: HashMap<Thing, Since>,
     /// What was too much to be told apart.
     others: u32,
-    /// From where each device came last.
+    /// From where each device came last, for so many of them.
+    seen_max: usize,
     seen: HashMap<CredentialKey, IpAddr>,
 }
 
@@ -100,8 +99,11 @@ fn host(address: Option<String>) -> Option<String> {
 impl Audit {
     /// Nothing has happened yet.
     pub fn new(limits: &Limits, metrics: Arc<Metrics>) -> Self {
-        let gathered =
-            Gathered { told_apart_max: limits.count(Limit::AuditToldApart), ..Gathered::default() };
+        let gathered = Gathered {
+            told_apart_max: limits.count(Limit::AuditToldApart),
+            seen_max: limits.count(Limit::SignInsKnown),
+            ..Gathered::default()
+        };
         Self { state: Mutex::new(gathered), metrics }
     }
 
@@ -130,7 +132,8 @@ impl Audit {
         let ip = address.ip().to_canonical();
         let mut state = self.lock();
         if principal.role.device().is_some() {
-            if state.seen.len() >= SEEN_MAX && !state.seen.contains_key(&principal.key) {
+            if state.seen.len() >= state.seen_max && !state.seen.contains_key(&principal.key) {
+                self.metrics.reached(Limit::SignInsKnown);
                 return;
             }
             if state.seen.insert(principal.key, ip) == Some(ip) {

@@ -22,15 +22,13 @@ use crate::access::{self, Admin};
 use crate::auth::AuthError;
 use crate::clock;
 use crate::http::{refusal, retry_later};
-use crate::limits::Limit;
+use crate::limits::{Limit, Limits, Refusal};
 use crate::orders::caller::Refused;
 use crate::orders::fields;
 use crate::serve::Hub;
 
-/// For how long a code is good unless asked otherwise, and at most.
+/// For how long a code is good unless asked otherwise.
 pub const LIFETIME_DEFAULT: Duration = Duration::from_hours(24);
-/// Longest life of a code.
-pub const LIFETIME_MAX: Duration = Duration::from_hours(24 * 30);
 /// Characters of a code, in groups of five: 100 bits.
 const CODE_CHARS: usize = 20;
 /// Crockford's alphabet: no letter that looks like a figure, and none that makes words.
@@ -123,12 +121,26 @@ pub struct Wanted {
     pub seconds: Option<u64>,
 }
 
+/// Why a claim is not made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    /// It would be good for no time.
+    #[error("seconds: 0 is no time: a code must be good for 1 s at least")]
+    Nothing,
+    /// It would be good for too long.
+    #[error("{0}")]
+    Limit(Refusal),
+}
+
 impl Wanted {
     /// The claim that is stored for `code`, or what is wrong.
-    pub fn check(self, code: &Code, now: Timestamp) -> Result<NewClaim, String> {
-        let (seconds, most) = (self.seconds.unwrap_or(LIFETIME_DEFAULT.as_secs()), LIFETIME_MAX.as_secs());
-        if !(1..=most).contains(&seconds) {
-            return Err(format!("seconds: {seconds} is outside 1 to {most}"));
+    pub fn check(self, code: &Code, now: Timestamp, limits: &Limits) -> Result<NewClaim, Unfit> {
+        let seconds = self.seconds.unwrap_or(LIFETIME_DEFAULT.as_secs());
+        if seconds == 0 {
+            return Err(Unfit::Nothing);
+        }
+        if seconds > limits.get(Limit::ClaimSeconds) {
+            return Err(Unfit::Limit(limits.refusal(Limit::ClaimSeconds, format!("seconds: {seconds}"))));
         }
         let expires_at = now.plus_micros(seconds as i64 * 1_000_000);
         Ok(NewClaim { hash: code.hash(), device: self.device, created_at: now, expires_at })
@@ -143,7 +155,12 @@ pub(crate) async fn add(
 ) -> Result<Response, Refused> {
     let wanted: Wanted = fields(&body, &json!({}))?;
     let code = Code::draw().map_err(|error| Refused::new(ErrorCode::Internal, error.to_string()))?;
-    let claim = wanted.check(&code, clock::now()).map_err(Refused::bad_field)?;
+    let claim = wanted.check(&code, clock::now(), &hub.config.limits).map_err(|unfit| {
+        if let Unfit::Limit(refusal) = &unfit {
+            hub.metrics.reached(refusal.limit);
+        }
+        Refused::bad_field(unfit.to_string())
+    })?;
     let (device, expires_at) = (claim.device.clone(), claim.expires_at);
     let key = hub.ingest.add_claim(claim, actor).await?;
     tracing::info!(key, %device, "a claim was made");

@@ -36,9 +36,6 @@ pub(crate) use groups::{Chosen, NewGroup, already_retried};
 
 /// Requests that are decided and stored together. Chosen: a few milliseconds of work.
 const TOGETHER: usize = 512;
-/// Words about commands that have ended, which wait to be looked up. From the task; when full, the device is told to say it
-/// again.
-const LATE_QUEUE: usize = 1_024;
 /// How long after changes that could not be stored they are tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -114,7 +111,7 @@ impl Commands {
     ) -> (Self, impl Future<Output = ()> + use<>) {
         let (requests, queue) = mpsc::channel(config.limits.count(Limit::CommandRequests));
         let events = broadcast::channel(config.limits.count(Limit::CommandsBehind)).0;
-        let (late, late_queue) = mpsc::channel(LATE_QUEUE);
+        let (late, late_queue) = mpsc::channel(config.limits.count(Limit::LateWordsWaiting));
         let listener = hear_all_late(late_queue, ingest.clone(), requests.downgrade());
         let task = Task {
             waits: config.commands,
@@ -491,7 +488,7 @@ impl Task {
             Step::Deliver(request) => (Some(request.id.clone()), ToSession::Command(request)),
             Step::Stop(cancel) => (None, ToSession::Cancel(cancel)),
         };
-        let taken = self.links.get(device).is_some_and(|(_, session)| session.try_send(message).is_ok());
+        let taken = self.links.get(device).is_some_and(|(_, session)| session.put(message));
         if !taken && let Some(id) = id {
             tracing::warn!(command = %id, %device, "the device's session takes no more commands");
             self.touch(device, |desk, now, steps| desk.undelivered(&id, now, steps));
@@ -586,8 +583,10 @@ impl Task {
             .device(&request.device)
             .ok_or_else(|| error(ErrorCode::NotFound, format!("no device {}", request.device)))?;
         let declared = device.commands.iter().find(|command| command.name == request.name);
-        let args = check_request(&self.limits, &device, &request.name, &request.args, request.force)?;
-        let lifetime = lifetime(request.expires_in_ms)?;
+        let refused = |refusal: &ErrorMessage| self.metrics.reached_in(&refusal.message);
+        let args = check_request(&self.limits, &device, &request.name, &request.args, request.force)
+            .inspect_err(refused)?;
+        let lifetime = lifetime(&self.limits, request.expires_in_ms).inspect_err(refused)?;
         let open = self.desks.get(&request.device).map_or(0, Desk::len);
         if open >= self.limits.count(Limit::CommandsOpenPerDevice) {
             let found = format!("{} has {open} commands that have not ended", request.device);
@@ -653,7 +652,10 @@ impl Task {
     fn hear_late(&self, late: Late) {
         if let Err(full) = self.late.try_send(late) {
             let Late { update, reply, .. } = full.into_inner();
-            drop(reply.send(Err(not_stored(&update.id))));
+            self.metrics.reached(Limit::LateWordsWaiting);
+            let found = format!("what became of {} is not stored", update.id);
+            let refusal = self.limits.refusal(Limit::LateWordsWaiting, found);
+            drop(reply.send(Err(error(ErrorCode::LimitReached, refusal.to_string()))));
         }
     }
 
@@ -702,11 +704,15 @@ pub(crate) fn check_request(
 }
 
 /// How long a command may wait for its delivery, in microseconds.
-pub(crate) fn lifetime(expires_in_ms: Option<u64>) -> Answer<i64> {
-    let millis = expires_in_ms.unwrap_or(wire::COMMAND_LIFETIME_DEFAULT_MILLIS);
-    if millis == 0 || millis > wire::COMMAND_LIFETIME_MAX_MILLIS {
-        let most = wire::COMMAND_LIFETIME_MAX_MILLIS;
-        return Err(error(ErrorCode::BadField, format!("expires_in_ms: {millis} is outside 1 to {most}")));
+pub(crate) fn lifetime(limits: &Limits, expires_in_ms: Option<u64>) -> Answer<i64> {
+    let most = limits.get(Limit::CommandLifetimeSeconds).saturating_mul(1_000);
+    let millis = expires_in_ms.unwrap_or(wire::COMMAND_LIFETIME_DEFAULT_MILLIS.min(most));
+    if millis == 0 {
+        return Err(error(ErrorCode::BadField, "expires_in_ms: 0 is no time: it must be 1 at least"));
+    }
+    if millis > most {
+        let refusal = limits.refusal(Limit::CommandLifetimeSeconds, format!("expires_in_ms: {millis}"));
+        return Err(error(ErrorCode::BadField, refusal.to_string()));
     }
     Ok(i64::try_from(millis).unwrap_or(i64::MAX / 1_000) * 1_000)
 }

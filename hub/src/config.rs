@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use protocol::desk::Timing;
 use protocol::local;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de};
 use store::RetentionPolicy;
 
 use crate::commands::Waits;
@@ -19,7 +19,7 @@ use crate::retention;
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Options {
     /// Address to listen on [default: 127.0.0.1:7878]
-    #[arg(long, env = "TELEMETRY_LISTEN", value_name = "ADDRESS:PORT")]
+    #[arg(long, env = "TELEMETRY_LISTEN", value_name = "ADDRESS:PORT", value_parser = address)]
     pub listen: Option<SocketAddr>,
     /// Folder for the database and the local tokens [default: the user's data directory/telemetry-hub]
     #[arg(long, env = "TELEMETRY_DATA", value_name = "DIR")]
@@ -71,6 +71,7 @@ pub enum LogFormat {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
+    #[serde(default, deserialize_with = "read_address")]
     listen: Option<SocketAddr>,
     log: Option<String>,
     log_format: Option<LogFormat>,
@@ -90,6 +91,15 @@ struct File {
     commands: CommandSettings,
     #[serde(default)]
     limits: Settings,
+}
+
+/// An address to listen on; names are not looked up, as one may stand for several.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| format!("{text:?} is no IP address with a port, as 127.0.0.1:7878 or [::]:7878"))
+}
+
+fn read_address<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SocketAddr>, D::Error> {
+    address(&String::deserialize(from)?).map(Some).map_err(de::Error::custom)
 }
 
 /// How long commands wait, in seconds.

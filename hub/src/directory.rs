@@ -3,7 +3,7 @@
 //! Holds no readings. Everything durable in it comes from the store; presence is only here, but for `last_seen`.
 //! Sees to it that a device has one session: the newer wins (I-13).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use protocol::device::{Cancel, CommandRequest, Hello};
@@ -11,12 +11,14 @@ use protocol::select::Select;
 use protocol::viewer::{DeviceInfo, LATE_OR_LOST_MAX, LateOrLost, MetricInfo};
 use protocol::{CloseCode, DeviceId, SeriesId, Timestamp};
 use store::{DeviceKey, DeviceRecord, Registered};
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::broadcast;
+
+use crate::mailbox;
 
 /// What the rest of the hub can tell a device's session.
 #[derive(Debug)]
 pub enum ToSession {
-    /// Hand this command to the device. Boxed, because a queue holds room for 32 of these from the start.
+    /// Hand this command to the device.
     Command(Box<CommandRequest>),
     /// Ask the device to stop this command.
     Cancel(Cancel),
@@ -30,7 +32,7 @@ pub struct SessionId(pub u64);
 
 /// The way into a device's session. From anyone in the hub to the one session task; when full, the session is stuck
 /// on a peer that does not read, and the sender treats the device as not connected.
-pub type SessionSender = mpsc::Sender<ToSession>;
+pub type SessionSender = mailbox::Sender<ToSession>;
 
 /// Messages waiting for one session. Chosen: as many commands as a device may have open, and a few more.
 pub const SESSION_QUEUE: usize = protocol::limits::COMMANDS_OPEN_PER_DEVICE_MAX + 16;
@@ -86,6 +88,26 @@ impl Directory {
     /// One device.
     pub fn device(&self, id: &DeviceId) -> Option<Arc<DeviceInfo>> {
         self.lock().devices.get(id).map(|entry| Arc::clone(&entry.info))
+    }
+
+    /// Whether a device is known or may become so; else what is too much.
+    pub fn has_room(&self, id: &DeviceId, most: usize) -> Result<(), String> {
+        let state = self.lock();
+        let known = state.devices.len();
+        if known < most || state.devices.contains_key(id) {
+            Ok(())
+        } else {
+            Err(format!("{known} devices are known"))
+        }
+    }
+
+    /// How many metrics a device will ever have declared with these; `None` if none of them is new.
+    pub fn metrics_with(&self, hello: &Hello) -> Option<usize> {
+        let Some(info) = self.device(&hello.device) else { return Some(hello.metrics.len()) };
+        let known: HashSet<&str> =
+            info.metrics.iter().map(|metric| metric.declaration.name.as_str()).collect();
+        let new = hello.metrics.iter().filter(|metric| !known.contains(metric.name.as_str())).count();
+        (new > 0).then_some(known.len() + new)
     }
 
     /// Whether the series exists.

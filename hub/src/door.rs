@@ -30,8 +30,7 @@ use crate::wire::Tapped;
 
 /// Time that a request which is being read or answered gets when the hub stops.
 const LAST_REQUEST_DEADLINE: Duration = Duration::from_secs(1);
-/// How many are told at once why they are turned away, and how long that may take.
-const TURNED_AWAY_MAX: usize = 64;
+/// How long it may take to tell somebody why they are turned away.
 const TURN_AWAY_DEADLINE: Duration = Duration::from_secs(1);
 /// When whoever was turned away may come back.
 const COME_BACK: Duration = Duration::from_secs(5);
@@ -77,10 +76,10 @@ impl TurnedAway {
 pub async fn accept(hub: Arc<Hub>, listener: TcpListener) {
     let service = TowerToHyperService::new(http::router(&hub));
     let room = Arc::new(Semaphore::new(hub.config.max_connections));
-    let turned_away = Arc::new(Semaphore::new(TURNED_AWAY_MAX));
     let (most, strangers) =
         (TurnedAway::by(Limit::MaxConnections), TurnedAway::by(Limit::StrangersPerAddress));
     let limits = &hub.config.limits;
+    let turned_away = Arc::new(Semaphore::new(limits.count(Limit::TurnedAway)));
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -104,8 +103,12 @@ pub async fn accept(hub: Arc<Hub>, listener: TcpListener) {
                 let turned = if place.is_err() { &most } else { &strangers };
                 hub.metrics.reached(turned.limit);
                 turned.log(address, limits.get(turned.limit));
+                let turn = Arc::clone(&turned_away).try_acquire_owned();
+                if turn.is_err() {
+                    hub.metrics.reached(Limit::TurnedAway);
+                }
                 if hub.tls.is_none()
-                    && let Ok(turn) = Arc::clone(&turned_away).try_acquire_owned()
+                    && let Ok(turn) = turn
                 {
                     let refusal = limits.refusal(turned.limit, "too many connections").after(COME_BACK);
                     let answer = too_many(&refusal);

@@ -92,7 +92,8 @@ pub(crate) fn trouble(problem: &StoreError) -> protocol::device::ErrorMessage {
 fn choose(hub: &Hub, request: &GroupRequest) -> Answer<Chosen> {
     let directory = &hub.directory;
     let bad = |problem: String| error(ErrorCode::BadField, problem);
-    request.to.check().map_err(bad)?;
+    let refused = |problem: &String| hub.metrics.reached_in(problem);
+    request.to.check().inspect_err(refused).map_err(bad)?;
     let to = &request.to;
     let patterns = to.devices.len() + to.models.len() + to.tags.len() - to.ids().count();
     if patterns > hub.config.limits.count(Limit::GroupPatterns) {
@@ -105,7 +106,8 @@ fn choose(hub: &Hub, request: &GroupRequest) -> Answer<Chosen> {
             return Err(bad(format!("{field}: 0 is none: it must be 1 or more")));
         }
     }
-    lifetime(request.expires_in_ms)?;
+    lifetime(&hub.config.limits, request.expires_in_ms)
+        .inspect_err(|refusal| hub.metrics.reached_in(&refusal.message))?;
     for id in request.to.ids() {
         let known = DeviceId::new(id).map_err(|problem| bad(format!("to.devices: {problem}")))?;
         if directory.device(&known).is_none() {

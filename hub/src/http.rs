@@ -5,7 +5,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Extension, Path, Request, State};
@@ -40,8 +39,6 @@ use crate::wire::Tapped;
 
 /// Characters of an `Origin` that a refusal repeats.
 const ORIGIN_SHOWN_MAX: usize = 200;
-/// How long whoever guesses too often waits for each answer.
-const GUESS_DELAY: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Door {
@@ -155,6 +152,9 @@ pub(crate) async fn add_device(
         Ok(id) => id,
         Err(error) => return refusal(StatusCode::BAD_REQUEST, error.to_string()),
     };
+    if let Err(found) = hub.directory.has_room(&id, hub.config.limits.count(Limit::Devices)) {
+        return limited(&hub, Limit::Devices, &found);
+    }
     match hub.ingest.add_device(id.clone(), actor, clock::now()).await {
         Ok((key, token)) => {
             hub.directory.created(key, &id);
@@ -233,7 +233,7 @@ pub(crate) async fn authenticate(
                 Ok(()) => Err(Box::new(unauthorized(&problem))),
                 Err(wait) => {
                     hub.metrics.reached(Limit::FailuresPerMinute);
-                    tokio::time::sleep(GUESS_DELAY).await;
+                    tokio::time::sleep(hub.config.limits.time(Limit::GuessSeconds)).await;
                     Err(Box::new(retry_later(&wait)))
                 }
             }
@@ -472,8 +472,9 @@ fn upgrade(hub: Arc<Hub>, principal: Principal, mut request: Request, door: Door
         };
         let limits = &hub.config.limits;
         let config = match door {
+            // A device at rest costs little more than this; a batch is read in a few pieces.
             Door::Device => socket_config(
-                4 * 1024,
+                2 * 1024,
                 limits.count(Limit::DeviceMessageBytes),
                 limits.count(Limit::DeviceUnsentBytes),
             ),

@@ -23,6 +23,7 @@ pub mod ingest;
 pub mod late;
 pub mod limits;
 pub mod live;
+pub mod mailbox;
 pub mod metrics;
 pub mod orders;
 pub mod queue;

@@ -114,8 +114,10 @@ limits! {
     MaxConnections = "max_connections", 10_000, 1 => MANY, "hub", Refused, "try again in 5 s";
     /// connections that have shown no credential. Those from this machine are counted only where the key is set: a proxy here makes all peers come from here.
     StrangersPerAddress = "limits.strangers_per_address", 1_024, 1 => MANY, "address", Refused, "try again in 5 s";
-    /// wrong credentials in a minute; further ones wait a second each, and claims of that address wait.
+    /// wrong credentials in a minute; further ones wait `guess_seconds` each, and claims of that address wait.
     FailuresPerMinute = "limits.failures_per_minute", 30, 1 => MANY, "address", Refused, "try again when the answer says";
+    /// for which each of those further answers waits.
+    GuessSeconds = "limits.guess_seconds", 1, 1 => 60, "answer", Measure, "";
     /// addresses whose strangers and failures are counted apart; those beyond share one count.
     AddressesKnown = "limits.addresses_known", 50_000, 1 => 10_000_000, "hub", Forgotten, "";
     /// connections that wait to be accepted by the hub.
@@ -136,6 +138,10 @@ limits! {
     TicketsOpen = "limits.tickets_open", 10_000, 1 => MANY, "hub", Refused, "try again in 30 s";
     /// tickets of one token that are open.
     TicketsPerToken = "limits.tickets_per_token", 256, 1 => MANY, "token", Refused, "use them, or try again in 30 s";
+    /// for which a ticket is good.
+    TicketSeconds = "limits.ticket_seconds", 30, 1 => STEP_MAX, "ticket", Measure, "";
+    /// for which a claim may be good.
+    ClaimSeconds = "limits.claim_seconds", 30 * 24 * 3_600, 1 => YEAR, "claim", Refused, "ask for less";
     /// from the 101 to a whole `hello`.
     HelloSeconds = "limits.hello_seconds", wire::HELLO_DEADLINE_SECONDS, 1 => STEP_MAX, "device", Closed(4002), "try again at once";
     /// between two pings to a peer.
@@ -146,6 +152,8 @@ limits! {
     WriteSeconds = "limits.write_seconds", 10, 1 => STEP_MAX, "connection", Closed(4005), "read what comes, and try again at once";
     /// for a viewer that does not read to read on.
     ViewerStuckSeconds = "limits.viewer_stuck_seconds", 20, 1 => STEP_MAX, "viewer", Closed(4005), "read what comes, and try again at once";
+    /// connections that are told at once why they are turned away; those beyond are closed without a word.
+    TurnedAway = "limits.turned_away", 64, 1 => 10_000, "hub", Closed(0), "try again in 5 s";
     /// for a peer to answer a close frame.
     CloseSeconds = "limits.close_seconds", 2, 1 => STEP_MAX, "connection", Closed(0), "try again at once";
     /// for an orderly stop, before the rest is cut off.
@@ -178,12 +186,16 @@ limits! {
     ReadingsPerBatch = "limits.readings_per_batch", wire::READINGS_PER_BATCH_MAX, 1 => wire::READINGS_PER_BATCH_MAX, "batch", Refused, "send smaller ones";
     /// batches sent and not settled.
     UnackedBatches = "limits.unacked_batches", wire::UNACKED_BATCHES_MAX, 1 => wire::UNACKED_BATCHES_MAX, "device", Waits, "";
+    /// devices that are known.
+    Devices = "limits.devices", 100_000, 1 => 10_000_000, "hub", Refused, "use ids that are known, or set it higher";
     /// bytes of a device id.
     DeviceIdBytes = "limits.device_id_bytes", wire::DEVICE_ID_MAX_BYTES, 1 => wire::DEVICE_ID_MAX_BYTES, "name", Refused, "choose a shorter one";
     /// bytes of the name of a metric, a command or a parameter.
     MetricNameBytes = "limits.metric_name_bytes", wire::METRIC_NAME_MAX_BYTES, 1 => wire::METRIC_NAME_MAX_BYTES, "name", Refused, "choose a shorter one";
     /// bytes of an epoch.
     EpochBytes = "limits.epoch_bytes", wire::EPOCH_MAX_BYTES, 1 => wire::EPOCH_MAX_BYTES, "name", Refused, "choose a shorter one";
+    /// bytes of the id of a command or of a group.
+    CommandIdBytes = "limits.command_id_bytes", wire::COMMAND_ID_MAX_BYTES, wire::COMMAND_ID_MAX_BYTES => wire::COMMAND_ID_MAX_BYTES, "name", Refused, "choose a shorter one";
     /// bytes of a tag.
     TagBytes = "limits.tag_bytes", wire::TAG_MAX_BYTES, 1 => wire::TAG_MAX_BYTES, "name", Refused, "choose a shorter one";
     /// bytes of a label, model, firmware, unit or choice.
@@ -192,6 +204,8 @@ limits! {
     TextValueBytes = "limits.text_value_bytes", wire::TEXT_VALUE_MAX_BYTES, 1 => wire::TEXT_VALUE_MAX_BYTES, "reading", Refused, "send a shorter one";
     /// metrics that a device declares.
     MetricsPerDevice = "limits.metrics_per_device", wire::METRICS_MAX, 1 => wire::METRICS_MAX, "device", Refused, "declare fewer";
+    /// metrics that a device has ever declared.
+    MetricsEverPerDevice = "limits.metrics_ever_per_device", wire::METRICS_EVER_MAX, 1 => wire::METRICS_EVER_MAX, "device", Refused, "use names again";
     /// tags that a device declares.
     TagsPerDevice = "limits.tags_per_device", wire::TAGS_MAX, 0 => wire::TAGS_MAX, "device", Refused, "declare fewer";
     /// commands that a device declares.
@@ -203,6 +217,14 @@ limits! {
 
     /// subscriptions of a viewer.
     Subscriptions = "limits.subscriptions", wire::SUBSCRIPTIONS_MAX, 1 => wire::SUBSCRIPTIONS_MAX, "viewer", Refused, "unsubscribe one first";
+    /// messages a second that a subscription asks for.
+    SubscriptionHz = "limits.subscription_hz", wire::MAX_HZ, 1 => wire::MAX_HZ, "subscription", Refused, "ask for fewer";
+    /// inspections of an operator that are open.
+    Inspections = "limits.inspections", wire::INSPECTIONS_MAX, 1 => wire::INSPECTIONS_MAX, "viewer", Refused, "stop one first";
+    /// bytes of each payload that an inspection asks for.
+    InspectPayloadBytes = "limits.inspect_payload_bytes", wire::INSPECT_PAYLOAD_MAX_BYTES, wire::INSPECT_PAYLOAD_DEFAULT_BYTES => wire::INSPECT_PAYLOAD_MAX_BYTES, "inspection", Refused, "ask for fewer";
+    /// frames of an inspected device that are shown of a tenth of a second, and as many that are control frames or break a rule.
+    InspectFrames = "limits.inspect_frames", wire::INSPECT_FRAMES_PER_TENTH, 1 => wire::INSPECT_FRAMES_PER_TENTH, "device", LeftOut, "";
     /// entries of a selection, all lists together.
     SelectEntries = "limits.select_entries", wire::SELECT_MAX, 1 => wire::SELECT_MAX, "selection", Refused, "use patterns, or ask several times";
     /// requests `history` and `latest` that wait for an answer.
@@ -211,6 +233,8 @@ limits! {
     HistoryPoints = "limits.history_points", wire::HISTORY_POINTS_MAX, 1 => wire::HISTORY_POINTS_MAX, "request", Refused, "ask for a shorter time or a coarser step";
     /// commands of a device that have not ended.
     CommandsOpenPerDevice = "limits.commands_open_per_device", wire::COMMANDS_OPEN_PER_DEVICE_MAX, 1 => wire::COMMANDS_OPEN_PER_DEVICE_MAX, "device", Refused, "cancel some, or try again when one has ended";
+    /// for which a command may wait to be delivered.
+    CommandLifetimeSeconds = "limits.command_lifetime_seconds", wire::COMMAND_LIFETIME_MAX_MILLIS / 1_000, 1 => wire::COMMAND_LIFETIME_MAX_MILLIS / 1_000, "command", Refused, "ask for less";
     /// bytes of JSON of the arguments of a command, and of its result.
     CommandPayloadBytes = "limits.command_payload_bytes", wire::COMMAND_PAYLOAD_MAX_BYTES, 16 => wire::COMMAND_PAYLOAD_MAX_BYTES, "command", Refused, "send less";
     /// bytes of the `error` of a `command_update`.
@@ -238,6 +262,8 @@ limits! {
     QueriesAtOnce = "limits.queries_at_once", 4, 1 => 64, "hub", Waits, "";
     /// requests that wait for the task of commands.
     CommandRequests = "limits.command_requests", 1_024, 1 => MANY, "hub", Waits, "";
+    /// words of devices about commands that have ended, which wait to be looked up.
+    LateWordsWaiting = "limits.late_words_waiting", 1_024, 1 => MANY, "hub", Refused, "say it again";
     /// words of a device about commands, not stored yet.
     UpdatesWaiting = "limits.updates_waiting", 64, 1 => 10_000, "device", Waits, "";
     /// requests of a viewer about commands, not stored yet.
@@ -248,10 +274,14 @@ limits! {
     ReadingsWaiting = "limits.readings_waiting", 50_000, 1 => 10_000_000, "subscription", LeftOut, "";
     /// commits that a viewer may lag behind before it is told what it missed from the store.
     CommitsBehind = "limits.commits_behind", 256, 1 => 65_536, "viewer", LeftOut, "";
+    /// readings that a viewer who fell behind or came back is told from the store; of more it is told that they are omitted.
+    CatchUpReadings = "limits.catch_up_readings", 500_000, 1 => 100_000_000, "subscription", LeftOut, "";
     /// changes of devices that a viewer may lag behind before it is told all of them again.
     DevicesBehind = "limits.devices_behind", 1_024, 1 => 65_536, "viewer", LeftOut, "";
     /// changes of commands that a viewer may lag behind before it is told the newest again.
     CommandsBehind = "limits.commands_behind", 4_096, 1 => 65_536, "viewer", LeftOut, "";
+    /// devices of which the audit trail knows from where they came last; others are not told of.
+    SignInsKnown = "limits.sign_ins_known", 100_000, 1 => 10_000_000, "hub", Forgotten, "";
     /// refusals a minute that the audit trail tells apart; those beyond are counted together.
     AuditToldApart = "limits.audit_told_apart", 100, 1 => 10_000, "hub", Forgotten, "";
 }
@@ -477,18 +507,45 @@ impl<'de> Deserialize<'de> for LimitKey {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let name = String::deserialize(deserializer)?;
         Limit::in_section(&name).map(Self).ok_or_else(|| {
-            let near = Limit::ALL.iter().filter(|limit| limit.key().starts_with("limits.")).map(|l| l.name());
             de::Error::custom(format!(
-                "unknown limit `{name}`, expected one of {}",
-                near.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+                "unknown limit `{name}`: {}; docs/operations.md has the table of them",
+                instead_of(&name)
             ))
         })
     }
 }
 
+/// What may have been meant by a key that is none in `[limits]`.
+fn instead_of(name: &str) -> String {
+    if let Some(limit) = Limit::ALL.iter().find(|limit| limit.name() == name) {
+        let (section, _) = limit.key().rsplit_once('.').unwrap_or_default();
+        return match section {
+            "" => format!("`{name}` stands above all sections"),
+            section => format!("`{name}` stands in [{section}]"),
+        };
+    }
+    let words: Vec<&str> = name.split('_').filter(|word| word.len() > 3).collect();
+    let shares = |limit: &&Limit| words.iter().any(|word| limit.name().contains(word.trim_end_matches('s')));
+    let near: Vec<String> = Limit::ALL
+        .iter()
+        .filter(|limit| limit.key().starts_with("limits."))
+        .filter(shares)
+        .map(|limit| format!("`{}`", limit.name()))
+        .collect();
+    if near.is_empty() { "none is like it".to_owned() } else { format!("there is {}", near.join(", ")) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_that_is_no_limit_is_answered_with_what_may_be_meant() {
+        assert_eq!(instead_of("max_connections"), "`max_connections` stands above all sections");
+        assert_eq!(instead_of("answer_seconds"), "`answer_seconds` stands in [commands]");
+        assert_eq!(instead_of("subscription"), "there is `subscriptions`");
+        assert_eq!(instead_of("xyz"), "none is like it");
+    }
 
     #[test]
     fn every_limit_has_a_name_of_its_own_and_a_default_within_its_bounds() {

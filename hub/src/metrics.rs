@@ -148,6 +148,19 @@ impl Metrics {
         self.limits[limit as usize].add(1);
     }
 
+    /// Somebody is refused with these words: counts the limit that they name, if they name one. For what is refused where
+    /// nothing is known of metrics, as by the protocol's own checks.
+    pub fn reached_in(&self, refusal: &str) {
+        let named = refusal.rsplit_once(" (per ").and_then(|(before, _)| {
+            let mut words = before.rsplit(' ');
+            let (value, is) = (words.next()?, words.next()?);
+            value.parse::<u64>().ok().filter(|_| is == "is").and_then(|_| words.next())
+        });
+        if let Some(limit) = Limit::ALL.iter().find(|limit| Some(limit.name()) == named) {
+            self.reached(*limit);
+        }
+    }
+
     /// A peer is above a rate, and is read more slowly.
     pub fn slowed(&self, limit: Limit) {
         self.slowed[limit as usize].add(1);

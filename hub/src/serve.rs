@@ -109,7 +109,7 @@ pub enum ServeError {
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {problem}")]
+    #[error("cannot listen on {address}: {problem}{}", instead(problem))]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -119,6 +119,20 @@ pub enum ServeError {
     /// A thread cannot be started.
     #[error("no thread: {0}")]
     Thread(#[source] std::io::Error),
+}
+
+/// What to do about an address that cannot be listened on.
+fn instead(problem: &std::io::Error) -> &'static str {
+    match problem.kind() {
+        std::io::ErrorKind::AddrInUse => ": stop what listens there, or name another port with --listen",
+        std::io::ErrorKind::AddrNotAvailable => {
+            ": this machine has no such address; 0.0.0.0 and [::] stand for all that it has"
+        }
+        std::io::ErrorKind::PermissionDenied => {
+            ": it takes root to listen on this port, name another with --listen"
+        }
+        _ => "",
+    }
 }
 
 /// A hub that runs.
@@ -223,7 +237,7 @@ fn assemble<T>(
         gate: Arc::new(Gate::new((&config.limits).into())),
         paces: Paces::default(),
         tickets: Tickets::default(),
-        wires: Arc::default(),
+        wires: Arc::new(Wires::new(config.limits.get(Limit::InspectFrames) as u32)),
         revocations: Revocations::default(),
         stopping: CancellationToken::new(),
         deadline: CancellationToken::new(),

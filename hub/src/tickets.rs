@@ -6,7 +6,6 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Extension, State};
@@ -22,8 +21,6 @@ use crate::limits::{Limit, Limits};
 use crate::orders::caller::Refused;
 use crate::serve::Hub;
 
-/// For how long a ticket is good.
-pub const LIFETIME: Duration = Duration::from_secs(30);
 /// What stands before a ticket among the subprotocols.
 pub const PREFIX: &str = "ticket.";
 
@@ -57,7 +54,10 @@ impl Tickets {
         if of_this >= limits.count(Limit::TicketsPerToken) {
             return Ok(Err(Limit::TicketsPerToken));
         }
-        open.insert(ticket.hash(), Ticket { principal: principal.clone(), until: now + LIFETIME });
+        open.insert(
+            ticket.hash(),
+            Ticket { principal: principal.clone(), until: now + limits.time(Limit::TicketSeconds) },
+        );
         Ok(Ok(ticket))
     }
 
@@ -87,7 +87,7 @@ pub(crate) async fn draw(
     match hub.tickets.draw(&principal, &hub.config.limits) {
         Ok(Ok(ticket)) => {
             let text = ticket.reveal().trim_start_matches("ticket_");
-            let body = json!({ "ticket": text, "protocol": format!("{PREFIX}{text}"), "seconds": LIFETIME.as_secs() });
+            let body = json!({ "ticket": text, "protocol": format!("{PREFIX}{text}"), "seconds": hub.config.limits.get(Limit::TicketSeconds) });
             Ok((StatusCode::CREATED, Json(body)).into_response())
         }
         Ok(Err(limit)) => Ok(limited(&hub, limit, "too many tickets are open")),
@@ -109,7 +109,7 @@ mod tests {
         let second = tickets.draw(&anna, &limits).unwrap().unwrap();
         assert_eq!(tickets.take(&first), Some(anna.clone()));
         assert_eq!(tickets.take(&first), None);
-        tokio::time::advance(LIFETIME).await;
+        tokio::time::advance(limits.time(Limit::TicketSeconds)).await;
         assert_eq!(tickets.take(&second), None);
         for _ in 0..limits.count(Limit::TicketsPerToken) {
             assert!(tickets.draw(&anna, &limits).unwrap().is_ok());

@@ -154,7 +154,13 @@ impl TlsPort {
     async fn take(self: &Arc<Self>) {
         let port = Arc::clone(self);
         let loaded = tokio::task::spawn_blocking(move || load(&port.files)).await;
+        let now = clock::now().micros() / 1_000_000;
         match loaded {
+            // One that is good is not given up for one that is not.
+            Ok(Ok(Loaded { expires, .. })) if expires < now && now <= self.expires() => {
+                let certificate = self.files.certificate.display();
+                tracing::error!(%certificate, ended = %day(expires), "the new certificate has ended: the one in use stays");
+            }
             Ok(Ok(Loaded { config, expires })) => {
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = config;
                 self.expires.store(expires, Ordering::Relaxed);
@@ -184,9 +190,11 @@ impl TlsPort {
     fn warn_of_expiry(&self) {
         let expires = self.expires();
         let left = expires - clock::now().micros() / 1_000_000;
-        if left < EXPIRY_WARNING {
-            let certificate = self.files.certificate.display();
-            tracing::warn!(%certificate, expires = %day(expires), "the certificate ends soon, or has: replace its file");
+        let certificate = self.files.certificate.display();
+        if left < 0 {
+            tracing::error!(%certificate, ended = %day(expires), "the certificate has ended, and clients refuse it: put a new one into its file, it is taken from there while the hub runs");
+        } else if left < EXPIRY_WARNING {
+            tracing::warn!(%certificate, expires = %day(expires), "the certificate ends soon: put a new one into its file, it is taken from there while the hub runs");
         }
     }
 
@@ -217,7 +225,10 @@ fn load(files: &TlsFiles) -> Result<Loaded, TlsError> {
     let pair = |error: rustls::Error| TlsError::Pair {
         certificate: files.certificate.clone(),
         key: files.key.clone(),
-        problem: error.to_string(),
+        problem: match error {
+            rustls::Error::InconsistentKeys(_) => "the key is not the certificate's".to_owned(),
+            error => error.to_string(),
+        },
     };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
@@ -247,7 +258,10 @@ fn load(files: &TlsFiles) -> Result<Loaded, TlsError> {
 
 fn unreadable(key: &'static str, path: &Path, error: &pem::Error) -> TlsError {
     let problem = match error {
-        pem::Error::NoItemsFound => "nothing of the kind in PEM in it".to_owned(),
+        pem::Error::NoItemsFound => {
+            let kind = if key == "tls_key" { "private key" } else { "certificate" };
+            format!("no {kind} in PEM is in it")
+        }
         pem::Error::Io(error) => error.to_string(),
         // The error may repeat lines of the file, and one of these files is a secret.
         _ => "it is not PEM".to_owned(),

@@ -42,6 +42,8 @@ pub enum NameError {
 
 /// What the longest length of a name is called.
 fn limit_of(what: &str) -> String {
+    // Both ids are made by the hub in the same way.
+    let what = if what == "group id" { "command id" } else { what };
     format!("{}_bytes", what.replace(' ', "_"))
 }
 

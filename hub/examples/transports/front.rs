@@ -16,6 +16,7 @@ use futures_util::stream;
 use hub::Hub;
 use hub::directory::{SESSION_QUEUE, ToSession};
 use hub::ingest::{Completions, Fate};
+use hub::mailbox::mailbox;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use protocol::desk::Actor;
@@ -24,7 +25,7 @@ use protocol::inbox::{Inbox, Verdict};
 use protocol::{DeviceId, SeriesId, Timestamp};
 use store::{BatchContent, Registered, Row};
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 
 /// How long a poll is held while there is nothing to say: below what proxies cut.
 const HOLD: Duration = Duration::from_secs(25);
@@ -115,7 +116,7 @@ async fn hello(
     let now = hub::clock::now();
     let registered = hub.ingest.register(hello.clone(), now).await;
     let registered = registered.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
-    let (sender, mut inward) = mpsc::channel(SESSION_QUEUE);
+    let (sender, inward) = mailbox(SESSION_QUEUE);
     let session = hub.next_session();
     hub.directory.connected(&hello, &registered, (session, sender.clone()), now);
     let metrics = hello.metrics.iter().map(|metric| metric.name.to_string());
@@ -128,8 +129,8 @@ async fn hello(
     });
     front.devices.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), Arc::clone(&device));
     tokio::spawn(async move {
-        while let Some(told) = inward.recv().await {
-            if let ToSession::Command(command) = told {
+        loop {
+            if let ToSession::Command(command) = inward.take().await {
                 let text = HubToDevice::from(*command).encode();
                 device.commands.lock().unwrap_or_else(PoisonError::into_inner).push_back(text);
                 device.news.notify_one();

@@ -13,6 +13,7 @@ use super::remote::{block_on, time};
 use super::{BadUsage, Remote, device, print};
 use crate::claims::{ClaimInfo, Code, LIFETIME_DEFAULT, Wanted};
 use crate::clock;
+use crate::limits::Limits;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ClaimCommand {
@@ -20,8 +21,8 @@ pub(super) enum ClaimCommand {
     Add {
         /// Id of the device
         id: DeviceId,
-        /// Hours that it is good for, at most 720
-        #[arg(long, value_name = "HOURS", default_value_t = LIFETIME_DEFAULT.as_secs() / 3_600)]
+        /// Hours that it is good for, at most 720 unless the hub is set up otherwise
+        #[arg(long, value_name = "HOURS", default_value_t = LIFETIME_DEFAULT.as_secs() / 3_600, value_parser = clap::value_parser!(u64).range(1..))]
         hours: u64,
         #[command(flatten)]
         remote: Remote,
@@ -76,7 +77,6 @@ pub(super) fn run(command: ClaimCommand) -> anyhow::Result<ExitCode> {
 fn add(device: DeviceId, hours: u64, remote: &Remote) -> anyhow::Result<ExitCode> {
     let wanted = Wanted { device, seconds: Some(hours.saturating_mul(3_600)) };
     let code = Code::draw()?;
-    let claim = wanted.clone().check(&code, clock::now()).map_err(BadUsage)?;
     let body = json!(wanted);
     let request = device::administer(Method::POST, "/v1/claims", Some(&body), remote);
     let code = match block_on(request)? {
@@ -85,6 +85,8 @@ fn add(device: DeviceId, hours: u64, remote: &Remote) -> anyhow::Result<ExitCode
             code.context("the hub's answer has no code")?.to_owned()
         }
         None => {
+            let claim = wanted.check(&code, clock::now(), &Limits::default());
+            let claim = claim.map_err(|unfit| BadUsage(unfit.to_string()))?;
             let mut writer = Writer::open(&device::database(remote)?)?;
             writer.add_claim(&claim, &device::by_hand())?;
             writer.checkpoint()?;

@@ -90,7 +90,10 @@ impl Viewer {
             Ok((socket, _)) => Ok(Some(Self { socket })),
             Err(tungstenite::Error::Http(response)) => {
                 let body = response.body().as_deref().unwrap_or_default();
-                bail!("the hub refused: {}: {}", response.status(), String::from_utf8_lossy(body))
+                let said = serde_json::from_slice::<serde_json::Value>(body).ok();
+                let problem = said.as_ref().and_then(|said| said.get("error")?.as_str());
+                let problem = problem.map_or_else(|| String::from_utf8_lossy(body), Into::into);
+                bail!("the hub refused: {}: {problem}", response.status())
             }
             Err(error) => Err(error).context("the upgrade failed"),
         }

@@ -114,6 +114,7 @@ fn revoke(key: i64, remote: &Remote) -> anyhow::Result<ExitCode> {
             credential.into()
         }
     };
-    print::line(&format!("{} {} ({}) opens nothing any more", token.key, token.label, token.role));
+    let since = token.revoked_at.map(|at| format!(", since {}", time(at))).unwrap_or_default();
+    print::line(&format!("{} {} ({}) opens nothing any more{since}", token.key, token.label, token.role));
     Ok(ExitCode::SUCCESS)
 }

@@ -23,7 +23,6 @@ use protocol::{CloseCode, DeviceId, ErrorCode, Kind, RefuseCode, SeriesId, Times
 use store::{
     BatchContent, ConnectionEvent, ConnectionNote, CredentialRole, Registered, Row, StoreError, StreamKey,
 };
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::protocol::Message;
 
@@ -34,6 +33,7 @@ use crate::directory::{SESSION_QUEUE, ToSession};
 use crate::ingest::{Completions, Fate};
 use crate::late::Watch;
 use crate::limits::{Limit, Refusal};
+use crate::mailbox::{self, mailbox};
 use crate::rates::{Pace, Turn};
 use crate::serve::Hub;
 use crate::wire::Connected;
@@ -55,7 +55,7 @@ pub async fn run(hub: Arc<Hub>, mut socket: Socket, peer: Peer) {
     let hello_at = clock::now();
     let id = hello.device.clone();
     let _counted = hub.metrics.session(&peer.principal.role);
-    let (sender, inward) = mpsc::channel(SESSION_QUEUE);
+    let (sender, inward) = mailbox(SESSION_QUEUE);
     let registered = match Box::pin(hub.ingest.register(hello.clone(), clock::now())).await {
         Ok(registered) => registered,
         Err(error) => {
@@ -68,7 +68,7 @@ pub async fn run(hub: Arc<Hub>, mut socket: Socket, peer: Peer) {
     if let Some(older) = hub.directory.connected(&hello, &registered, (peer.session, sender.clone()), now) {
         tracing::info!(device = %id, session = peer.name(), "a newer session takes over");
         // Full: that session is stuck on its peer and will end by its write deadline.
-        drop(older.try_send(ToSession::Close(CloseCode::Replaced)));
+        older.put(ToSession::Close(CloseCode::Replaced));
     }
     tracing::info!(device = %id, session = peer.name(), address = %peer.address, settled = registered.settled.0, "device connected");
 
@@ -100,6 +100,10 @@ pub async fn run(hub: Arc<Hub>, mut socket: Socket, peer: Peer) {
 
 async fn expect_hello(hub: &Hub, socket: &mut Socket, peer: &Peer) -> Result<Hello, End> {
     let expected = |reason: String| End::Close(CloseCode::HelloExpected, reason);
+    let refused = |reason: String| {
+        hub.metrics.reached_in(&reason);
+        expected(reason)
+    };
     let deadline = hub.config.limits.time(Limit::HelloSeconds);
     let first = async {
         loop {
@@ -124,10 +128,22 @@ async fn expect_hello(hub: &Hub, socket: &mut Socket, peer: &Peer) -> Result<Hel
     let hello = match DeviceMessage::decode(&text) {
         Ok(DeviceMessage::Hello(hello)) => hello,
         Ok(_) => return Err(End::close(CloseCode::HelloExpected)),
-        Err(error) => return Err(expected(error.to_string())),
+        Err(error) => return Err(refused(error.to_string())),
     };
-    hello.check().map_err(|error| expected(error.to_string()))?;
-    hub.config.limits.check_hello(&hello).map_err(|refusal| {
+    hello.check().map_err(|error| refused(error.to_string()))?;
+    let limits = &hub.config.limits;
+    let known = || {
+        let room = hub.directory.has_room(&hello.device, limits.count(Limit::Devices));
+        room.map_err(|found| limits.refusal(Limit::Devices, found))?;
+        match hub.directory.metrics_with(&hello) {
+            Some(all) if all > limits.count(Limit::MetricsEverPerDevice) => {
+                let found = format!("{all} metrics, with those of the past");
+                Err(limits.refusal(Limit::MetricsEverPerDevice, found))
+            }
+            _ => Ok(()),
+        }
+    };
+    limits.check_hello(&hello).and_then(|()| known()).map_err(|refusal| {
         hub.metrics.reached(refusal.limit);
         expected(refusal.to_string())
     })?;
@@ -252,7 +268,7 @@ struct Session<'a> {
     done: Vec<(Ticket, Fate, std::time::Instant)>,
     /// When the last message was read.
     read_at: Instant,
-    inward: mpsc::Receiver<ToSession>,
+    inward: mailbox::Receiver<ToSession>,
     /// What the device said of its commands and is not stored yet, in order.
     updates: FuturesOrdered<Pending<()>>,
     heartbeat: Heartbeat,
@@ -272,7 +288,7 @@ impl<'a> Session<'a> {
         peer: &'a Peer,
         hello: Hello,
         registered: &Registered,
-        inward: mpsc::Receiver<ToSession>,
+        inward: mailbox::Receiver<ToSession>,
         wire: Option<Connected>,
     ) -> Self {
         let pace = hub.paces.enter(&hello.device, &peer.principal.role, &hub.config.limits, Instant::now());
@@ -330,7 +346,7 @@ impl<'a> Session<'a> {
                 biased;
                 () = &mut stopping => return Ok(()),
                 () = self.completions.wait() => self.acknowledge(socket).await?,
-                Some(told) = self.inward.recv() => Box::pin(self.told(socket, told)).await?,
+                told = self.inward.take() => Box::pin(self.told(socket, told)).await?,
                 Some(answer) = self.updates.next(), if !self.updates.is_empty() => {
                     updated(self.hub, socket, answer).await?;
                 }
@@ -444,14 +460,21 @@ impl<'a> Session<'a> {
                     self.batch(socket, seq, rows).await
                 }
                 Err(DecodeError::BadField { problem, number: Some(seq), .. }) => {
+                    self.hub.metrics.reached_in(&problem);
                     self.batch(socket, protocol::Seq(seq), Err((RefuseCode::Malformed, problem))).await
                 }
-                Err(error) => complain(self.hub, socket, error.code(), error.to_string()).await,
+                Err(error) => self.undecodable(socket, &error).await,
             },
             // In a box of its own: what seldom comes must not make every session larger.
             Ok(_) => Box::pin(self.read_other(socket, text)).await,
-            Err(error) => complain(self.hub, socket, error.code(), error.to_string()).await,
+            Err(error) => self.undecodable(socket, error).await,
         }
+    }
+
+    async fn undecodable(&self, socket: &mut Socket, error: &DecodeError) -> Result<(), End> {
+        let problem = error.to_string();
+        self.hub.metrics.reached_in(&problem);
+        complain(self.hub, socket, error.code(), problem).await
     }
 
     /// What is no batch.
@@ -459,6 +482,7 @@ impl<'a> Session<'a> {
         match DeviceMessage::decode(text) {
             Ok(DeviceMessage::CommandUpdate(update)) => {
                 if let Err(problem) = update.check() {
+                    self.hub.metrics.reached_in(&problem);
                     let message = format!("command_update for {}: {problem}", update.id);
                     return complain(self.hub, socket, ErrorCode::BadField, message).await;
                 }
@@ -501,7 +525,7 @@ impl<'a> Session<'a> {
                 .await
             }
             Ok(DeviceMessage::Readings(_)) => Ok(()),
-            Err(error) => complain(self.hub, socket, error.code(), error.to_string()).await,
+            Err(error) => self.undecodable(socket, &error).await,
         }
     }
 

@@ -9,6 +9,7 @@ use protocol::limits;
 use protocol::wire::{Inspect, Wire};
 use tokio::time::Instant;
 
+use crate::limits::Limit;
 use crate::serve::Hub;
 use crate::wire::Inspection;
 
@@ -29,20 +30,22 @@ impl Inspections {
         let Inspect { id, device, payload_bytes } = request;
         let refuse = |code, message| Err(ErrorMessage { id: Some(id), code, message });
         let payload = payload_bytes.unwrap_or(limits::INSPECT_PAYLOAD_DEFAULT_BYTES);
-        if payload > limits::INSPECT_PAYLOAD_MAX_BYTES {
-            let most = limits::INSPECT_PAYLOAD_MAX_BYTES;
-            return refuse(ErrorCode::BadField, format!("payload_bytes: {payload} is above {most}"));
+        let limited = |limit, code, found| {
+            hub.metrics.reached(limit);
+            refuse(code, hub.config.limits.refusal(limit, found).to_string())
+        };
+        if u64::from(payload) > hub.config.limits.get(Limit::InspectPayloadBytes) {
+            let found = format!("payload_bytes: {payload}");
+            return limited(Limit::InspectPayloadBytes, ErrorCode::BadField, found);
         }
         if hub.directory.device(&device).is_none() {
             return refuse(ErrorCode::NotFound, format!("no device {device}"));
         }
         self.open.remove(&id);
-        if self.open.len() >= limits::INSPECTIONS_MAX {
-            let most = limits::INSPECTIONS_MAX;
-            return refuse(
-                ErrorCode::LimitReached,
-                format!("{most} inspections are open: stop one (INSPECTIONS_MAX)"),
-            );
+        let open = self.open.len();
+        if open >= hub.config.limits.count(Limit::Inspections) {
+            let found = format!("{open} inspections are open");
+            return limited(Limit::Inspections, ErrorCode::LimitReached, found);
         }
         let inspection = hub.wires.inspect(device, payload as usize);
         let (inspection, _) = &mut *self.open.entry(id).or_insert((inspection, Instant::now()));

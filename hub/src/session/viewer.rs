@@ -49,8 +49,6 @@ const DEVICES_PER_MESSAGE: usize = 200;
 const LIST_BYTES: usize = 2 * 1024 * 1024;
 /// Readings read from the store at once to catch up.
 const CATCH_UP_ROWS: usize = 20_000;
-/// Readings that are worth reading again after a gap; what is further behind is left to `history`.
-const CATCH_UP_MAX: i64 = 500_000;
 /// Commands told again to a viewer that fell behind.
 const COMMANDS_AGAIN: usize = 200;
 /// Groups told again to such a viewer.
@@ -254,7 +252,7 @@ impl Session {
             limits: ViewerLimits {
                 message_bytes: limits.get(Limit::ViewerMessageBytes),
                 subscriptions: limits.get(Limit::Subscriptions) as u32,
-                max_hz: wire::MAX_HZ,
+                max_hz: limits.get(Limit::SubscriptionHz) as f64,
                 history_points: limits.get(Limit::HistoryPoints),
                 history_pending: limits.get(Limit::HistoryPending) as u32,
             },
@@ -396,7 +394,9 @@ impl Session {
                     protocol::DecodeError::BadField { number, .. } => *number,
                     protocol::DecodeError::Malformed(_) | protocol::DecodeError::UnknownType { .. } => None,
                 };
-                ErrorMessage { id, code: error.code(), message: error.to_string() }
+                let message = error.to_string();
+                self.hub.metrics.reached_in(&message);
+                ErrorMessage { id, code: error.code(), message }
             }
         };
         self.say(error).await
@@ -500,6 +500,9 @@ impl Session {
             return Ok(());
         }
         for wire in self.inspections.due() {
+            if wire.left_out > 0 {
+                self.hub.metrics.reached(Limit::InspectFrames);
+            }
             self.say(wire).await?;
         }
         Ok(())
@@ -583,9 +586,16 @@ impl Session {
 
     async fn subscribe(&mut self, request: Subscribe) -> Result<Answer, End> {
         let id = request.id;
-        let max_hz = request.max_hz.unwrap_or(wire::DEFAULT_HZ);
-        if !(wire::MIN_HZ..=wire::MAX_HZ).contains(&max_hz) {
-            let problem = format!("max_hz: {max_hz} is outside {} to {}", wire::MIN_HZ, wire::MAX_HZ);
+        let most_hz = self.hub.config.limits.get(Limit::SubscriptionHz) as f64;
+        let max_hz = request.max_hz.unwrap_or(wire::DEFAULT_HZ.min(most_hz));
+        let limits = &self.hub.config.limits;
+        if max_hz > limits.get(Limit::SubscriptionHz) as f64 {
+            self.hub.metrics.reached(Limit::SubscriptionHz);
+            let problem = limits.refusal(Limit::SubscriptionHz, format!("max_hz: {max_hz}")).to_string();
+            return Ok(Err(refuse(id, ErrorCode::BadField, problem)));
+        }
+        if max_hz.is_nan() || max_hz < wire::MIN_HZ {
+            let problem = format!("max_hz: {max_hz} is below {}: ask for more", wire::MIN_HZ);
             return Ok(Err(refuse(id, ErrorCode::BadField, problem)));
         }
         if let Err(error) = self.check_select(id, &request.select) {
@@ -847,7 +857,9 @@ fn latest(hub: &Hub, subscription: &mut Subscription) -> (Position, Vec<(SeriesI
 async fn catch_up(hub: &Hub, subscription: &mut Subscription) -> bool {
     loop {
         let after = subscription.position;
-        if hub.live.position().0.saturating_sub(after.0) > CATCH_UP_MAX {
+        let behind = hub.live.position().0.saturating_sub(after.0);
+        if behind.cast_unsigned() > hub.config.limits.get(Limit::CatchUpReadings) {
+            hub.metrics.reached(Limit::CatchUpReadings);
             return false;
         }
         match hub.readers.read(move |reader| reader.since(after, CATCH_UP_ROWS)).await {

@@ -19,8 +19,10 @@ use recording::{Cursor, Recording};
 pub use tap::{Tap, Tapped};
 
 /// Who is connected, and who is inspected. Its lock is held for moments and never across an await.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Wires {
+    /// Frames that are recorded of a device in a tenth of a second.
+    frames_max: u32,
     devices: Mutex<HashMap<DeviceId, Entry>>,
     /// Inspections that are open, of all devices.
     open: AtomicUsize,
@@ -42,6 +44,16 @@ impl Entry {
 }
 
 impl Wires {
+    /// Nobody is connected yet. Of an inspected device so many frames are recorded in a tenth of a second.
+    pub fn new(frames_max: u32) -> Self {
+        Self {
+            frames_max,
+            devices: Mutex::default(),
+            open: AtomicUsize::default(),
+            payload_bytes: AtomicUsize::default(),
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<DeviceId, Entry>> {
         self.devices.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -49,7 +61,7 @@ impl Wires {
     /// What a new connection is recorded in until it is known whose it is: somewhere, if any device is inspected.
     pub fn for_a_stranger(&self) -> Option<Arc<Recording>> {
         (self.open.load(Ordering::Relaxed) > 0).then(|| {
-            let recording = Recording::default();
+            let recording = Recording::new(self.frames_max);
             recording.wants_payloads_of(self.payload_bytes.load(Ordering::Relaxed));
             Arc::new(recording)
         })
@@ -73,7 +85,8 @@ impl Wires {
         let entry = devices.entry(device.clone()).or_default();
         entry.inspections += 1;
         self.open.fetch_add(1, Ordering::Relaxed);
-        let recording = Arc::clone(entry.recording.get_or_insert_default());
+        let recording =
+            Arc::clone(entry.recording.get_or_insert_with(|| Arc::new(Recording::new(self.frames_max))));
         recording.wants_payloads_of(payload_bytes);
         self.payload_bytes.fetch_max(payload_bytes, Ordering::Relaxed);
         let cursor = recording.now();

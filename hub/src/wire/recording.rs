@@ -23,8 +23,10 @@ const TENTH: i64 = 100_000;
 const RECORD_BYTES: usize = 200;
 
 /// What was recorded and not yet forgotten.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Recording {
+    /// Frames of a tenth of a second.
+    frames_max: u32,
     payload_bytes: AtomicUsize,
     state: Mutex<State>,
 }
@@ -60,7 +62,18 @@ fn weight(record: &Record) -> usize {
     RECORD_BYTES + payload
 }
 
+impl Default for Recording {
+    fn default() -> Self {
+        Self::new(INSPECT_FRAMES_PER_TENTH)
+    }
+}
+
 impl Recording {
+    /// An empty one, of so many frames in a tenth of a second, and as many that are notable.
+    pub fn new(frames_max: u32) -> Self {
+        Self { frames_max, payload_bytes: AtomicUsize::default(), state: Mutex::default() }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -89,7 +102,7 @@ impl Recording {
             (state.tenth, state.plain, state.notable) = (tenth, 0, 0);
         }
         let count = if notable { &mut state.notable } else { &mut state.plain };
-        if *count >= INSPECT_FRAMES_PER_TENTH {
+        if *count >= self.frames_max {
             state.left_out += 1;
             return false;
         }

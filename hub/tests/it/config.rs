@@ -20,6 +20,8 @@ async fn a_mistake_in_the_configuration_is_named_with_its_place() {
     for (text, places) in [
         ("listn = \"127.0.0.1:1\"", &["hub.toml", "listn", "line 1", "listen"][..]),
         ("\nlisten = 7", &["hub.toml", "line 2", "listen"]),
+        ("listen = \"localhost:1\"", &["hub.toml", "line 1", "localhost:1", "127.0.0.1:7878"]),
+        ("[limits]\nmax_connections = 1", &["line 2", "max_connections", "stands above all sections"]),
         ("log_format = \"xml\"", &["log_format", "xml"]),
         ("heartbeat_seconds = -1", &["heartbeat_seconds", "-1"]),
         ("heartbeat_seconds = 0", &["heartbeat_seconds is 0", "1 to 3600"]),
@@ -55,7 +57,7 @@ async fn a_bad_flag_is_bad_usage_and_named() {
     }
     let output = hub.run(&["serve", "--listen", "localhost"]).await;
     assert_eq!(output.status.code(), Some(2));
-    assert!(stderr(&output).contains("localhost"));
+    assert!(stderr(&output).contains("\"localhost\" is no IP address with a port"), "{}", stderr(&output));
 }
 
 #[tokio::test]
@@ -69,7 +71,8 @@ async fn a_second_hub_on_the_same_folder_or_address_is_refused_and_the_first_goe
     let address = hub.address.to_string();
     let output = elsewhere.run(&["serve", "--listen", &address]).await;
     assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains(&format!("cannot listen on {address}")), "{}", stderr(&output));
+    let error = stderr(&output);
+    assert!(error.contains(&format!("cannot listen on {address}")) && error.contains("--listen"), "{error}");
     crate::wire::Bystander::join(&hub).await.is_undisturbed().await;
 }
 

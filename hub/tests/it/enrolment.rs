@@ -41,7 +41,9 @@ async fn a_device_gets_its_token_with_a_code_once() {
     assert_eq!(claim(&hub, &code).await.0, 403);
     let listed = stdout(&hub.cli(&["claim", "list"]).await);
     assert!(listed.contains("used") && listed.contains("expired") && !listed.contains(&code), "{listed}");
-    assert_eq!(hub.cli(&["claim", "add", "x", "--hours", "721"]).await.status.code(), Some(2));
+    let too_long = hub.cli(&["claim", "add", "x", "--hours", "721"]).await;
+    assert!(stderr(&too_long).contains("claim_seconds is 2592000 (per claim)"), "{}", stderr(&too_long));
+    assert_eq!(hub.cli(&["claim", "add", "x", "--hours", "0"]).await.status.code(), Some(2));
     for body in ["", "{}", "nonsense", r#"{"code": 5}"#] {
         let request =
             format!("POST /v1/claim HTTP/1.1\r\nHost: hub\r\nContent-Length: {}\r\n\r\n{body}", body.len());

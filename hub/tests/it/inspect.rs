@@ -273,9 +273,13 @@ async fn a_connection_that_was_there_before_is_shown_from_where_it_is_with_how_i
         assert_eq!(said["type"], "wire", "{said}");
     }
     inspector.peer.say(json!({"type": "inspect", "id": 18, "device": "pump"})).await;
-    assert!(inspector.peer.error("limit_reached").await.contains("INSPECTIONS_MAX"));
+    assert!(
+        inspector.peer.error("limit_reached").await.contains("inspections is 8 (per viewer); stop one first")
+    );
     inspector.peer.say(json!({"type": "inspect", "id": 17, "device": "pump", "payload_bytes": 65_537})).await;
-    assert!(inspector.peer.error("bad_field").await.contains("65536"));
+    assert!(
+        inspector.peer.error("bad_field").await.contains("inspect_payload_bytes is 65536 (per inspection)")
+    );
 }
 
 #[tokio::test]

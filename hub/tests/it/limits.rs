@@ -170,6 +170,53 @@ async fn i_6_what_a_device_says_of_itself_is_held_against_the_limits() {
 }
 
 #[tokio::test]
+async fn i_6_devices_and_all_metrics_that_one_ever_had_are_held_against_the_limits() {
+    let hub = hub_with("[limits]\ndevices = 2\nmetrics_ever_per_device = 3\n").await;
+    let said = async |device: &str, names: &[&str]| {
+        let metrics: Vec<Json> = names.iter().map(|name| json!({"name": name})).collect();
+        let mut peer = hub.device().await;
+        peer.say(json!({"type": "hello", "device": device, "epoch": "e", "metrics": metrics})).await;
+        match peer.hear().await {
+            Heard::Message(welcome) => {
+                assert_eq!(welcome["type"], "welcome", "{welcome}");
+                None
+            }
+            Heard::Closed(code, reason) => {
+                assert_eq!(code, 4001, "{reason}");
+                Some(reason)
+            }
+            Heard::Gone => panic!("no close frame"),
+        }
+    };
+    assert_eq!(said("pump", &["a", "b"]).await, None);
+    assert_eq!(said("drill", &["a"]).await, None);
+    assert_eq!(said("pump", &["c"]).await, None, "it is known");
+    names(Limit::MetricsEverPerDevice, 3, &said("pump", &["a", "d"]).await.unwrap());
+    assert_eq!(said("pump", &["a", "b", "c"]).await, None, "names of the past are no new ones");
+    names(Limit::Devices, 2, &said("press", &["a"]).await.unwrap());
+    let put = |device: &str| {
+        let token = hub.token(Role::Admin);
+        format!("PUT /v1/devices/{device} HTTP/1.1\r\nHost: hub\r\nAuthorization: Bearer {token}\r\n\r\n")
+    };
+    assert_eq!(http(hub.address, put("pump").as_bytes()).await.status, 201);
+    refused(&http(hub.address, put("press").as_bytes()).await, 429, Limit::Devices, 2);
+    counted_as(&hub, &[Limit::Devices, Limit::MetricsEverPerDevice]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i_6_words_about_commands_that_have_ended_are_held_against_the_limits() {
+    const WORDS: usize = 500;
+    let hub = hub_with("[limits]\nlate_words_waiting = 1\n").await;
+    let mut device = hub.welcomed("pump").await;
+    for _ in 0..WORDS {
+        device.say(json!({"type": "command_update", "id": "long-ago", "state": "succeeded"})).await;
+    }
+    // Those that are looked up are not answered: the command is unknown, and so is what there is to say.
+    names(Limit::LateWordsWaiting, 1, &device.error("limit_reached").await);
+    counted_as(&hub, &[Limit::LateWordsWaiting]).await;
+}
+
+#[tokio::test]
 async fn i_6_at_their_highest_the_limits_of_a_hello_are_those_of_the_protocol_and_named_as_well() {
     let hub = TestHub::start().await;
     let many = |count: u64, item: fn(u64) -> Json| (0..=count).map(item).collect::<Vec<_>>();
@@ -208,6 +255,7 @@ async fn i_6_at_their_highest_the_limits_of_a_hello_are_those_of_the_protocol_an
         let (code, reason) = device.closed().await;
         assert_eq!(code, 4001, "{reason}");
         names(limit, limit.default(), &reason);
+        counted_as(&hub, &[limit]).await;
     }
 }
 
@@ -268,7 +316,8 @@ async fn i_6_what_a_viewer_asks_is_held_against_the_limits() {
     let hub = hub_with(
         "[limits]\nsubscriptions = 1\nselect_entries = 2\nhistory_pending = 1\nhistory_points = 10\n\
          commands_open_per_device = 1\ncommand_payload_bytes = 20\ngroup_devices = 1\ngroups_open = 1\n\
-         group_patterns = 1\nviewer_message_bytes = 1024\n",
+         group_patterns = 1\nviewer_message_bytes = 1024\nsubscription_hz = 5\ninspections = 1\n\
+         inspect_payload_bytes = 600\ncommand_lifetime_seconds = 60\nclaim_seconds = 600\n",
     )
     .await;
     let mut pump = hub.device().await;
@@ -288,7 +337,21 @@ async fn i_6_what_a_viewer_asks_is_held_against_the_limits() {
     let history = |id: u64| json!({"type": "history", "id": id, "series": series, "from": 0, "to": 4_000_000_000_000_000_i64, "step": "raw"});
 
     operator.say(json!({"type": "subscribe", "id": 1})).await;
+    operator.say(json!({"type": "inspect", "id": 1, "device": "pump"})).await;
     for (limit, value, request) in [
+        (Limit::SubscriptionHz, 5, json!({"type": "subscribe", "id": 20, "max_hz": 6.0})),
+        (Limit::Inspections, 1, json!({"type": "inspect", "id": 22, "device": "drill"})),
+        (
+            Limit::InspectPayloadBytes,
+            600,
+            json!({"type": "inspect", "id": 21, "device": "pump", "payload_bytes": 601}),
+        ),
+        (
+            Limit::CommandLifetimeSeconds,
+            60,
+            json!({"type": "send_command", "id": 9, "device": "pump", "name": "go", "expires_in_ms": 60_001}),
+        ),
+        (Limit::CommandIdBytes, 64, json!({"type": "cancel_command", "id": 14, "command": "x".repeat(65)})),
         (Limit::Subscriptions, 1, json!({"type": "subscribe", "id": 2})),
         (
             Limit::SelectEntries,
@@ -326,6 +389,12 @@ async fn i_6_what_a_viewer_asks_is_held_against_the_limits() {
     let answer = ask(&mut operator, group(13)).await;
     names(Limit::GroupsOpen, 1, answer["message"].as_str().unwrap());
 
+    let admin = hub.token(Role::Admin);
+    let claim = json!({"device": "press", "seconds": 601}).to_string();
+    let (status, answer) = crate::wire::http_json(&hub, "POST", "/v1/claims", &admin, &claim).await;
+    assert_eq!(status, 400, "{answer}");
+    names(Limit::ClaimSeconds, 600, answer["error"].as_str().unwrap());
+
     for id in 100..400 {
         operator.say(json!({"type": "latest", "id": id})).await;
     }
@@ -353,6 +422,13 @@ async fn i_6_what_a_viewer_asks_is_held_against_the_limits() {
         &hub,
         &[
             Limit::Subscriptions,
+            Limit::SubscriptionHz,
+            Limit::Inspections,
+            Limit::InspectPayloadBytes,
+            Limit::CommandLifetimeSeconds,
+            Limit::CommandIdBytes,
+            Limit::CommandPayloadBytes,
+            Limit::ClaimSeconds,
             Limit::SelectEntries,
             Limit::HistoryPoints,
             Limit::GroupDevices,
@@ -512,6 +588,7 @@ fn every_limit_that_refuses_is_refused_by_a_test() {
     for limit in Limit::ALL.iter().filter(|limit| limit.reached().refuses()) {
         // These end a connection that cannot be told, or that breaks off whatever is told.
         let untold = [
+            (Limit::TurnedAway, "beyond it nothing is said, lest whoever floods keeps the hub talking"),
             (Limit::TlsHandshakeSeconds, "no HTTP and no WebSocket is spoken yet; tls.rs has it"),
             (Limit::CloseSeconds, "the close frame was sent, and is not answered"),
             (Limit::ShutdownSeconds, "the reason of 1001 was sent before"),

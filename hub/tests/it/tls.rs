@@ -83,6 +83,11 @@ impl Secure {
     }
 
     fn new_pair(&self, names: &[&str]) -> (String, String) {
+        self.new_pair_until(names, 2_100)
+    }
+
+    /// A pair whose certificate ends with this year.
+    fn new_pair_until(&self, names: &[&str], year: i32) -> (String, String) {
         let read = |name: &str| std::fs::read_to_string(self.file(name)).unwrap();
         let ca_key = KeyPair::from_pem(&read("ca.key")).unwrap();
         let issuer = Issuer::from_ca_cert_pem(&read("ca.pem"), ca_key).unwrap();
@@ -90,6 +95,7 @@ impl Secure {
         let mut params = CertificateParams::new(names).unwrap();
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.distinguished_name.push(DnType::CommonName, "renewed");
+        params.not_after = rcgen::date_time_ymd(year, 12, 31);
         let key = KeyPair::generate().unwrap();
         (params.signed_by(&key, &issuer).unwrap().pem(), key.serialize_pem())
     }
@@ -186,7 +192,7 @@ async fn what_is_wrong_with_a_certificate_is_said_by_name() {
         assert!(error.contains(words), "{error}");
         let log = hub.kill().await;
         assert!(log.contains("others than its owner may read the key"), "{log}");
-        assert_eq!(log.contains("ends soon, or has"), words == "expired", "{log}");
+        assert_eq!(log.contains("the certificate has ended"), words == "expired", "{log}");
     }
 }
 
@@ -225,6 +231,16 @@ async fn a_certificate_is_renewed_while_everyone_stays_and_what_cannot_be_used_c
     // The right one, noticed by itself.
     std::fs::write(secure.file("server.key"), &key).unwrap();
     until("the new certificate", async || secure.shown(&[]).await.contains("renewed")).await;
+    still_up().await;
+
+    // One that has ended: one that is good is not given up for it.
+    let (certificate, key) = secure.new_pair_until(&["127.0.0.1"], 2_020);
+    std::fs::write(secure.file("server.pem"), &certificate).unwrap();
+    std::fs::write(secure.file("server.key"), &key).unwrap();
+    hang_up(&secure.hub);
+    until("an error about the end", async || secure.hub.log().contains("the new certificate has ended"))
+        .await;
+    assert!(!secure.shown(&[]).await.contains("Dec 31 00:00:00 2020"));
     still_up().await;
 
     // Nothing at all: what is in use stays.
@@ -432,8 +448,9 @@ async fn what_is_wrong_with_the_files_of_tls_is_said_at_the_start_and_nothing_is
     for (certificate, key, words) in [
         (server, "/nowhere.key", "tls_key /nowhere.key: No such file"),
         ("/nowhere.pem", key.to_str().unwrap(), "tls_certificate /nowhere.pem: No such file"),
-        (server, pump.to_str().unwrap(), "device-pump.key: "),
-        (key.to_str().unwrap(), key.to_str().unwrap(), "nothing of the kind"),
+        (server, pump.to_str().unwrap(), "device-pump.key: the key is not the certificate's"),
+        (key.to_str().unwrap(), key.to_str().unwrap(), "server.key: no certificate in PEM is in it"),
+        (server, server, "server.pem: no private key in PEM is in it"),
     ] {
         let refused = hub
             .run(&[
