@@ -236,7 +236,14 @@ impl Bench {
         });
         let position = Position(self.position);
         let (series, omitted) = (series.collect(), None);
-        Event::Message(HubToViewer::Readings(LiveReadings { id, position, snapshot: false, series, omitted }))
+        Event::Message(HubToViewer::Readings(LiveReadings {
+            id,
+            position,
+            snapshot: false,
+            series,
+            omitted,
+            traces: Vec::new(),
+        }))
     }
 
     /// Exactly the charts of the stage.

@@ -146,6 +146,7 @@ impl About {
             tags: tags(&device)?,
             device,
             epoch,
+            now: None,
             metrics: self.metrics.iter().map(Metric::declaration).collect::<Result<_, _>>()?,
             commands: self.commands.iter().map(Command::declaration).collect::<Result<_, _>>()?,
         })

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use client::device::{
-    DeviceClient, DeviceConfig, DeviceError, DeviceEvent, DeviceHandle, DeviceStatus, Fault, draw_epoch,
+    DeviceClient, DeviceClock, DeviceConfig, DeviceError, DeviceEvent, DeviceHandle, DeviceStatus, Fault,
+    draw_epoch,
 };
 use hdrhistogram::Histogram;
 use protocol::command::DeviceCommandState;
@@ -98,7 +99,11 @@ impl Device {
         let clock_error = schedule.clock_error();
         let commands = spec.config.hello.commands.clone();
         let id = spec.config.hello.device.clone();
-        let (handle, events) = DeviceClient::spawn(spec.config)?;
+        // Where time runs faster than it does, no clock shows what is measured.
+        let clock = spec.clock;
+        let shows = DeviceClock::new(move || clock.now().plus_micros(clock_error));
+        let config = DeviceConfig { clock: (spec.speed == 1.0).then_some(shows), ..spec.config };
+        let (handle, events) = DeviceClient::spawn(config)?;
         Ok(Self {
             kind: spec.kind,
             id,

@@ -34,6 +34,7 @@ async fn main() -> anyhow::Result<()> {
         let hello = Hello {
             device: DeviceId::new(&format!("idle-{n}"))?,
             epoch: Epoch::new("e1")?,
+            now: None,
             model: None,
             firmware: None,
             tags: Vec::new(),

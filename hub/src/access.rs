@@ -147,7 +147,8 @@ pub const fn viewer_message(message: &ViewerMessage) -> Need {
         | ViewerMessage::Groups(_)
         | ViewerMessage::Members(_)
         | ViewerMessage::Ledger(_)
-        | ViewerMessage::Connections(_) => Need::Look,
+        | ViewerMessage::Connections(_)
+        | ViewerMessage::Painted(_) => Need::Look,
         ViewerMessage::SendCommand(_)
         | ViewerMessage::CancelCommand(_)
         | ViewerMessage::SendGroup(_)

@@ -109,12 +109,20 @@ impl Completions {
     }
 }
 
+/// When a batch came.
+#[derive(Debug, Clone, Copy)]
+pub struct Arrival {
+    /// When its last byte was read.
+    pub read: Instant,
+    /// When its last reading was measured, by the hub's clock, as far as that is known.
+    pub measured: Option<Timestamp>,
+}
+
 struct BatchRequest {
     batch: Batch,
     ticket: Ticket,
     completions: Arc<Completions>,
-    /// When it was read.
-    taken: Instant,
+    arrival: Arrival,
     /// Given back when the batch has left the queue.
     room: Option<OwnedSemaphorePermit>,
 }
@@ -195,13 +203,13 @@ impl Ingest {
         (Self { requests, rows, rows_max, metrics }, ByHand { worker, queue })
     }
 
-    /// Hands a batch in that was read at `taken`. Waits while the queue is full. The answer comes through `completions`.
+    /// Hands a batch in. Waits while the queue is full. The answer comes through `completions`.
     pub async fn submit(
         &self,
         stream: StreamKey,
         ticket: Ticket,
         content: BatchContent,
-        taken: Instant,
+        arrival: Arrival,
         completions: &Arc<Completions>,
     ) -> Result<(), StoreError> {
         let rows = match &content {
@@ -218,7 +226,7 @@ impl Ingest {
             }
         };
         let batch = Batch { stream, after: ticket.after, seq: ticket.seq, content };
-        let request = BatchRequest { batch, ticket, completions: Arc::clone(completions), taken, room };
+        let request = BatchRequest { batch, ticket, completions: Arc::clone(completions), arrival, room };
         if self.requests.is_full() {
             self.metrics.reached(Limit::IngestRequests);
         }
@@ -366,7 +374,7 @@ struct Worker {
     /// Requests that were taken from the queue, in order.
     taken: VecDeque<Request>,
     /// The requests of the commit that is being made.
-    waiting: Vec<(Ticket, Arc<Completions>, Instant)>,
+    waiting: Vec<(Ticket, Arc<Completions>, Arrival)>,
     /// Batches in the commit before.
     crowd: usize,
     /// How long a commit may wait for those.
@@ -529,13 +537,13 @@ impl Worker {
                 }
                 None => break,
             };
-            let BatchRequest { batch, ticket, completions, taken, room } = request;
+            let BatchRequest { batch, ticket, completions, arrival, room } = request;
             if let BatchContent::Readings(readings) = &batch.content {
                 rows += readings.len();
             }
             batches.push(batch);
             rooms.push(room);
-            self.waiting.push((ticket, completions, taken));
+            self.waiting.push((ticket, completions, arrival));
         }
         if rows >= self.rows_per_commit {
             self.metrics.reached(Limit::ReadingsPerCommit);
@@ -543,8 +551,8 @@ impl Worker {
         self.crowd = batches.len();
         self.uncared += rows;
         let start = Instant::now();
-        for (_, _, taken) in &self.waiting {
-            self.metrics.ingest.note(start.duration_since(*taken));
+        for (_, _, arrival) in &self.waiting {
+            self.metrics.ingest.note(start.duration_since(arrival.read));
         }
         let appended = self.writer.append(&batches, clock::now());
         self.metrics.commit.note(start.elapsed());
@@ -555,9 +563,10 @@ impl Worker {
                 let stored = batches
                     .into_iter()
                     .zip(&appended.outcomes)
-                    .filter(|(_, outcome)| **outcome == Outcome::Settled)
-                    .filter_map(|(batch, _)| match batch.content {
-                        BatchContent::Readings(rows) if !rows.is_empty() => Some(rows),
+                    .zip(&self.waiting)
+                    .filter(|((_, outcome), _)| **outcome == Outcome::Settled)
+                    .filter_map(|((batch, _), (_, _, arrival))| match batch.content {
+                        BatchContent::Readings(rows) if !rows.is_empty() => Some((rows, *arrival)),
                         BatchContent::Readings(_) | BatchContent::Refused | BatchContent::Skipped => None,
                     })
                     .collect();
@@ -568,16 +577,17 @@ impl Worker {
                         last: appended.last,
                         batches: stored,
                         made: Instant::now(),
+                        at: clock::now(),
                     });
                 }
-                for ((ticket, completions, taken), outcome) in self.waiting.iter().zip(&appended.outcomes) {
+                for ((ticket, completions, arrival), outcome) in self.waiting.iter().zip(&appended.outcomes) {
                     completions.put(
                         *ticket,
                         match outcome {
                             Outcome::Settled | Outcome::Duplicate => Fate::Settled,
                             Outcome::OutOfOrder => Fate::OutOfOrder,
                         },
-                        *taken,
+                        arrival.read,
                     );
                 }
             }
@@ -589,8 +599,8 @@ impl Worker {
                 self.metrics.failed_commits.add(1);
                 tracing::error!(%error, batches = batches.len(), readings = rows, "nothing was stored of a commit");
                 self.note_failure(&error);
-                for (ticket, completions, taken) in &self.waiting {
-                    completions.put(*ticket, fate, *taken);
+                for (ticket, completions, arrival) in &self.waiting {
+                    completions.put(*ticket, fate, arrival.read);
                 }
             }
         }

@@ -6,9 +6,12 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use protocol::trace::Trace;
 use protocol::{Position, SeriesId, Timestamp, Value};
 use store::{Latest, Row};
 use tokio::sync::broadcast;
+
+use crate::ingest::Arrival;
 
 /// Readings that were committed together.
 #[derive(Debug)]
@@ -17,16 +20,34 @@ pub struct Commit {
     pub first: Position,
     /// Position of the last reading.
     pub last: Position,
-    /// The readings, batch by batch, in the order of their positions.
-    pub batches: Vec<Vec<Row>>,
+    /// The readings, batch by batch, in the order of their positions, with when each batch came.
+    pub batches: Vec<(Vec<Row>, Arrival)>,
     /// When it was on disk.
     pub made: Instant,
+    /// The same, by the wall clock.
+    pub at: Timestamp,
 }
 
 impl Commit {
     /// All readings with their positions.
     pub fn rows(&self) -> impl Iterator<Item = (Position, &Row)> {
-        (self.first.0..).map(Position).zip(self.batches.iter().flatten())
+        (self.first.0..).map(Position).zip(self.batches.iter().flat_map(|(rows, _)| rows))
+    }
+
+    /// The way of the last reading of each batch so far; batches of which it is not known when they were measured are left out.
+    pub fn traces(&self) -> impl Iterator<Item = Trace> {
+        self.batches.iter().filter_map(|(rows, arrival)| {
+            let since = self.made.saturating_duration_since(arrival.read);
+            let received = self.at.plus_micros(-i64::try_from(since.as_micros()).unwrap_or(i64::MAX));
+            Some(Trace {
+                series: rows.last()?.series,
+                // What was heard of its clock is rounded by the time that reading a batch takes.
+                measured: arrival.measured?.min(received),
+                received,
+                committed: self.at,
+                sent: self.at,
+            })
+        })
     }
 }
 

@@ -96,7 +96,7 @@ pub struct Metrics {
     pub failed_commits: Counter,
     /// The last commit found no room.
     pub storage_full: AtomicBool,
-    /// From measuring the last reading of a batch to its arrival, by the device's clock as its fastest reading showed it.
+    /// From measuring the last reading of a batch to its arrival, as far as the device's clock is known.
     pub on_its_way: Times,
     /// From the last byte of a batch to the beginning of its commit: read, checked, and waited.
     pub ingest: Times,
@@ -106,6 +106,10 @@ pub struct Metrics {
     pub commit: Times,
     /// From a commit to when a viewer's session has it.
     pub fan_out: Times,
+    /// From a message to a viewer to its arrival there, as viewers tell.
+    pub arrived: Times,
+    /// From there to the end of painting, as viewers tell.
+    pub painted: Times,
 }
 
 /// The roles whose sessions are counted.
@@ -131,6 +135,8 @@ impl Default for Metrics {
             ack: Times::default(),
             commit: Times::default(),
             fan_out: Times::default(),
+            arrived: Times::default(),
+            painted: Times::default(),
         }
     }
 }
@@ -304,13 +310,18 @@ fn text(hub: &Hub) -> String {
     let full = u8::from(metrics.storage_full.load(Ordering::Relaxed));
     one(o, "telemetry_storage_full", "1 if the last commit found no room on the disk.", "gauge", full);
     let help =
-        "From measuring the last reading of a batch to its arrival, beyond the fastest of its connection.";
+        "From measuring the last reading of a batch to its arrival, as far as the device's clock is known.";
     metrics.on_its_way.write(o, "telemetry_on_its_way_seconds", help);
     metrics.commit.write(o, "telemetry_commit_seconds", "A commit with its fsync.");
     let help = "From the last byte of a batch to the beginning of its commit: read, checked, and waited.";
     metrics.ingest.write(o, "telemetry_ingest_seconds", help);
     let help = "From the last byte of a batch to when its ack is handed to the system to be sent.";
     metrics.ack.write(o, "telemetry_ack_seconds", help);
+    let help = "From writing a message with readings to its arrival, as windows that trace tell.";
+    metrics.arrived.write(o, "telemetry_arrived_seconds", help);
+    let help =
+        "From the arrival of readings to the end of the frame that shows them, as windows that trace tell.";
+    metrics.painted.write(o, "telemetry_painted_seconds", help);
     metrics.fan_out.write(o, "telemetry_fan_out_seconds", "From a commit to when a viewer's session has it.");
     if let Some(tls) = &hub.tls {
         let help = "When the hub's certificate ends, in seconds since 1970.";

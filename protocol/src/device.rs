@@ -56,6 +56,9 @@ pub struct Hello {
     pub device: DeviceId,
     /// The epoch its `seq` counts in.
     pub epoch: Epoch,
+    /// Its clock as it says this, so that the hub knows how far it is ahead before the first reading.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub now: Option<Timestamp>,
     /// What it is: `pump station PS-2`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,

@@ -19,6 +19,7 @@ pub mod name;
 pub mod outbox;
 pub mod select;
 pub mod time;
+pub mod trace;
 pub mod value;
 pub mod viewer;
 pub mod wire;

@@ -87,6 +87,10 @@ pub const GROUP_PATTERNS_MAX: usize = 256;
 pub const GROUPS_OPEN_MAX: usize = 64;
 /// Connections of one device that the hub remembers. Chosen: some weeks of a device that is restarted every few hours.
 pub const CONNECTIONS_KEPT: usize = 100;
+/// Most traces that a subscription may ask for in each message.
+pub const TRACES_MAX: u32 = 16;
+/// Most traces that one `painted` tells of.
+pub const PAINTED_MAX: usize = 512;
 /// Most inspections of one viewer at once.
 pub const INSPECTIONS_MAX: usize = 8;
 /// Bytes of each payload that an inspection shows, unless it asks otherwise.

@@ -13,6 +13,7 @@ use crate::limits::ViewerLimits;
 use crate::name::{CommandId, DeviceId, Epoch, GroupId, MetricName, Position, SeriesId, Tag};
 use crate::select::Select;
 use crate::time::Timestamp;
+pub use crate::trace::{Painted, Trace};
 use crate::value::Value;
 pub use crate::wire::{Inspect, StopInspecting, Wire};
 
@@ -51,6 +52,8 @@ messages! {
         Inspect(Inspect) = "inspect",
         /// Not any more. Operators only.
         StopInspecting(StopInspecting) = "stop_inspecting",
+        /// How long traces took to arrive and to be painted.
+        Painted(Painted) = "painted",
     }
 }
 
@@ -110,6 +113,7 @@ impl ViewerMessage {
             Self::Connections(m) => m.id,
             Self::Inspect(m) => m.id,
             Self::StopInspecting(m) => m.id,
+            Self::Painted(m) => m.id,
         }
     }
 }
@@ -253,6 +257,9 @@ pub struct Subscribe {
     /// Go on after this position instead of beginning with a snapshot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Position>,
+    /// Traces that are wanted in each message, at most [`TRACES_MAX`](crate::limits::TRACES_MAX); none if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traces: Option<u32>,
 }
 
 /// Ends a subscription.
@@ -290,6 +297,9 @@ pub struct LiveReadings {
     /// What was left out because the viewer did not read fast enough (I-4). It can be had by `history`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub omitted: Option<Omitted>,
+    /// The way of some of them, drawn by lot among the batches that they came in; only if asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub traces: Vec<Trace>,
 }
 
 /// Readings of one series, in the order in which the hub stored them.

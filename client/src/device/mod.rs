@@ -12,9 +12,12 @@ mod memory;
 mod split;
 mod task;
 
+use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use protocol::Timestamp;
 use protocol::device::{
     CommandRequest, CommandUpdate, DeviceMessage, ErrorMessage, Hello, Point, Refuse, Welcome,
 };
@@ -49,6 +52,28 @@ pub enum WhenFull {
     Wait,
 }
 
+/// A device's clock: the one by which its readings are measured.
+#[derive(Clone)]
+pub struct DeviceClock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
+
+impl DeviceClock {
+    /// A clock that is read like this.
+    pub fn new(read: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+        Self(Arc::new(read))
+    }
+
+    /// What it shows.
+    pub fn now(&self) -> Timestamp {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for DeviceClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("DeviceClock").field(&self.now()).finish()
+    }
+}
+
 /// What a device's connection needs to know.
 #[derive(Debug, Clone)]
 pub struct DeviceConfig {
@@ -56,6 +81,9 @@ pub struct DeviceConfig {
     pub endpoint: Endpoint,
     /// Who the device is and what it has.
     pub hello: Hello,
+    /// The clock of its readings; the hub is told at each connection what it shows. `None`: the hub learns how far it is ahead
+    /// from readings alone.
+    pub clock: Option<DeviceClock>,
     /// Most bytes of messages that wait for an ack.
     pub outbox_bytes: usize,
     /// What happens beyond that.
@@ -77,6 +105,7 @@ impl DeviceConfig {
         Self {
             endpoint,
             hello,
+            clock: None,
             outbox_bytes: OUTBOX_BYTES,
             when_full: WhenFull::default(),
             backoff: BackoffConfig::default(),
@@ -84,6 +113,11 @@ impl DeviceConfig {
             refused_retry: Some(REFUSED_RETRY),
             connect_deadline: crate::connect::CONNECT_DEADLINE,
         }
+    }
+
+    /// What the device says first, as of now.
+    fn hello_now(&self) -> Hello {
+        Hello { now: self.clock.as_ref().map(DeviceClock::now), ..self.hello.clone() }
     }
 }
 
@@ -202,7 +236,7 @@ impl DeviceClient {
     /// that forgets what it did must not find out when it does it again.
     pub fn spawn(config: DeviceConfig) -> Result<(DeviceHandle, mpsc::Receiver<DeviceEvent>), DeviceError> {
         config.hello.check().map_err(|e| DeviceError::Invalid(e.to_string()))?;
-        let length = DeviceMessage::Hello(config.hello.clone()).encode().len();
+        let length = DeviceMessage::Hello(config.hello_now()).encode().len();
         if length > DEVICE_MESSAGE_MAX_BYTES {
             return Err(DeviceError::Invalid(format!(
                 "hello: {length} bytes: at most {DEVICE_MESSAGE_MAX_BYTES} are allowed"

@@ -273,7 +273,7 @@ impl Task {
         let now = Instant::now();
         match event {
             LinkEvent::Opened(Ok(mut line)) => {
-                line.queue(DeviceMessage::Hello(self.config.hello.clone()).encode());
+                line.queue(DeviceMessage::Hello(self.config.hello_now()).encode());
                 self.link = Link::Greeting { line, deadline: now + WELCOME_DEADLINE };
             }
             LinkEvent::Opened(Err(error)) => self.disconnect(&Ending::NotConnected(error)),

@@ -162,9 +162,10 @@ const fn request(message: &ViewerMessage) -> Option<(Kind, u64)> {
         ViewerMessage::Ledger(_) => Kind::Ledger,
         ViewerMessage::Connections(_) => Kind::Connections,
         ViewerMessage::Inspect(_) => Kind::Inspect,
-        ViewerMessage::Subscribe(_) | ViewerMessage::Unsubscribe(_) | ViewerMessage::StopInspecting(_) => {
-            return None;
-        }
+        ViewerMessage::Subscribe(_)
+        | ViewerMessage::Unsubscribe(_)
+        | ViewerMessage::StopInspecting(_)
+        | ViewerMessage::Painted(_) => return None,
     };
     Some((kind, message.id()))
 }

@@ -158,6 +158,7 @@ pub(crate) fn device_config(hub: &Hub) -> DeviceConfig {
     let hello = Hello {
         device: DeviceId::new("pump-01").unwrap(),
         epoch: Epoch::new("e1").unwrap(),
+        now: None,
         model: None,
         firmware: None,
         tags: Vec::new(),

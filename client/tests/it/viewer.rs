@@ -49,6 +49,7 @@ fn readings(id: u64, position: i64) -> String {
         snapshot: false,
         series: vec![],
         omitted: None,
+        traces: vec![],
     })
     .encode()
 }

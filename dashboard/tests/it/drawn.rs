@@ -180,7 +180,7 @@ impl World {
         let position = self.position();
         let series = vec![SeriesReadings { series: ID, points }];
         let series = if series[0].points.is_empty() { Vec::new() } else { series };
-        let readings = LiveReadings { id, position, snapshot: false, series, omitted };
+        let readings = LiveReadings { id, position, snapshot: false, series, omitted, traces: Vec::new() };
         self.tell(Event::Message(HubToViewer::Readings(readings)));
     }
 

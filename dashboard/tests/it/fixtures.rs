@@ -83,6 +83,7 @@ pub(crate) fn readings(subscription: u64, position: i64, series: i64, points: &[
             points: points.iter().map(|(at, v)| (*at, Value::Number(*v))).collect(),
         }],
         omitted: None,
+        traces: Vec::new(),
     }))
 }
 

@@ -265,6 +265,7 @@ fn hello(name: &str, metrics: &[MetricName]) -> Result<DeviceMessage, LoadError>
     Ok(DeviceMessage::Hello(Hello {
         device: DeviceId::new(name)?,
         epoch: draw_epoch()?,
+        now: None,
         model: Some("load generator".into()),
         firmware: None,
         tags: Vec::new(),

@@ -15,7 +15,7 @@ use axum::routing::{get, post};
 use futures_util::stream;
 use hub::Hub;
 use hub::directory::{SESSION_QUEUE, ToSession};
-use hub::ingest::{Completions, Fate};
+use hub::ingest::{Arrival, Completions, Fate};
 use hub::mailbox::mailbox;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -149,7 +149,7 @@ async fn readings(
     body: String,
 ) -> Result<String, StatusCode> {
     let (_, device) = front.device(&headers, &id)?;
-    let taken = Instant::now();
+    let arrival = Arrival { read: Instant::now(), measured: None };
     let batch = RawReadings::decode(&body).map_err(|_| StatusCode::BAD_REQUEST)?;
     let row = |reading: protocol::device::RawReading<'_>| {
         let series = *device.series.get(reading.metric.as_ref())?;
@@ -163,7 +163,7 @@ async fn readings(
     let completions = Arc::new(Completions::default());
     let content = BatchContent::Readings(rows);
     let submitted =
-        front.hub.ingest.submit(device.registered.stream, ticket, content, taken, &completions).await;
+        front.hub.ingest.submit(device.registered.stream, ticket, content, arrival, &completions).await;
     submitted.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
     completions.wait().await;
     let mut done = Vec::new();

@@ -158,7 +158,9 @@ pub(super) fn tail(args: TailArgs) -> anyhow::Result<ExitCode> {
     block_on(async {
         let mut viewer = Viewer::must_connect(&args.remote).await?;
         let select = Select { devices: args.devices, metrics: args.metrics, series: Vec::new() };
-        viewer.say(Subscribe { id: 1, select, detail: Detail::All, max_hz: None, since: None }).await?;
+        viewer
+            .say(Subscribe { id: 1, select, detail: Detail::All, max_hz: None, since: None, traces: None })
+            .await?;
         let mut names: HashMap<SeriesId, (String, String, String)> = HashMap::new();
         let mut left = args.count.unwrap_or(u64::MAX);
         loop {

@@ -26,11 +26,12 @@ use store::{
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::protocol::Message;
 
+use super::ahead::Ahead;
 use super::{End, Heartbeat, Peer, Socket, close, end_of, too_fast, turn, until, write};
 use crate::clock;
 use crate::commands::Pending;
 use crate::directory::{SESSION_QUEUE, ToSession};
-use crate::ingest::{Completions, Fate};
+use crate::ingest::{Arrival, Completions, Fate};
 use crate::late::Watch;
 use crate::limits::{Limit, Refusal};
 use crate::mailbox::{self, mailbox};
@@ -45,7 +46,7 @@ const RETRY_FAILED_MILLIS: u64 = 1_000;
 
 /// Runs the session from the 101 to the close.
 pub async fn run(hub: Arc<Hub>, mut socket: Socket, peer: Peer) {
-    let hello = match Box::pin(expect_hello(&hub, &mut socket, &peer)).await {
+    let mut hello = match Box::pin(expect_hello(&hub, &mut socket, &peer)).await {
         Ok(hello) => hello,
         Err(end) => {
             tracing::info!(session = peer.name(), address = %peer.address, ?end, "device refused");
@@ -53,6 +54,8 @@ pub async fn run(hub: Arc<Hub>, mut socket: Socket, peer: Peer) {
         }
     };
     let hello_at = clock::now();
+    // Of this connection alone, and not of the device.
+    let shown = hello.now.take();
     let id = hello.device.clone();
     let _counted = hub.metrics.session(&peer.principal.role);
     let (sender, inward) = mailbox(SESSION_QUEUE);
@@ -80,6 +83,9 @@ pub async fn run(hub: Arc<Hub>, mut socket: Socket, peer: Peer) {
         hub.wires.connected(&id, tap)
     });
     let mut session = Session::new(&hub, &peer, hello, &registered, inward, wire);
+    if let Some(shown) = shown {
+        session.clock_shows(shown, hello_at);
+    }
     // Whatever it waits for: a device that reads nothing must not stay by that.
     let end = tokio::select! {
         biased;
@@ -276,6 +282,8 @@ struct Session<'a> {
     watch: Watch,
     /// Its connection, as others see it.
     wire: Option<Connected>,
+    /// Its clock.
+    ahead: Ahead,
     /// How fast it may send.
     pace: Pace,
     /// It was above its rate: until then it is not read.
@@ -307,6 +315,7 @@ impl<'a> Session<'a> {
             heartbeat: Heartbeat::new(&hub.config.limits, clock::now()),
             watch: Watch::new(clock::now(), newest(hub, &registered.series)),
             wire,
+            ahead: Ahead::default(),
             pace,
             slowed: None,
         }
@@ -510,7 +519,7 @@ impl<'a> Session<'a> {
                     Some(ticket) => {
                         self.watch.on_lost(ticket.after, ticket.seq);
                         tracing::warn!(device = %self.device, after = ticket.after.0, seq = skip.seq.0, "the device lost batches");
-                        self.submit(ticket, BatchContent::Skipped).await
+                        self.submit(ticket, BatchContent::Skipped, None).await
                     }
                     None => Ok(()),
                 }
@@ -557,18 +566,23 @@ impl<'a> Session<'a> {
                 Ok(rows) => {
                     let now = clock::now();
                     let news = self.watch.on_readings(&rows, now);
-                    if let (Some(wire), Some(last)) = (&self.wire, rows.last()) {
-                        self.hub.metrics.on_its_way.note(wire.tap().on_reading(last.at, now));
+                    let last = rows.last().map(|row| row.at);
+                    if let Some(last) = last {
+                        self.clock_shows(last, now);
+                        if let Some(way) = self.ahead.way(last, now) {
+                            self.hub.metrics.on_its_way.note(way);
+                        }
                     }
+                    let measured = last.and_then(|last| self.ahead.measured(last));
                     self.hub.directory.late_or_lost(&self.device, news);
-                    self.submit(ticket, BatchContent::Readings(rows)).await
+                    self.submit(ticket, BatchContent::Readings(rows), measured).await
                 }
                 Err((code, message)) => {
                     tracing::warn!(device = %self.device, seq = seq.0, %code, message, "a batch is refused for good");
                     self.hub.metrics.batches_refused.add(1);
                     self.watch.on_lost(ticket.after, ticket.seq);
                     say(self.hub, socket, Refuse { seq, code, message, retry_after_ms: None }).await?;
-                    self.submit(ticket, BatchContent::Refused).await
+                    self.submit(ticket, BatchContent::Refused, None).await
                 }
             },
             Verdict::Duplicate => match self.inbox.poll_ack() {
@@ -585,10 +599,24 @@ impl<'a> Session<'a> {
         }
     }
 
-    async fn submit(&mut self, ticket: Ticket, content: BatchContent) -> Result<(), End> {
+    /// The device's clock showed `shown` when it sent what came at `now`.
+    fn clock_shows(&mut self, shown: Timestamp, now: Timestamp) {
+        self.ahead.note(shown, now);
+        if let (Some(wire), Some(ahead)) = (&self.wire, self.ahead.micros()) {
+            wire.tap().on_clock_ahead(ahead);
+        }
+    }
+
+    async fn submit(
+        &mut self,
+        ticket: Ticket,
+        content: BatchContent,
+        measured: Option<Timestamp>,
+    ) -> Result<(), End> {
+        let arrival = Arrival { read: self.read_at.into_std(), measured };
         self.hub
             .ingest
-            .submit(self.stream, ticket, content, self.read_at.into_std(), &self.completions)
+            .submit(self.stream, ticket, content, arrival, &self.completions)
             .await
             .map_err(|_| End::close(CloseCode::GoingAway))
     }

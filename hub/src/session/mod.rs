@@ -1,7 +1,9 @@
 //! One task for each WebSocket. What both kinds of sessions share: the socket, its limits, and how it is closed.
 
+mod ahead;
 pub mod device;
 mod inspections;
+mod past;
 pub mod subscription;
 pub mod viewer;
 

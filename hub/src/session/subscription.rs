@@ -7,10 +7,13 @@ use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use protocol::select::Select;
+use protocol::trace::Trace;
 use protocol::viewer::{Detail, LiveReadings, Omitted, SeriesReadings, Subscribe};
 use protocol::{Position, SeriesId, Timestamp, Value};
 use store::Row;
 use tokio::time::Instant;
+
+use crate::clock;
 
 /// One subscription of one viewer.
 #[derive(Debug)]
@@ -31,6 +34,7 @@ pub struct Subscription {
     pending_max: usize,
     omitted: Option<Omitted>,
     snapshot: bool,
+    traces: Traces,
 }
 
 impl Subscription {
@@ -58,12 +62,21 @@ impl Subscription {
             pending_max,
             omitted: None,
             snapshot: false,
+            traces: Traces::new(request.traces.unwrap_or(0) as usize),
         }
     }
 
     /// The same subscription with nothing waiting, to go on after `position`.
     pub fn restart(self, position: Position) -> Self {
-        Self { position, said: position, pending: BTreeMap::new(), pending_count: 0, omitted: None, ..self }
+        Self {
+            position,
+            said: position,
+            pending: BTreeMap::new(),
+            pending_count: 0,
+            omitted: None,
+            traces: Traces::new(self.traces.max),
+            ..self
+        }
     }
 
     /// Puts the next message off because the viewer has not read the last ones.
@@ -138,8 +151,25 @@ impl Subscription {
         left_out
     }
 
+    /// Whether its viewer wants to know how long readings take.
+    pub const fn wants_traces(&self) -> bool {
+        self.traces.max > 0
+    }
+
+    /// Takes the traces of a commit in, whose first position is `first`. To be told before the commit itself.
+    pub fn take_traces(&mut self, first: Position, traces: impl Iterator<Item = Trace>) {
+        // What it has from the store is not traced.
+        if first > self.position {
+            for trace in traces.filter(|trace| self.chosen.contains(&trace.series)) {
+                self.traces.draw(trace);
+            }
+        }
+    }
+
     /// Leaves out all but the newest reading of each series, and notes what was left out.
     fn conflate(&mut self) {
+        // They may be of what is left out.
+        self.traces = Traces::new(self.traces.max);
         for waiting in self.pending.values_mut() {
             let newest = waiting.iter().enumerate().max_by_key(|(_, (at, _))| *at).map(|(i, _)| i);
             let Some(newest) = newest else { continue };
@@ -196,7 +226,44 @@ impl Subscription {
             snapshot: if complete { std::mem::take(&mut self.snapshot) } else { self.snapshot },
             series,
             omitted: self.omitted.take(),
+            traces: if complete { self.traces.take() } else { Vec::new() },
         }
+    }
+}
+
+/// Some traces of a message, drawn by lot: each of them is in it with the same chance.
+#[derive(Debug)]
+struct Traces {
+    max: usize,
+    seen: u64,
+    drawn: Vec<Trace>,
+    /// The last lot, as a part of 2^64: multiples of the golden ratio, which are spread evenly.
+    lot: u64,
+}
+
+impl Traces {
+    fn new(max: usize) -> Self {
+        Self { max, seen: 0, drawn: Vec::new(), lot: 0 }
+    }
+
+    /// Puts one in the urn (Vitter's algorithm R).
+    fn draw(&mut self, trace: Trace) {
+        self.seen += 1;
+        if self.drawn.len() < self.max {
+            return self.drawn.push(trace);
+        }
+        self.lot = self.lot.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let place = (u128::from(self.lot) * u128::from(self.seen)) >> 64;
+        if let Some(drawn) = self.drawn.get_mut(place as usize) {
+            *drawn = trace;
+        }
+    }
+
+    /// Those that were drawn, as they are sent now.
+    fn take(&mut self) -> Vec<Trace> {
+        self.seen = 0;
+        let sent = clock::now();
+        self.drawn.drain(..).map(|trace| Trace { sent, ..trace }).collect()
     }
 }
 
@@ -222,7 +289,8 @@ mod tests {
     const PENDING_MAX: usize = 50_000;
 
     fn subscription(detail: Detail) -> Subscription {
-        let request = Subscribe { id: 1, select: Select::all(), detail, max_hz: None, since: None };
+        let request =
+            Subscribe { id: 1, select: Select::all(), detail, max_hz: None, since: None, traces: None };
         Subscription::new(
             request,
             vec![SeriesId(1), SeriesId(2)],
@@ -252,6 +320,31 @@ mod tests {
         }
         assert_eq!(sent + omitted, total);
         assert!(omitted > 0);
+    }
+
+    #[test]
+    fn traces_are_drawn_with_the_same_chance_and_only_as_many_as_are_wanted() {
+        let trace = |series| Trace {
+            series: SeriesId(series),
+            measured: Timestamp(0),
+            received: Timestamp(0),
+            committed: Timestamp(0),
+            sent: Timestamp(0),
+        };
+        let mut traces = Traces::new(4);
+        let mut drawn = [0; 40];
+        for _ in 0..10_000 {
+            for series in 0..40 {
+                traces.draw(trace(series));
+            }
+            let taken = traces.take();
+            assert_eq!(taken.len(), 4);
+            for trace in taken {
+                drawn[trace.series.0 as usize] += 1;
+            }
+        }
+        // 1 000 of each are expected; 5 standard deviations are 150.
+        assert!(drawn.iter().all(|count| (850..=1_150).contains(count)), "{drawn:?}");
     }
 
     #[test]

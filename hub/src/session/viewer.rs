@@ -16,9 +16,9 @@ use protocol::limits::{self as wire, ViewerLimits};
 use protocol::select::Select;
 use protocol::viewer::{
     CancelGroup, CommandEvent, CommandInfo, Commands, CommandsRequest, Connections, ConnectionsRequest,
-    DeviceInfo, Devices, ErrorMessage, GroupEvent, GroupInfo, Groups, GroupsRequest, History, HistoryRequest,
-    HubToViewer, Latest, LatestRequest, Ledger, LedgerRequest, Member, Members, MembersRequest, Resolution,
-    RetryGroup, Role, SendGroup, Subscribe, Subscribed, ViewerMessage, ViewerWelcome,
+    DeviceInfo, Devices, ErrorMessage, GroupEvent, GroupInfo, Groups, GroupsRequest, HistoryRequest,
+    HubToViewer, LatestRequest, Ledger, LedgerRequest, Member, Members, MembersRequest, Painted, RetryGroup,
+    Role, SendGroup, Subscribe, Subscribed, ViewerMessage, ViewerWelcome,
 };
 use protocol::{CloseCode, DeviceId, ErrorCode, Position, SeriesId, Timestamp, Value};
 use store::{CommandFilter, CredentialRole, Since, StoreError};
@@ -30,7 +30,8 @@ use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::protocol::Message;
 
 use super::inspections::{Inspections, TELL_INTERVAL};
-use super::subscription::{Subscription, weight};
+use super::past::{answer_history, answer_latest};
+use super::subscription::Subscription;
 use super::{End, Heartbeat, Peer, Socket, close_frame, end_of, linger, too_fast, until};
 use crate::access;
 use crate::clock;
@@ -193,7 +194,7 @@ type Answer = Result<(), ErrorMessage>;
 /// What became of a request about a command, with its id.
 type Order = (u64, Result<Arc<CommandInfo>, ErrorMessage>);
 
-fn refuse(id: u64, code: ErrorCode, message: impl Into<String>) -> ErrorMessage {
+pub(super) fn refuse(id: u64, code: ErrorCode, message: impl Into<String>) -> ErrorMessage {
     ErrorMessage { id: Some(id), code, message: message.into() }
 }
 
@@ -201,7 +202,7 @@ fn no_device(id: u64, device: &DeviceId) -> ErrorMessage {
     refuse(id, ErrorCode::NotFound, format!("no device {device}"))
 }
 
-fn store_trouble(id: u64, error: &StoreError) -> ErrorMessage {
+pub(super) fn store_trouble(id: u64, error: &StoreError) -> ErrorMessage {
     match error {
         StoreError::Invalid(problem) => return refuse(id, ErrorCode::BadField, problem.clone()),
         error if error.is_request() => return refuse(id, ErrorCode::BadField, error.to_string()),
@@ -471,11 +472,25 @@ impl Session {
                 self.inspections.end(request.id);
                 Ok(Ok(()))
             }
+            ViewerMessage::Painted(painted) => Ok(self.painted(&painted)),
             ViewerMessage::Members(MembersRequest { id, group, states }) => {
                 let members = groups::members(&self.hub, group, states).await;
                 self.say_members(id, members).await
             }
         }
+    }
+
+    /// Notes what became of traces.
+    fn painted(&self, painted: &Painted) -> Answer {
+        if painted.waits.len() > wire::PAINTED_MAX {
+            let problem = format!("waits: {} are more than {}", painted.waits.len(), wire::PAINTED_MAX);
+            return Err(refuse(painted.id, ErrorCode::BadField, problem));
+        }
+        for (travelled, painted) in &painted.waits {
+            self.hub.metrics.arrived.note(Duration::from_micros(u64::from(*travelled)));
+            self.hub.metrics.painted.note(Duration::from_micros(u64::from(*painted)));
+        }
+        Ok(())
     }
 
     /// Whoever asks what is stored sees what it ordered before.
@@ -598,6 +613,10 @@ impl Session {
             let problem = format!("max_hz: {max_hz} is below {}: ask for more", wire::MIN_HZ);
             return Ok(Err(refuse(id, ErrorCode::BadField, problem)));
         }
+        if let Some(traces) = request.traces.filter(|traces| *traces > wire::TRACES_MAX) {
+            let problem = format!("traces: {traces} is outside 0 to {}", wire::TRACES_MAX);
+            return Ok(Err(refuse(id, ErrorCode::BadField, problem)));
+        }
         if let Err(error) = self.check_select(id, &request.select) {
             return Ok(Err(error));
         }
@@ -648,6 +667,9 @@ impl Session {
     fn take(&mut self, commit: &Commit) {
         self.hub.metrics.fan_out.note(commit.made.elapsed());
         for subscription in self.subscriptions.values_mut() {
+            if subscription.wants_traces() {
+                subscription.take_traces(commit.first, commit.traces());
+            }
             if subscription.take_commit(commit.last, commit.rows()) {
                 self.hub.metrics.reached(Limit::ReadingsWaiting);
             }
@@ -880,115 +902,7 @@ async fn catch_up(hub: &Hub, subscription: &mut Subscription) -> bool {
     }
 }
 
-/// Answers one request for the latest readings in parts. `Err(None)`: the viewer is gone.
-async fn answer_latest(
-    hub: &Hub,
-    out: &mpsc::Sender<Message>,
-    request: LatestRequest,
-) -> Result<(), Option<ErrorMessage>> {
-    let LatestRequest { id, select, at } = request;
-    let chosen = hub.directory.select(&select);
-    let at = at.unwrap_or(Timestamp(i64::MAX));
-    let found = hub.readers.read(move |reader| reader.as_of(at, Some(&chosen))).await;
-    let found = found.map_err(|error| Some(store_trouble(id, &error)))?;
-    let points: Vec<_> = found.readings.into_iter().map(|row| (row.series, row.at, row.value)).collect();
-    let parts = cut(&points, |(_, _, value)| value);
-    let last = parts.len().saturating_sub(1);
-    for (place, part) in parts.into_iter().enumerate() {
-        let part = Latest { id, points: part.to_vec(), more: place < last, position: found.position };
-        out.send(Message::Text(HubToViewer::from(part).encode().into())).await.map_err(|_| None)?;
-    }
-    if points.is_empty() {
-        let none = Latest { id, points, more: false, position: found.position };
-        out.send(Message::Text(HubToViewer::from(none).encode().into())).await.map_err(|_| None)?;
-    }
-    Ok(())
-}
-
-/// Answers one history request in parts. `Err(None)`: the viewer is gone.
-async fn answer_history(
-    hub: &Hub,
-    out: &mpsc::Sender<Message>,
-    request: &HistoryRequest,
-) -> Result<(), Option<ErrorMessage>> {
-    /// Readings or buckets read from the store at once.
-    const PAGE: usize = 10 * wire::HISTORY_POINTS_PER_MESSAGE;
-    let HistoryRequest { id, series, to, step, .. } = *request;
-    let mut from = request.from;
-    let mut total = 0;
-    let mut first_position = None;
-    loop {
-        let (points, buckets, complete, coarser, position) = match step {
-            Resolution::Raw => {
-                let page = hub.readers.read(move |reader| reader.raw(series, from, to, PAGE)).await;
-                let page = page.map_err(|e| Some(store_trouble(id, &e)))?;
-                (page.points, Vec::new(), page.complete, page.coarser, page.position)
-            }
-            Resolution::Buckets(step) => {
-                let page = hub.readers.read(move |reader| reader.buckets(series, step, from, to, PAGE)).await;
-                let page = page.map_err(|e| Some(store_trouble(id, &e)))?;
-                (Vec::new(), page.buckets, page.complete, page.coarser, page.position)
-            }
-        };
-        let position = *first_position.get_or_insert(position);
-        total += points.len() + buckets.len();
-        if total > hub.config.limits.count(Limit::HistoryPoints) {
-            hub.metrics.reached(Limit::HistoryPoints);
-            let refusal = hub.config.limits.refusal(Limit::HistoryPoints, "there are more points");
-            return Err(Some(refuse(id, ErrorCode::LimitReached, refusal.to_string())));
-        }
-        if let Some((at, _)) = points.last() {
-            from = at.plus_micros(1);
-        }
-        if let (Some(bucket), Resolution::Buckets(step)) = (buckets.last(), step) {
-            from = bucket.at.plus_micros(step.micros());
-        }
-        let part =
-            |points, buckets, more| History { id, series, step, points, buckets, coarser, more, position };
-        let mut parts: Vec<History> = match step {
-            Resolution::Raw => cut(&points, |(_, value)| value)
-                .into_iter()
-                .map(|chunk| part(chunk.to_vec(), Vec::new(), true))
-                .collect(),
-            Resolution::Buckets(_) => buckets
-                .chunks(wire::HISTORY_POINTS_PER_MESSAGE)
-                .map(|chunk| part(Vec::new(), chunk.to_vec(), true))
-                .collect(),
-        };
-        if complete {
-            match parts.last_mut() {
-                Some(last) => last.more = false,
-                None => parts.push(part(Vec::new(), Vec::new(), false)),
-            }
-        }
-        for part in parts {
-            let text = Message::Text(HubToViewer::from(part).encode().into());
-            out.send(text).await.map_err(|_| None)?;
-        }
-        if complete {
-            return Ok(());
-        }
-    }
-}
-
 /// The size of a value as JSON.
 fn json_bytes(value: &impl serde::Serialize) -> usize {
     serde_json::to_string(value).map_or(0, |text| text.len())
-}
-
-/// Cuts readings into parts of about `HISTORY_POINTS_PER_MESSAGE`, fewer where texts are long.
-fn cut<T>(points: &[T], value: impl Fn(&T) -> &Value) -> Vec<&[T]> {
-    let (mut parts, mut start, mut used) = (Vec::new(), 0, 0);
-    for (i, point) in points.iter().enumerate() {
-        let more = weight(value(point));
-        if i > start && used + more > wire::HISTORY_POINTS_PER_MESSAGE {
-            parts.push(&points[start..i]);
-            (start, used) = (i, 0);
-        }
-        used += more;
-    }
-    if start < points.len() {
-        parts.push(&points[start..]);
-    }
-    parts
 }

@@ -9,7 +9,6 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use protocol::Timestamp;
 use protocol::frame::{self, Framer, Head, Piece};
@@ -91,15 +90,9 @@ impl Tap {
         self.round_trip.store(micros, Ordering::Relaxed);
     }
 
-    /// A reading came that was measured then, by the device's clock. Returns how long it was on its way, by the clock of
-    /// the device as its fastest reading showed it: so much longer than that one it took.
-    pub fn on_reading(&self, measured_at: Timestamp, now: Timestamp) -> Duration {
-        let ahead = measured_at.micros_since(now);
-        let most = self.clock_ahead.load(Ordering::Relaxed).max(ahead);
-        if most == ahead {
-            self.clock_ahead.store(ahead, Ordering::Relaxed);
-        }
-        Duration::from_micros(most.saturating_sub(ahead).unsigned_abs())
+    /// The device's clock is so many microseconds ahead of the hub's.
+    pub fn on_clock_ahead(&self, micros: i64) {
+        self.clock_ahead.store(micros, Ordering::Relaxed);
     }
 
     /// It in numbers.

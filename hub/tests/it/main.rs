@@ -43,6 +43,7 @@ mod stop;
 mod tls;
 mod tokens;
 mod tour;
+mod traces;
 mod updates;
 mod vanish;
 mod wire;

@@ -172,6 +172,7 @@ fn hello(id: &str, epoch: &str) -> Hello {
     Hello {
         device: device(id),
         epoch: Epoch::new(epoch).unwrap(),
+        now: None,
         model: None,
         firmware: None,
         tags: vec![],
@@ -243,6 +244,11 @@ fn i_10_golden_messages_of_devices_decode_for_ever() {
             "hello.tags",
             Canonical,
             Hello { tags: vec![tag("site:north"), tag("canary")], ..hello("d", "1") }.into(),
+        ),
+        (
+            "hello.now",
+            Canonical,
+            Hello { now: Some(Timestamp(1_767_225_600_000_000)), ..hello("d", "1") }.into(),
         ),
         (
             "hello.unknown_fields",

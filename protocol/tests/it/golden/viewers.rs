@@ -1,6 +1,6 @@
 //! The messages between viewers and the hub.
 
-use protocol::viewer::{Inspect, StopInspecting, Wire};
+use protocol::viewer::{Inspect, Painted, StopInspecting, Trace, Wire};
 use protocol::wire::{
     self, Close, Ended, Event, Figures, Frame, Handshake, MessageHead, Record, Tls, Traffic,
 };
@@ -9,8 +9,14 @@ use super::*;
 
 #[test]
 fn i_10_golden_messages_of_viewers_decode_for_ever() {
-    let subscribe =
-        |id| Subscribe { id, select: Select::all(), detail: Detail::All, max_hz: None, since: None };
+    let subscribe = |id| Subscribe {
+        id,
+        select: Select::all(),
+        detail: Detail::All,
+        max_hz: None,
+        since: None,
+        traces: None,
+    };
     check::<ViewerMessage>(vec![
         (
             "subscribe",
@@ -28,6 +34,8 @@ fn i_10_golden_messages_of_viewers_decode_for_ever() {
             }
             .into(),
         ),
+        ("subscribe.traces", Canonical, Subscribe { traces: Some(4), ..subscribe(1) }.into()),
+        ("painted", Canonical, Painted { id: 1, waits: vec![(180, 4_200), (310, 12_050)] }.into()),
         ("subscribe.minimal", Accepted, subscribe(2).into()),
         ("subscribe.unknown_fields", Accepted, Subscribe { max_hz: Some(1.0), ..subscribe(2) }.into()),
         ("unsubscribe", Canonical, Unsubscribe { id: 1 }.into()),
@@ -404,14 +412,41 @@ fn i_10_golden_messages_to_viewers_decode_for_ever() {
                     from: start.plus_micros(-10_000_000),
                     to: start.plus_micros(-7_000_000),
                 }),
+                traces: vec![],
+            }
+            .into(),
+        ),
+        (
+            "readings.traces",
+            Canonical,
+            LiveReadings {
+                id: 1,
+                position: Position(81_240),
+                snapshot: false,
+                series: vec![SeriesReadings { series: SeriesId(3), points: vec![(start, 41.5.into())] }],
+                omitted: None,
+                traces: vec![Trace {
+                    series: SeriesId(3),
+                    measured: start,
+                    received: start.plus_micros(400),
+                    committed: start.plus_micros(2_300),
+                    sent: start.plus_micros(9_100),
+                }],
             }
             .into(),
         ),
         (
             "readings.minimal",
             Canonical,
-            LiveReadings { id: 1, position: Position(0), snapshot: false, series: vec![], omitted: None }
-                .into(),
+            LiveReadings {
+                id: 1,
+                position: Position(0),
+                snapshot: false,
+                series: vec![],
+                omitted: None,
+                traces: vec![],
+            }
+            .into(),
         ),
         (
             "history",
