@@ -351,6 +351,8 @@ pub enum Action {
     },
     /// Show times in this zone.
     SetTimes(Times),
+    /// Show or hide how long readings take from the sensor to the screen.
+    ToggleLatency,
     /// Show or hide the log of notices.
     ToggleLog,
     /// Forget what is in the log.

@@ -219,6 +219,16 @@ pub fn round_trip(rtt: Duration) -> String {
     if micros < 1_000 { "<1 ms".to_owned() } else { format!("{} ms", micros / 1_000) }
 }
 
+/// A time of milliseconds with as many digits as matter: `4.3 ms`, `120 ms`, `14 s`.
+pub fn milliseconds(time: Duration) -> String {
+    let millis = time.as_secs_f64() * 1e3;
+    match millis {
+        0.0..10.0 => format!("{millis:.1} ms"),
+        0.0..10_000.0 => format!("{millis:.0} ms"),
+        _ => format!("{:.0} s", millis / 1e3),
+    }
+}
+
 /// The time of day, to the second, in this zone.
 pub fn clock(at: Timestamp, zone: &TimeZone) -> String {
     strftime(at, zone, "%H:%M:%S")

@@ -5,6 +5,7 @@
 
 pub mod action;
 pub mod app;
+pub mod clock;
 pub mod disk;
 pub mod figures;
 pub mod format;

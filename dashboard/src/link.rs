@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 
 use client::viewer::{SendError, ViewerClient, ViewerConfig, ViewerEvent};
 use client::{Endpoint, EndpointError, Given, Token, TokenRole};
-use protocol::viewer::{Role, ViewerMessage};
+use protocol::viewer::{HubToViewer, Role, ViewerMessage};
 use tokio::sync::mpsc;
 
+use crate::clock;
 use crate::model::Event;
 
 /// Events waiting for the window. When full, the link reads no more, and the hub conflates.
@@ -255,7 +256,7 @@ async fn connected(endpoint: Endpoint, mut far_end: FarEnd, waker: Waker) {
         tokio::select! {
             event = events.recv() => {
                 let Some(event) = event else { break };
-                let event = translate(event);
+                let mut event = translate(event);
                 round_trip_known &= !matches!(event, Event::Connected(_));
                 if matches!(event, Event::RoundTrip(_)) && std::mem::replace(&mut round_trip_known, true) {
                     // Shown with the next frame that there is a reason for; it wakes nobody, so it may not wait either.
@@ -265,7 +266,13 @@ async fn connected(endpoint: Endpoint, mut far_end: FarEnd, waker: Waker) {
                     continue;
                 }
                 let urgent = event.is_urgent();
+                let traced = traced(&mut event);
                 if far_end.events.send(event).await.is_err() {
+                    break;
+                }
+                if let Some(traced) = traced
+                    && far_end.events.send(traced).await.is_err()
+                {
                     break;
                 }
                 if far_end.awake.came() || urgent {
@@ -286,6 +293,13 @@ async fn connected(endpoint: Endpoint, mut far_end: FarEnd, waker: Waker) {
         }
     }
     handle.close().await;
+}
+
+/// Takes the traces out of readings that have just arrived.
+fn traced(event: &mut Event) -> Option<Event> {
+    let Event::Message(HubToViewer::Readings(readings)) = event else { return None };
+    let traces = std::mem::take(&mut readings.traces);
+    (!traces.is_empty()).then(|| Event::Traced { traces, arrived: clock::now() })
 }
 
 /// Longest time that a test of a hub takes.

@@ -215,6 +215,8 @@ pub enum Verb {
     Palette,
     /// Choose, add or change a hub.
     Hubs,
+    /// Show or hide how long readings take.
+    Latency,
     /// Show or hide the log of notices.
     Log,
     /// Open the settings.
@@ -275,6 +277,7 @@ impl Verb {
         Self::UndeclaredCommand,
         Self::Palette,
         Self::Hubs,
+        Self::Latency,
         Self::Log,
         Self::Settings,
         Self::Scale(1),
@@ -363,6 +366,7 @@ impl Verb {
                 about(Window, "Find anything by name", two(Chord::ctrl(Key::K), Chord::ctrl(Key::P)))
             }
             Self::Hubs => about(Window, "Hubs: connect to another one", [Some(Chord::ctrl(Key::H)), None]),
+            Self::Latency => about(Window, "From sensor to screen: how long readings take", one(Key::S)),
             Self::Log => about(Window, "Notices: what has happened", one(Key::N)),
             Self::Settings => about(Window, "Settings", [Some(Chord::ctrl(Key::Comma)), None]),
             Self::Scale(1..) => {
@@ -456,6 +460,7 @@ impl Verb {
             }
             Self::Palette => Ok(Action::TogglePalette),
             Self::Hubs => Ok(Action::ToggleHubs),
+            Self::Latency => Ok(Action::ToggleLatency),
             Self::Log => Ok(Action::ToggleLog),
             Self::Settings => Ok(Action::ToggleSettings),
             Self::Scale(by) => {
@@ -535,6 +540,8 @@ fn close(model: &Model) -> Option<Action> {
         None // the question takes it
     } else if model.log_open {
         Some(Action::ToggleLog)
+    } else if model.latency_open {
+        Some(Action::ToggleLatency)
     } else if !model.pins.is_empty() {
         Some(Action::ClearPins)
     } else if model.detail.is_some() {

@@ -19,6 +19,7 @@ use jiff::tz::TimeZone;
 use protocol::Timestamp;
 
 use crate::action::Action;
+use crate::clock;
 use crate::disk::{self, Disk};
 use crate::figures::Figures;
 use crate::layout::Layout;
@@ -33,7 +34,7 @@ use crate::views::commands::TableView;
 use crate::views::wire::{self, WireView};
 use crate::views::{
     banner, chart_form, charts, command, commands, composer, device, devices, empty, exports, form, groups,
-    help, hub_list, layouts, log, palette, range, settings, status_bar, toasts, top_bar,
+    help, hub_list, latency, layouts, log, palette, range, settings, status_bar, toasts, top_bar,
 };
 
 /// Time in which a frame takes in events; the rest waits for the next frame.
@@ -45,7 +46,7 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// The system's clock.
 pub fn system_clock() -> Clock {
-    Arc::new(|| Timestamp(jiff::Timestamp::now().as_microsecond()))
+    Arc::new(clock::now)
 }
 
 /// What an app begins with.
@@ -142,6 +143,8 @@ pub struct App {
     /// Readings in memory, and when they were counted.
     readings_held: (Timestamp, u64),
     exit_at: Option<Instant>,
+    /// When the present frame began, by the clock.
+    frame_begun: Timestamp,
     connector: Option<Connector>,
     ca: Option<PathBuf>,
     probe: Option<Probe>,
@@ -225,6 +228,7 @@ impl App {
             other_layouts,
             is_first_run: start.is_first_run,
             was_asked: false,
+            frame_begun: Timestamp::default(),
             exit_at: start.exit_after.map(|after| Instant::now() + after),
         }
     }
@@ -253,6 +257,8 @@ impl App {
     pub fn painted(&mut self, took: Duration) {
         self.frame_time = Some(self.frame_time.map_or(took, |old| old.mul_f32(0.9) + took.mul_f32(0.1)));
         self.figures.painted(took);
+        let micros = i64::try_from(took.as_micros()).unwrap_or(i64::MAX);
+        self.model.latency.painted(self.frame_begun.plus_micros(micros));
     }
 
     /// Does what a user could have asked for with the mouse.
@@ -359,6 +365,7 @@ impl eframe::App for App {
             self.painted(Duration::from_secs_f32(seconds.clamp(0.0, 10.0)));
         }
         let begin = Instant::now();
+        self.frame_begun = self.now();
         let hidden =
             ctx.input(|i| i.viewport().minimized == Some(true) || i.viewport().occluded == Some(true));
         self.meter.begin(begin, self.model.settings.frame_time(), hidden);
@@ -436,7 +443,7 @@ impl eframe::App for App {
             }
         }
         Panel::bottom("status").exact_size(tokens::STATUS_BAR).frame(side(12, 12)).show(ui, |ui| {
-            status_bar::status_bar(ui, model, held, *frame_time);
+            status_bar::status_bar(ui, model, held, *frame_time, actions);
         });
         if model.table.open || model.groups.open {
             let frame = panel.inner_margin(Margin { left: 12, right: 12, top: 8, bottom: 0 });
@@ -481,6 +488,9 @@ impl eframe::App for App {
             });
         }
         charts::dragged(ui, model);
+        if model.latency_open {
+            latency::latency(ui, model, actions);
+        }
         if model.log_open {
             log::log(ui, model, actions);
         } else {

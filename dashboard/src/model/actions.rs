@@ -208,6 +208,7 @@ impl Model {
                 }
                 self.list = Some(!self.shows_list());
             }
+            Action::ToggleLatency => self.latency_open = !self.latency_open,
             Action::ToggleLog => {
                 self.log_open = !self.log_open;
                 self.toasts.read();

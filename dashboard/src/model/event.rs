@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use protocol::Timestamp;
+use protocol::trace::Trace;
 use protocol::viewer::{HubToViewer, ViewerMessage, ViewerWelcome};
 
 /// What happened outside.
@@ -16,6 +18,13 @@ pub enum Event {
     Connected(ViewerWelcome),
     /// A message of the hub.
     Message(HubToViewer),
+    /// The way of some readings, which have just been told.
+    Traced {
+        /// So far.
+        traces: Vec<Trace>,
+        /// When they arrived, by this machine's clock.
+        arrived: Timestamp,
+    },
     /// The time that a ping took to the hub and back.
     RoundTrip(Duration),
     /// The connection is gone or could not be made.
@@ -42,6 +51,7 @@ impl Event {
             self,
             Self::Message(HubToViewer::Readings(_) | HubToViewer::Devices(_) | HubToViewer::Wire(_))
                 | Self::RoundTrip(_)
+                | Self::Traced { .. }
         )
     }
 }

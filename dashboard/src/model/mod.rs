@@ -18,6 +18,7 @@ mod grouping;
 pub mod groups;
 mod history;
 pub mod hubs;
+pub mod latency;
 pub mod layouts;
 pub mod listing;
 pub mod outcome;
@@ -37,8 +38,8 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use protocol::viewer::{
-    CommandInfo, CommandsRequest, ErrorMessage, HubToViewer, LiveReadings, Role, Subscribed, ViewerMessage,
-    ViewerWelcome,
+    CommandInfo, CommandsRequest, ErrorMessage, HubToViewer, LiveReadings, Painted, Role, Subscribed,
+    ViewerMessage, ViewerWelcome,
 };
 use protocol::{CommandId, DeviceId, SeriesId, Timestamp, Value};
 
@@ -59,13 +60,14 @@ pub use grouping::Question;
 pub use groups::{Composer, Groups};
 use history::History;
 pub use hubs::{Hubs, HubsForm};
+use latency::Latency;
 pub use layouts::{LayoutsForm, Library};
 pub use page::Page;
 pub use palette::Palette;
 use range::RangeForm;
 use sending::Sent;
 pub use settings_form::SettingsForm;
-use subscriptions::{Subscriptions, Wanted};
+use subscriptions::{CHARTS, Subscriptions, Wanted};
 pub use table::Table;
 pub use thresholds::{Axis, Thresholds};
 pub use toasts::{Level, Toasts};
@@ -205,6 +207,10 @@ pub struct Model {
     readings_at_pause: u64,
     /// Something that could not be read has come since the last frame: it may have been readings.
     has_missed: bool,
+    /// How long readings take from the sensor to the screen.
+    pub latency: Latency,
+    /// Whether the panel about that is shown.
+    pub latency_open: bool,
     /// This machine's clock at the last event or frame.
     local: Timestamp,
 }
@@ -261,6 +267,8 @@ impl Model {
             watched: HashMap::new(),
             readings_at_pause: 0,
             has_missed: false,
+            latency: Latency::default(),
+            latency_open: false,
             local: now,
         }
     }
@@ -319,9 +327,15 @@ impl Model {
             Event::Connecting { attempt } => self.connection.connecting(attempt),
             Event::Connected(welcome) => return self.on_connected(&welcome),
             Event::Message(message) => return self.on_message(message),
+            Event::Traced { traces, arrived } => {
+                let devices = &self.devices;
+                let device = |series| devices.series(series).map(|info| info.device.info.id.clone());
+                self.latency.arrived(&traces, arrived, device);
+            }
             Event::RoundTrip(time) => {
                 if self.connection.is_connected() {
                     self.connection.round_trip = Some(time);
+                    self.latency.round_trip(time);
                 }
             }
             Event::Disconnected { reason, retry_in } => {
@@ -356,6 +370,7 @@ impl Model {
         let hub_now = self.now();
         self.toasts.expire(now);
         self.counters.trim(now);
+        self.latency.refresh(now);
         if self.devices.is_due(hub_now) {
             self.devices.refresh(hub_now);
         }
@@ -369,7 +384,7 @@ impl Model {
             self.series.mark_hole(Timestamp::MIN_READING, possible(hub_now));
         }
         let mut effects = Vec::new();
-        self.subscriptions.show(shown);
+        self.subscriptions.show(shown, self.settings.frames);
         if self.connection.is_connected() {
             effects.extend(self.subscriptions.changes().into_iter().map(Effect::Send));
             let wanted = self.series.wanted(&self.viewport, shown, width_px, hub_now);
@@ -380,6 +395,9 @@ impl Model {
             }
             if let Some(request) = self.table.wanted(&self.commands) {
                 effects.push(self.ask(Request::Page(Box::new(request.clone())), request));
+            }
+            if let Some(waits) = self.latency.told(now) {
+                effects.push(Effect::Send(Painted { id: CHARTS, waits }.into()));
             }
             effects.extend(self.groups_wanted());
             effects.extend(self.absences_wanted(shown));
@@ -415,6 +433,7 @@ impl Model {
     fn on_connected(&mut self, welcome: &ViewerWelcome) -> Vec<Effect> {
         let again = self.connection.was_connected();
         self.connection.connected(welcome, self.local);
+        self.latency.connected();
         if welcome.position < self.counters.position {
             self.forget_database();
         }

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use protocol::limits::SELECT_MAX;
+use protocol::limits::{MAX_HZ, SELECT_MAX};
 use protocol::select::Select;
 use protocol::viewer::{Detail, LiveReadings, Subscribe, Subscribed, Unsubscribe, ViewerMessage};
 use protocol::{Position, SeriesId, Timestamp};
@@ -13,13 +13,13 @@ use protocol::{Position, SeriesId, Timestamp};
 /// The subscription behind the list.
 const LIST: u64 = 1;
 /// The first of the subscriptions behind the charts; each takes as many series as a selection may name.
-const CHARTS: u64 = 10;
+pub(super) const CHARTS: u64 = 10;
 /// Most subscriptions behind charts.
 const CHARTS_MAX: usize = 32;
 /// Messages a second for the list: values that change faster cannot be read.
 const LIST_HZ: f64 = 2.0;
-/// Messages a second for charts.
-const CHARTS_HZ: f64 = 10.0;
+/// Traces in each message for charts: enough for a p99 of the last minutes, and small beside the readings.
+const TRACES: u32 = 1;
 /// Added at the end of a hole, in microseconds: devices' clocks differ from the hub's.
 const HOLE_MARGIN_MICROS: i64 = 30_000_000;
 
@@ -48,6 +48,8 @@ pub(super) struct Subscriptions {
     shown: Vec<SeriesId>,
     shown_set: HashSet<SeriesId>,
     charts: BTreeMap<u64, Chart>,
+    /// Messages a second for charts: a frame needs no more.
+    hz: f64,
 }
 
 impl Subscriptions {
@@ -72,8 +74,15 @@ impl Subscriptions {
         self.list_wanted = true;
     }
 
-    /// Charts show these series and no others.
-    pub(super) fn show(&mut self, series: &[SeriesId]) {
+    /// Charts show these series and no others, at most so many times a second.
+    pub(super) fn show(&mut self, series: &[SeriesId], frames: u32) {
+        let hz = f64::from(frames).min(MAX_HZ);
+        if self.hz != hz {
+            self.hz = hz;
+            for chart in self.charts.values_mut() {
+                chart.stale = !chart.series.is_empty();
+            }
+        }
         if self.shown == series {
             return;
         }
@@ -111,6 +120,7 @@ impl Subscriptions {
                     detail: Detail::Latest,
                     max_hz: Some(LIST_HZ),
                     since: None,
+                    traces: None,
                 }
                 .into(),
             );
@@ -127,8 +137,9 @@ impl Subscriptions {
                         id,
                         select: Select::series(chart.series.iter().copied()),
                         detail: Detail::All,
-                        max_hz: Some(CHARTS_HZ),
+                        max_hz: Some(self.hz),
                         since: chart.position,
+                        traces: Some(TRACES),
                     }
                     .into(),
                 );

@@ -15,6 +15,7 @@ pub mod form;
 pub mod groups;
 pub mod help;
 pub mod hub_list;
+pub mod latency;
 pub mod layouts;
 pub mod ledger;
 pub mod log;

@@ -16,6 +16,7 @@ mod fixtures;
 mod groups;
 mod hostile;
 mod hubs;
+mod latency;
 mod layout;
 mod layouts;
 mod listing;

@@ -107,6 +107,7 @@ fn everything_that_the_keyboard_reaches_has_a_name_and_a_role() {
         ("range", vec![Action::ToggleRange], vec![Action::ToggleRange]),
         ("chart form", vec![Action::EditChart(Some(Box::new(chart_form)))], vec![Action::EditChart(None)]),
         ("help", vec![Action::ToggleHelp], vec![Action::ToggleHelp]),
+        ("latency", vec![Action::ToggleLatency], vec![Action::ToggleLatency]),
         ("log", vec![Action::ToggleLog], vec![Action::ToggleLog]),
         ("measuring", vec![Action::Measure { from: later(-40), to: later(-10) }], vec![]),
     ];

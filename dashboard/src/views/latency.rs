@@ -1,0 +1,202 @@
+//! From sensor to screen: how long readings take, by stage and by device.
+
+use egui::{Align2, Rect, RichText, Sense, Ui, pos2, vec2};
+
+use crate::action::Action;
+use crate::format;
+use crate::model::Model;
+use crate::model::latency::{COLUMNS, COLUMNS_PER_DECADE, Figure, Figures, Stage};
+use crate::theme::{Tokens, fonts, tokens};
+use crate::views::widgets::{self, Icon};
+
+/// Width of the panel where there is room.
+const WIDTH: f32 = 560.0;
+/// Height of the panel with everything in it.
+const HEIGHT: f32 = 460.0;
+/// Height of a row.
+const ROW: f32 = 22.0;
+/// Width of a number.
+const NUMBER: f32 = 66.0;
+/// Width of a drawn histogram.
+const BARS: f32 = 170.0;
+/// Devices that are shown: the slowest.
+const DEVICES: usize = 8;
+
+/// What the numbers are.
+const NUMBERS: [&str; 3] = ["p50", "p99", "most"];
+
+/// Draws the panel above the status bar.
+pub fn latency(ui: &Ui, model: &Model, actions: &mut Vec<Action>) {
+    let t = Tokens::of(ui);
+    let screen = ui.ctx().content_rect();
+    egui::Area::new(egui::Id::unique("latency"))
+        .anchor(Align2::LEFT_BOTTOM, vec2(8.0, -(tokens::STATUS_BAR + 6.0)))
+        .order(egui::Order::Foreground)
+        .fade_in(false)
+        .show(ui.ctx(), |ui| {
+            egui::Frame::popup(ui.style()).inner_margin(egui::Margin::same(14)).show(ui, |ui| {
+                let width = WIDTH.min(screen.width() - 48.0);
+                ui.set_width(width);
+                ui.spacing_mut().item_spacing.y = 2.0;
+                ui.horizontal(|ui| {
+                    ui.label(
+                        RichText::new("From sensor to screen").font(fonts::semibold(14.0)).color(t.text),
+                    );
+                    ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
+                        if widgets::icon_button(ui, Icon::Cross, "Close from sensor to screen").clicked() {
+                            actions.push(Action::ToggleLatency);
+                        }
+                    });
+                });
+                let mut content = |ui: &mut Ui| match model.latency.figures() {
+                    Some(figures) => show(ui, model, figures, width, actions),
+                    None => nothing(ui, model),
+                };
+                // What is anchored below cannot grow while it scrolls: it scrolls only where there is no room.
+                if screen.height() < HEIGHT + 80.0 {
+                    let height = screen.height() - 150.0;
+                    egui::ScrollArea::vertical().min_scrolled_height(height).show(ui, content);
+                } else {
+                    content(ui);
+                }
+            });
+        });
+}
+
+fn nothing(ui: &mut Ui, model: &Model) {
+    let t = Tokens::of(ui);
+    let text = if !model.connection.is_connected() {
+        "Not connected: readings are traced as soon as there is a hub."
+    } else if model.shown().is_empty() {
+        "No chart is shown: readings are traced on their way to charts. Double click on a device for one."
+    } else {
+        "No reading has come since the charts were shown: it stands here as soon as one does."
+    };
+    ui.add(egui::Label::new(RichText::new(text).color(t.text_weak)).wrap());
+}
+
+fn show(ui: &mut Ui, model: &Model, figures: &Figures, width: f32, actions: &mut Vec<Action>) {
+    let t = Tokens::of(ui);
+    let noun = if figures.count == 1 { "reading" } else { "readings" };
+    let last = format::clock(figures.last, &model.zone);
+    let text = format!(
+        "{} {noun} of the last two minutes, drawn by lot among those for charts; the last at {last}",
+        format::count(figures.count)
+    );
+    ui.add(egui::Label::new(RichText::new(text).font(fonts::regular(12.0)).color(t.text_secondary)).wrap());
+    ui.add_space(6.0);
+    heading(ui, "Stage", width, true);
+    for (stage, figure) in Stage::ALL.iter().zip(&figures.stages) {
+        row(ui, stage.label(), figure, width, false, true).on_hover_text(stage.about());
+    }
+    let whole = row(ui, "Sensor to screen", &figures.whole, width, true, true);
+    whole.on_hover_text("All of it, of each reading by itself: its p99 is not the sum of the others.");
+    axis(ui, width);
+    ui.add_space(8.0);
+    heading(ui, "Slowest devices", width, false);
+    for device in figures.devices.iter().take(DEVICES) {
+        let name = device.device.as_str();
+        let response = row(ui, name, &device.whole, width, false, false);
+        let slowest = Stage::ALL.iter().zip(&device.stages).max_by_key(|(_, figure)| figure.p50);
+        let at = response.rect;
+        if let Some((stage, figure)) = slowest {
+            let text = format!("{}  {}", stage.label(), format::milliseconds(figure.p50));
+            let left = pos2(at.right() - bars(width), at.center().y);
+            widgets::text_in(ui, left, bars(width), &text, fonts::regular(11.5), t.text_weak);
+        }
+        let hint = format!("{} traces. Click to open the device.", format::count(device.count));
+        let response =
+            ui.interact(at, ui.scope_id().with(("device", name)), Sense::click()).on_hover_text(hint);
+        response.widget_info(|| {
+            let label = format!(
+                "{name}: p50 {}, p99 {}",
+                format::milliseconds(device.whole.p50),
+                format::milliseconds(device.whole.p99)
+            );
+            egui::WidgetInfo::labeled(egui::Role::Button, true, label)
+        });
+        widgets::focus_ring(ui, &response, at);
+        if response.clicked() {
+            actions.push(Action::Select(Some(device.device.clone())));
+        }
+    }
+}
+
+fn bars(width: f32) -> f32 {
+    BARS.min(width * 0.3)
+}
+
+/// The left edge of each number.
+fn places(rect: Rect, width: f32) -> [f32; 3] {
+    let right = rect.right() - bars(width) - 14.0;
+    [3.0, 2.0, 1.0].map(|i| right - i * NUMBER)
+}
+
+fn heading(ui: &mut Ui, name: &str, width: f32, numbers: bool) {
+    let t = Tokens::of(ui);
+    let (rect, _) = ui.allocate_exact_size(vec2(width, ROW), Sense::hover());
+    let y = rect.center().y;
+    let font = fonts::medium(11.5);
+    widgets::text_in(ui, pos2(rect.left(), y), width, name, font.clone(), t.text_weak);
+    if numbers {
+        for (x, name) in places(rect, width).into_iter().zip(NUMBERS) {
+            let at = pos2(x + NUMBER - 8.0, y);
+            ui.painter().text(at, Align2::RIGHT_CENTER, name, font.clone(), t.text_weak);
+        }
+    }
+    let line = egui::Stroke::new(1.0, t.line);
+    ui.painter().hline(rect.x_range(), rect.bottom(), line);
+}
+
+fn row(ui: &mut Ui, name: &str, figure: &Figure, width: f32, is_sum: bool, has_bars: bool) -> egui::Response {
+    let t = Tokens::of(ui);
+    let (rect, response) = ui.allocate_exact_size(vec2(width, ROW), Sense::hover());
+    if is_sum {
+        ui.painter().hline(rect.x_range(), rect.top(), egui::Stroke::new(1.0, t.line));
+    }
+    let y = rect.center().y;
+    let places = places(rect, width);
+    let (font, color) = if is_sum { (fonts::semibold(12.5), t.text) } else { (fonts::regular(12.5), t.text) };
+    widgets::text_in(ui, pos2(rect.left(), y), places[0] - rect.left(), name, font, color);
+    for (x, value) in places.into_iter().zip([figure.p50, figure.p99, figure.most]) {
+        let at = pos2(x + NUMBER - 8.0, y);
+        ui.painter().text(at, Align2::RIGHT_CENTER, format::milliseconds(value), fonts::mono(11.5), color);
+    }
+    if has_bars {
+        let area = Rect::from_min_max(pos2(rect.right() - bars(width), rect.top() + 3.0), rect.max);
+        let most = figure.counts.iter().copied().max().unwrap_or(0).max(1) as f32;
+        let step = area.width() / COLUMNS as f32;
+        let fill = if is_sum { t.accent } else { t.text_weak };
+        for (i, count) in figure.counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+            let height = (*count as f32 / most * (area.height() - 3.0)).max(1.0);
+            let left = area.left() + i as f32 * step;
+            let bar = Rect::from_min_max(
+                pos2(left, area.bottom() - height),
+                pos2(left + step - 1.0, area.bottom()),
+            );
+            ui.painter().rect_filled(bar, 0.0, fill);
+        }
+    }
+    if has_bars {
+        response.widget_info(|| {
+            let [p50, p99, most] = [figure.p50, figure.p99, figure.most].map(format::milliseconds);
+            let label = format!("{name}: p50 {p50}, p99 {p99}, most {most}");
+            egui::WidgetInfo::labeled(egui::Role::Label, true, label)
+        });
+    }
+    response
+}
+
+/// What the columns of the histograms are.
+fn axis(ui: &mut Ui, width: f32) {
+    let t = Tokens::of(ui);
+    let (rect, _) = ui.allocate_exact_size(vec2(width, 14.0), Sense::hover());
+    let left = rect.right() - bars(width);
+    let step = bars(width) / COLUMNS as f32;
+    for (decade, name) in [(1, "0.1"), (2, "1"), (3, "10"), (4, "100"), (5, "1 s")] {
+        let x = left + step * (decade * COLUMNS_PER_DECADE) as f32;
+        ui.painter().vline(x, rect.top()..=rect.top() + 3.0, egui::Stroke::new(1.0, t.line));
+        let at = pos2(x, rect.top() + 9.0);
+        ui.painter().text(at, Align2::CENTER_CENTER, name, fonts::mono(9.5), t.text_weak);
+    }
+}
