@@ -15,6 +15,7 @@ use clap::Parser;
 use dashboard::action::Action;
 use dashboard::app::{App, Pace, Start, system_clock};
 use dashboard::link::{Link, Target, Waker};
+use dashboard::model::wire::{Row, WireEdit};
 use dashboard::settings::ThemeChoice;
 use egui_kittest::Harness;
 use protocol::DeviceId;
@@ -41,6 +42,9 @@ struct Arguments {
     /// The device whose panel is open.
     #[arg(long, value_name = "DEVICE")]
     select: Option<String>,
+    /// Watch the wire of that device so many seconds before the picture, and select its last batch.
+    #[arg(long, value_name = "SECONDS", requires = "select")]
+    wire: Option<f64>,
     /// A command to send: `device:command` or `device:command:name=value,name=value`.
     #[arg(long, value_name = "COMMAND")]
     send: Vec<String>,
@@ -120,6 +124,20 @@ fn main() -> anyhow::Result<()> {
             harness.step();
             std::thread::sleep(Duration::from_millis(50));
         }
+    }
+    if let (Some(seconds), Some(device)) = (arguments.wire, &arguments.select) {
+        harness.state_mut().act(Action::OpenWire(DeviceId::new(device)?));
+        let begin = Instant::now();
+        while begin.elapsed().as_secs_f64() < seconds {
+            harness.step();
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let last = harness.state().model().wire.as_ref().and_then(|wire| {
+            let is_batch =
+                |row: &&Row| row.answered_by.is_some() && row.frame().is_some_and(|f| f.payload_bytes > 40);
+            wire.rows().iter().rev().find(is_batch).map(|row| row.key)
+        });
+        harness.state_mut().act(Action::EditWire(WireEdit::Select(last)));
     }
     if let Some(seconds) = arguments.cursor {
         let at = harness.state().model().range().1.plus_micros(-(seconds * 1e6) as i64);

@@ -54,6 +54,8 @@ enum Scene {
     Dragged,
     /// Only the pointer moves over a chart.
     Hover,
+    /// The wire of a device is open and full, and twenty frames come.
+    Wire,
 }
 
 /// What is on the screen.
@@ -73,6 +75,7 @@ struct Bench {
     clock: Arc<AtomicI64>,
     stage: Stage,
     frame: u64,
+    wire_frames: u64,
     position: i64,
     pointer: egui::Pos2,
     /// Memory that each reading has taken.
@@ -105,6 +108,9 @@ fn main() -> anyhow::Result<()> {
         say("only the cursor moves", Scene::Hover, "1.5 | ");
     }
     let arriving = bench.arriving()?;
+    bench.open_wire()?;
+    let what = "the wire of a device, 16 384 rows, 20 frames arrive";
+    row(&format!("{of}, 1 000 devices, 5 min: {what}"), bench.measure(5 * MINUTE, Scene::Wire), "2 | 4");
     drop(bench);
 
     let mut crowd = Bench::new(Stage { devices: 10_000, ..full() })?;
@@ -164,6 +170,7 @@ impl Bench {
             clock,
             stage,
             frame: 0,
+            wire_frames: 0,
             position: 1,
             pointer: pos2(900.0, 400.0),
             bytes_each: 0.0,
@@ -331,8 +338,52 @@ impl Bench {
                 self.pointer = pos2(x, 400.0);
                 events.push(egui::Event::PointerMoved(self.pointer));
             }
+            Scene::Wire => {
+                let message = self.frames(20);
+                drop(self.tell(message));
+            }
         }
         self.draw(events)
+    }
+
+    /// Opens the wire of a device and fills it.
+    fn open_wire(&mut self) -> anyhow::Result<()> {
+        let device = self.app.model().devices.iter().next().map(|device| device.info.id.clone());
+        self.app.act(Action::OpenWire(device.context("no device")?));
+        self.draw(Vec::new());
+        for _ in 0..40 {
+            let message = self.frames(500);
+            self.tell(message)?;
+            self.draw(Vec::new());
+        }
+        let wire = self.app.model().wire.as_ref().context("no wire")?;
+        anyhow::ensure!(wire.dropped > 0, "only {} rows", wire.rows().len());
+        Ok(())
+    }
+
+    /// So many batches and acks.
+    fn frames(&mut self, count: u64) -> Event {
+        let Some(wire) = &self.app.model().wire else { return Event::Unusable(String::new()) };
+        let (id, device) = (wire.id(), wire.device.clone());
+        let records = (0..count).map(|_| {
+            self.wire_frames += 1;
+            let (n, seq) = (self.wire_frames, self.wire_frames.div_ceil(2));
+            let is_batch = n % 2 == 1;
+            let text = if is_batch {
+                format!("{{\"type\":\"readings\",\"seq\":{seq},\"points\":[{{\"at\":1773324600000000,\"values\":{{\"temperature\":21.5,\"humidity\":48.25,\"vent\":\"open\"}}}}]}}")
+            } else {
+                format!("{{\"type\":\"ack\",\"seq\":{seq}}}")
+            };
+            json!({"session": "s1", "at": fixtures::NOW.0 + n as i64 * 1_000, "event": "frame", "n": n, "offset": n,
+                "from": if is_batch { "device" } else { "hub" }, "opcode": 1, "fin": true, "header_bytes": 6,
+                "payload_bytes": text.len(), "message": protocol::wire::MessageHead::read(&text), "text": text})
+        });
+        let records: Vec<_> = records.collect();
+        let message = json!({"type": "wire", "id": id, "device": device, "records": records});
+        match HubToViewer::decode(&message.to_string()) {
+            Ok(message) => Event::Message(message),
+            Err(_) => Event::Unusable(String::new()),
+        }
     }
 
     /// Draws once; returns the processor time in milliseconds.

@@ -4,6 +4,7 @@
 //! still, and what comes is kept behind it as far as there is room.
 
 pub mod export;
+pub mod pretty;
 #[cfg(test)]
 mod tests;
 

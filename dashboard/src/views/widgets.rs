@@ -383,9 +383,14 @@ pub fn fold(ui: &mut Ui, name: &str, summary: &str, open: bool) -> Response {
 
 /// A small table of names and what they stand for.
 pub fn facts(ui: &mut Ui, id: &str, rows: &[(String, String)]) {
+    narrow_facts(ui, id, 84.0, rows);
+}
+
+/// The same with so much room for the names.
+pub fn narrow_facts(ui: &mut Ui, id: &str, names: f32, rows: &[(String, String)]) {
     let t = Tokens::of(ui);
     let width = ui.available_width();
-    let grid = egui::Grid::new(id).num_columns(2).min_col_width(84.0).min_row_height(17.0);
+    let grid = egui::Grid::new(id).num_columns(2).min_col_width(names).min_row_height(17.0);
     grid.spacing(vec2(12.0, 3.0)).show(ui, |ui| {
         for (name, value) in rows {
             let cell = |ui: &mut Ui, width: f32, text: egui::RichText| {
@@ -394,8 +399,8 @@ pub fn facts(ui: &mut Ui, id: &str, rows: &[(String, String)]) {
                     ui.add(egui::Label::new(text).wrap());
                 });
             };
-            cell(ui, 84.0, egui::RichText::new(name).font(fonts::regular(12.0)).color(t.text_weak));
-            let room = (width - 100.0).max(60.0);
+            cell(ui, names, egui::RichText::new(name).font(fonts::regular(12.0)).color(t.text_weak));
+            let room = (width - names - 16.0).max(60.0);
             cell(ui, room, egui::RichText::new(value).font(fonts::mono(12.0)).color(t.text));
             ui.end_row();
         }

@@ -455,6 +455,58 @@ fn what_nobody_asked_for_changes_nothing_and_takes_no_room() {
 }
 
 #[test]
+fn a_wire_without_end_or_of_nobody_takes_no_more_than_its_bound_and_is_watched_again_after_a_reconnect() {
+    async fn inspected(peer: &mut Peer) -> u64 {
+        loop {
+            if let ViewerMessage::Inspect(inspect) = peer.next().await.unwrap() {
+                return inspect.id;
+            }
+        }
+    }
+    let frame = |n: u64, text: &str| {
+        json!({"session": format!("s{}", n % 100), "at": NOW.0, "event": "frame", "n": n, "from": "device", "offset": n,
+            "opcode": n % 16, "fin": n.is_multiple_of(3), "rsv": n % 8, "mask": "zz", "header_bytes": n % 256,
+            "payload_bytes": u64::MAX - n, "text": text, "round_trip": u64::MAX - n, "problems": [text]})
+    };
+    let mut window = Struck::by(async move |hub| {
+        let mut peer = hub.welcome().await;
+        let id = inspected(&mut peer).await;
+        let long = "x\u{202e}".repeat(16 * 1024);
+        for part in 0..60 {
+            let records: Vec<_> =
+                (0..100).map(|i| frame(part * 100 + i, if i % 7 == 0 { &long } else { "{" })).collect();
+            let wire = |id| json!({"type": "wire", "id": id, "device": "greenhouse-01", "records": records, "left_out": u64::MAX});
+            peer.say(&wire(id).to_string()).await;
+            peer.say(&wire(id + 1_000).to_string()).await;
+        }
+        hub.gate.notified().await;
+        drop(peer);
+        let mut peer = hub.welcome().await;
+        let again = inspected(&mut peer).await;
+        assert_ne!(again, id);
+        let records = json!([frame(1, "after the reconnect")]);
+        peer.say(
+            &json!({"type": "wire", "id": again, "device": "greenhouse-01", "records": records}).to_string(),
+        )
+        .await;
+        peer.rest().await;
+    });
+    window.until("the devices", |w| w.model().devices.len() == 2);
+    let device = protocol::DeviceId::new("greenhouse-01").unwrap();
+    window.harness.state_mut().act(Action::OpenWire(device));
+    let rows = |w: &Struck| w.model().wire.as_ref().map_or(0, |wire| wire.dropped + wire.rows().len() as u64);
+    window.until("all that fits", |w| rows(w) >= 6_000);
+    let wire = window.model().wire.as_ref().unwrap();
+    assert!(wire.bytes() <= model::wire::BYTES_MAX && wire.dropped > 0, "{} bytes", wire.bytes());
+    assert!(wire.watched().len() <= 32);
+    window.gate.notify_one();
+    window.until("it is lost", |w| !w.model().connection.is_connected());
+    window.try_now();
+    window.until("it is watched again", |w| w.says("after the reconnect"));
+    window.end();
+}
+
+#[test]
 fn an_answer_without_end_is_given_up_before_the_memory_is_full_and_asked_for_again_later() {
     let mut window = Struck::by(async |hub| {
         let mut peer = hub.welcome().await;

@@ -3,6 +3,7 @@
 use dashboard::action::Action;
 use dashboard::model::Event;
 use dashboard::model::groups::Source;
+use dashboard::model::wire::{Pane, WireEdit};
 use dashboard::settings::{Number, ThemeChoice};
 use egui::{Key, Modifiers};
 use egui_kittest::kittest::{NodeT as _, Queryable as _};
@@ -88,6 +89,19 @@ fn nothing_reaches_out_of_a_narrow_window() {
         check(&window, what);
         window.harness.state_mut().act(action);
         window.run();
+    }
+    window.harness.state_mut().act(Action::OpenWire(protocol::DeviceId::new("greenhouse-01").unwrap()));
+    window.run();
+    crate::wire::fill(&mut window);
+    check(&window, "wire");
+    for pane in [Pane::Frame, Pane::Handshake, Pane::Figures] {
+        window.harness.state_mut().act(Action::EditWire(WireEdit::Select(Some(100))));
+        window.harness.state_mut().act(Action::EditWire(WireEdit::Pane(pane)));
+        window.run();
+        check(&window, "beside the wire");
+        window.harness.get_by_label("Back to the frames").click();
+        window.run();
+        assert!(says(&window, "Close the wire") && !says(&window, "Back to the frames"));
     }
 }
 

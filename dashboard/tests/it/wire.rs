@@ -385,8 +385,13 @@ fn the_wire_is_a_picture() {
     let mut results = egui_kittest::SnapshotResults::new();
     for (theme, name) in [(ThemeChoice::Dark, "wire_dark"), (ThemeChoice::Light, "wire_light")] {
         let mut window = filled(theme, [1_440.0, 900.0]);
-        window.tell(readings(1, 101, 11, &[(NOW, 21.6)]));
         act(&mut window, Action::ToggleList);
+        for series in [11_i64, 12] {
+            let wave = |s: i64| 20.0 + series as f64 + (s as f64 / 40.0).sin();
+            let points: Vec<_> = (-300..0).map(|s| (later(s), wave(s))).collect();
+            window.hub.events.try_send(readings(10, 200, series, &points)).unwrap();
+            window.tell(readings(1, 200, series, &points[299..]));
+        }
         if theme == ThemeChoice::Dark {
             window.harness.get_by_label_contains("readings 99,").click();
             window.run();

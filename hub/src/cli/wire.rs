@@ -10,6 +10,7 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use protocol::viewer::{EndedBy, HubToViewer};
 use protocol::wire::pcap::Capture;
+use protocol::wire::polling::{POLL_SECONDS, Polling};
 use protocol::wire::{Ended, Event, Figures, Follow, Frame, Handshake, Inspect, Record, Side, Wire};
 use protocol::{DeviceId, limits};
 use serde_json::json;
@@ -271,7 +272,12 @@ fn told(figures: &Figures) -> String {
         figures.round_trip.map_or_else(|| "not known yet".into(), |micros| millis(micros as i64));
     let ahead = figures.clock_ahead.map_or_else(|| "not known yet".into(), millis);
     text.push_str(&format!(
-        "round trip {round_trip}; the device's clock is ahead by {ahead}, as its readings tell"
+        "round trip {round_trip}; the device's clock is ahead by {ahead}, as its readings tell\n"
+    ));
+    let polling = Polling::of(figures);
+    text.push_str(&format!(
+        "over HTTP with a poll in {POLL_SECONDS} s it would have been {} requests and {} bytes instead of {}",
+        polling.requests, polling.bytes, polling.socket_bytes
     ));
     text
 }

@@ -25,25 +25,24 @@ pub(super) fn strip(ui: &mut Ui, wire: &Inspector) {
     let mut parts: Vec<(String, String, &str)> = Vec::new();
     for (place, side, traffic) in [(0, Side::Device, &figures.device), (1, Side::Hub, &figures.hub)] {
         let rate = rates.map(|rates| format!(" · {}/s", format::number(rates[place].0))).unwrap_or_default();
-        let text = format!("{} frames · {}{rate}", format::count(traffic.frames), size(traffic.bytes));
-        let hint = "Frames, bytes and messages a second over the last ten seconds";
-        parts.push((format!("from {}", side.as_str()), text, hint));
+        let hint = "Bytes, and messages a second over the last ten seconds";
+        parts.push((format!("from {}", side.as_str()), format!("{}{rate}", size(traffic.bytes)), hint));
     }
-    let each = |traffic: &protocol::wire::Traffic| format::number(traffic.overhead_per_frame());
-    let overhead = format!("{} / {} B a frame", each(&figures.device), each(&figures.hub));
+    let each = |traffic: &protocol::wire::Traffic| format!("{:.2}", traffic.overhead_per_frame());
+    let overhead = format!("{} / {} B", each(&figures.device), each(&figures.hub));
     parts.push((
         "overhead".to_owned(),
         overhead,
-        "Bytes of the heads of frames, of the device and of the hub",
+        "Bytes of the head of a frame, of the device and of the hub",
     ));
+    if let Some(times) = Polling::of(figures).times() {
+        let hint = "Bytes of the same traffic over HTTP with polling, in relation to what it took here";
+        parts.push(("polling".to_owned(), format!("{} × the bytes", format::number(times)), hint));
+    }
     let trip = figures.round_trip.map_or_else(|| "–".to_owned(), table::trip);
     parts.push(("round trip".to_owned(), trip, "Of the hub's last ping"));
     if let Some(ahead) = figures.clock_ahead {
         parts.push(("clock".to_owned(), clock(ahead), CLOCK));
-    }
-    if let Some(times) = Polling::of(figures).times() {
-        let hint = "Bytes of the same traffic over HTTP with polling, in relation to what it took here";
-        parts.push(("polling".to_owned(), format!("{} × the bytes", format::number(times)), hint));
     }
     ui.horizontal(|ui| {
         ui.spacing_mut().item_spacing.x = 5.0;
@@ -165,7 +164,7 @@ fn times(ui: &mut Ui, wire: &Inspector, figures: &Figures) {
         None => "not known yet".to_owned(),
     };
     let facts = [("Round trip", text), ("Clock", clock)];
-    widgets::facts(ui, "wire-times", &facts.map(|(name, value)| (name.to_owned(), value)));
+    widgets::narrow_facts(ui, "wire-times", 76.0, &facts.map(|(name, value)| (name.to_owned(), value)));
     if sorted.len() > 1 {
         let width = ui.available_width().min(320.0);
         let (rect, response) = ui.allocate_exact_size(vec2(width, 28.0), Sense::hover());
@@ -185,7 +184,7 @@ fn polling(ui: &mut Ui, figures: &Figures) {
         ("Requests", format::count(polling.requests)),
         ("Bytes", format!("{} instead of {}{times}", size(polling.bytes), size(polling.socket_bytes))),
     ];
-    widgets::facts(ui, "wire-polling", &facts.map(|(name, value)| (name.to_owned(), value)));
+    widgets::narrow_facts(ui, "wire-polling", 76.0, &facts.map(|(name, value)| (name.to_owned(), value)));
     let text = format!(
         "If each message of the device were a POST ({POST_BYTES} bytes of heads, both ways) with the ack in its answer, and the \
          device asked for commands every {POLL_SECONDS} s ({EMPTY_POLL_BYTES} bytes for an empty answer). Measured by \

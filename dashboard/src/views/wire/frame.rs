@@ -6,7 +6,7 @@ use protocol::wire::{Event, Frame, Side, to_hex};
 use crate::action::Action;
 use crate::format;
 use crate::model::Model;
-use crate::model::wire::{Inspector, Row, What, WireEdit, export};
+use crate::model::wire::{Inspector, Row, What, WireEdit, export, pretty};
 use crate::theme::{Tokens, fonts, tokens};
 use crate::views::widgets;
 use crate::views::wire::table;
@@ -103,7 +103,7 @@ fn of_frame(
     }
     links(ui, wire, row, actions);
     ui.add_space(2.0);
-    widgets::facts(ui, "wire-facts", &facts(model, row, frame));
+    widgets::narrow_facts(ui, "wire-facts", 52.0, &facts(model, row, frame));
     ui.add_space(4.0);
     payload(ui, wire, frame, actions);
 }
@@ -112,26 +112,21 @@ fn facts(model: &Model, row: &Row, frame: &Frame) -> Vec<(String, String)> {
     let mut facts: Vec<(String, String)> = Vec::new();
     let mut say = |name: &str, value: String| facts.push((name.to_owned(), value));
     let session = row.record().map(|record| record.session.as_str()).unwrap_or_default();
-    let at = format::clock_micros(row.at, &model.zone);
-    say("Time", format!("{at} from the {} on {session}", frame.from.as_str()));
+    say("Time", format!("{} on {session}", format::clock_micros(row.at, &model.zone)));
     let bit = u8::from;
     let (rsv1, rsv2, rsv3) = (frame.rsv >> 2 & 1, frame.rsv >> 1 & 1, frame.rsv & 1);
-    let fin = if frame.fin { "" } else { ", more follows" };
+    let (fin, mask) = (bit(frame.fin), bit(frame.mask.is_some()));
+    let more = if frame.fin { "" } else { ", more follows" };
+    let kind = frame.kind();
     say(
         "Bits",
-        format!(
-            "FIN {}, RSV {rsv1}{rsv2}{rsv3}, opcode {} {}{fin}",
-            bit(frame.fin),
-            frame.opcode,
-            frame.kind()
-        ),
+        format!("FIN {fin}  RSV {rsv1}{rsv2}{rsv3}  opcode {} {kind}  MASK {mask}{more}", frame.opcode),
     );
     let head: Vec<u8> = frame.bytes().into_iter().take(usize::from(frame.header_bytes)).collect();
-    let mask =
-        frame.mask.as_ref().map_or_else(|| "not masked".to_owned(), |key| format!("mask {}", spaced(key)));
+    let key = if frame.mask.is_some() { ", the last 4 the mask" } else { "" };
     say(
         "Head",
-        format!("{}: {}, {mask}", super::bytes(u64::from(frame.header_bytes)), spaced(&to_hex(&head))),
+        format!("{}  ({}{key})", spaced(&to_hex(&head)), super::bytes(u64::from(frame.header_bytes))),
     );
     let recorded = frame.payload_start().len() as u64;
     let mut length = super::bytes(frame.payload_bytes);
@@ -141,14 +136,10 @@ fn facts(model: &Model, row: &Row, frame: &Frame) -> Vec<(String, String)> {
     if recorded < frame.came_bytes.unwrap_or(frame.payload_bytes) {
         length.push_str(&format!(", {} recorded", format::count(recorded)));
     }
-    length.push_str(&format!(
-        ", at byte {} of what the {} sent",
-        format::count(frame.offset),
-        frame.from.as_str()
-    ));
-    say("Payload", length);
+    let end = frame.offset.saturating_add(frame.length());
+    say("Payload", format!("{length}; the {} sent {} so far", frame.from.as_str(), format::count(end)));
     if let Some(micros) = frame.round_trip {
-        say("Round trip", table::trip(micros));
+        say("Trip", format!("{} there and back", table::trip(micros)));
     }
     if let Some(close) = &frame.close {
         say("Close", format!("{} {}", close.code, close.reason));
@@ -251,14 +242,12 @@ fn payload(ui: &mut Ui, wire: &Inspector, frame: &Frame, actions: &mut Vec<Actio
             }
         }
     });
+    let sign = ui.painter().layout_no_wrap("0".into(), fonts::mono(11.0), t.text).size().x;
+    let columns = ((ui.available_width() - 20.0) / sign).max(0.0) as usize;
     let text = match &frame.text {
-        Some(text) if !wire.hex => decoded(text),
-        _ => {
-            // Two digits and a sign for each byte, and its place before them.
-            let sign = ui.painter().layout_no_wrap("0".into(), fonts::mono(11.0), t.text).size().x;
-            let room = (ui.available_width() - 18.0) / sign;
-            dump(&start, if room >= 6.0 + 16.0 * 4.0 + 2.0 { 16 } else { 8 })
-        }
+        Some(text) if !wire.hex => decoded(text, columns),
+        // Two digits and a sign for each byte, and its place before them.
+        _ => dump(&start, if columns > 6 + 16 * 4 { 16 } else { 8 }),
     };
     let ground = egui::Frame::new().fill(t.canvas).stroke(egui::Stroke::new(1.0, t.line));
     ground.corner_radius(tokens::RADIUS_CONTROL).inner_margin(egui::Margin::symmetric(8, 6)).show(ui, |ui| {
@@ -269,13 +258,10 @@ fn payload(ui: &mut Ui, wire: &Inspector, frame: &Frame, actions: &mut Vec<Actio
 }
 
 /// JSON with its structure, where it is whole; else as it came. Signs that cannot be seen are shown.
-fn decoded(text: &str) -> String {
-    match serde_json::from_str::<serde_json::Value>(text)
-        .and_then(|value| serde_json::to_string_pretty(&value))
-    {
-        Ok(pretty) => pretty,
-        Err(_) => text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect(),
-    }
+fn decoded(text: &str, columns: usize) -> String {
+    pretty::pretty(text, columns).unwrap_or_else(|| {
+        text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
+    })
 }
 
 /// Bytes with their places and what they are as ASCII.
@@ -311,7 +297,7 @@ mod tests {
 
     #[test]
     fn json_is_shown_with_its_structure_and_what_is_cut_as_it_came() {
-        assert_eq!(decoded("{\"a\":[1]}"), "{\n  \"a\": [\n    1\n  ]\n}");
-        assert_eq!(decoded("{\"a\":[1\u{7}"), "{\"a\":[1\u{fffd}");
+        assert_eq!(decoded("{\"a\":[1]}", 8), "{\n  \"a\": [\n    1\n  ]\n}");
+        assert_eq!(decoded("{\"a\":[1\u{7}", 8), "{\"a\":[1\u{fffd}");
     }
 }

@@ -25,7 +25,7 @@ pub(super) fn handshake(ui: &mut Ui, model: &Model, wire: &Inspector) {
     let title = format!("Connection {} from {}", watched.session, handshake.address);
     ui.add(egui::Label::new(RichText::new(title).font(fonts::semibold(13.0)).color(t.text)).wrap());
     ui.add_space(2.0);
-    widgets::facts(ui, "wire-steps", &steps(model, handshake));
+    widgets::narrow_facts(ui, "wire-steps", 76.0, &steps(model, handshake));
     ui.add_space(2.0);
     let agreed = [
         ("Protocol", handshake.subprotocol.clone()),
@@ -33,7 +33,7 @@ pub(super) fn handshake(ui: &mut Ui, model: &Model, wire: &Inspector) {
         ("Key", handshake.key.clone()),
         ("Accept", format!("{}  (SHA-1 of the key and a fixed text)", handshake.accept)),
     ];
-    widgets::facts(ui, "wire-agreed", &agreed.map(|(name, value)| (name.to_owned(), value)));
+    widgets::narrow_facts(ui, "wire-agreed", 76.0, &agreed.map(|(name, value)| (name.to_owned(), value)));
     head(ui, "Request of the device", &handshake.request);
     head(ui, "Response of the hub", &handshake.response);
     if let Some((at, end)) = &watched.ended {

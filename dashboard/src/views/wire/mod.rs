@@ -156,7 +156,7 @@ fn filters(ui: &mut Ui, wire: &Inspector, actions: &mut Vec<Action>) {
     let mut filter = wire.filter.clone();
     ui.horizontal_wrapped(|ui| {
         ui.spacing_mut().item_spacing = vec2(6.0, 4.0);
-        let wide = ui.available_width() > 760.0;
+        let wide = ui.available_width() > 860.0;
         let edit = egui::TextEdit::singleline(&mut filter.text)
             .id(search_id())
             .hint_text(RichText::new("Search frames…   /").color(t.text_weak))

@@ -76,11 +76,11 @@ struct Column {
 }
 
 fn columns(width: f32) -> Vec<Column> {
-    let mut wanted = vec![("#", 56.0), ("Time", 92.0), ("From", 62.0)];
+    let mut wanted = vec![("#", 52.0), ("Time", 88.0), ("From", 66.0)];
     if width > 640.0 {
         wanted.push(("Kind", 50.0));
     }
-    if width > 440.0 {
+    if width > 400.0 {
         wanted.push(("Bytes", 66.0));
     }
     let led = if width > 500.0 { 108.0 } else { 0.0 };
