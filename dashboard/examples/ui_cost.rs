@@ -1,9 +1,9 @@
 //! Measures what the dashboard costs the processor, without a screen: the real app, told by a hub made of messages.
 //!
-//! `cargo xtask bench ui` runs it: without an argument; with `exact`, for memory that nothing used before; and with
-//! `live`, an address and a data folder, with a real hub for some seconds. A frame is all that the app does for it,
-//! logic, views and tessellation, in processor time of the thread at 1920x1080; turning triangles into pixels is not in
-//! it. Prints Markdown.
+//! `cargo xtask bench ui` runs it: without an argument; with `exact`, for memory that nothing used before; with `wire`, what
+//! the panel of a wire adds; and with `live`, an address and a data folder, with a real hub for some seconds. A frame is all
+//! that the app does for it, logic, views and tessellation, in processor time of the thread at 1920x1080; turning
+//! triangles into pixels is not in it. Prints Markdown.
 
 #[path = "../testkit/fixtures.rs"]
 #[expect(dead_code, reason = "pictures and tests use the rest")]
@@ -94,6 +94,14 @@ fn main() -> anyhow::Result<()> {
     if std::env::args().nth(1).as_deref() == Some("live") {
         return live(std::env::args().nth(2), std::env::args().nth(3).map(Into::into));
     }
+    if std::env::args().nth(1).as_deref() == Some("wire") {
+        let mut bench = Bench::new(Stage { readings: 10_000, ..full() })?;
+        row("without a wire: the cursor moves", bench.measure(5 * MINUTE, Scene::Hover), " | ");
+        bench.open_wire()?;
+        row("with a wire: the cursor moves", bench.measure(5 * MINUTE, Scene::Hover), " | ");
+        row("with a wire: 20 frames arrive", bench.measure(5 * MINUTE, Scene::Wire), " | ");
+        return Ok(());
+    }
     println("### Frames\n\nProcessor time of a frame in milliseconds.\n");
     println("| what | p50 | p99 | goal p50 | p99 |\n|---|---|---|---|---|");
     let mut bench = Bench::new(full())?;
@@ -110,7 +118,7 @@ fn main() -> anyhow::Result<()> {
     let arriving = bench.arriving()?;
     bench.open_wire()?;
     let what = "the wire of a device, 16 384 rows, 20 frames arrive";
-    row(&format!("{of}, 1 000 devices, 5 min: {what}"), bench.measure(5 * MINUTE, Scene::Wire), "2 | 4");
+    row(&format!("{of}, 1 000 devices, 5 min: {what}"), bench.measure(5 * MINUTE, Scene::Wire), " | ");
     drop(bench);
 
     let mut crowd = Bench::new(Stage { devices: 10_000, ..full() })?;

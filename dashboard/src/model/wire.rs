@@ -166,15 +166,19 @@ impl Filter {
             }
             Event::Opened(handshake) => {
                 self.shows_connections()
-                    && (says(&record.session, words)
+                    && (says("connection made", words)
+                        || says(&record.session, words)
                         || says(&handshake.request, words)
                         || says(&handshake.response, words)
                         || says(&handshake.address, words))
             }
             Event::Ended(ended) => {
+                let close = ended.close.as_ref();
                 self.shows_connections()
-                    && (says(&record.session, words)
-                        || ended.close.as_ref().is_some_and(|close| says(&close.reason, words)))
+                    && (says("connection ended", words)
+                        || says(ended.by.as_str(), words)
+                        || says(&record.session, words)
+                        || close.is_some_and(|c| says(&c.reason, words) || c.code.to_string() == words))
             }
         }
     }

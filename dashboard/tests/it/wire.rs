@@ -299,13 +299,13 @@ fn frames_are_searched_and_filtered_by_direction_kind_and_broken_rules() {
     window.harness.get_by_label("Search frames").type_text("set_target");
     window.run();
     assert_eq!(shown(&window), 1);
-    click(&mut window, "Clear the filters");
+    click(&mut window, "Show all");
     assert_eq!(shown(&window), all);
     click(&mut window, "Control");
     assert_eq!(shown(&window), 12);
     click(&mut window, "From device");
     assert_eq!(shown(&window), 6);
-    click(&mut window, "Clear the filters");
+    click(&mut window, "Show all");
     click(&mut window, "Broken rules");
     assert_eq!(shown(&window), 1);
     assert!(says(&window, "breaks a rule: reserved bits"));

@@ -149,7 +149,7 @@ fn times(ui: &mut Ui, wire: &Inspector, figures: &Figures) {
     let mut sorted: Vec<u64> = wire.trips().iter().map(|(_, micros)| *micros).collect();
     sorted.sort_unstable();
     let now = figures.round_trip.map_or_else(|| "not known yet".to_owned(), table::trip);
-    let text = match (sorted.first(), sorted.get(sorted.len() / 2), sorted.last()) {
+    let text = match (sorted.first(), sorted.get(sorted.len().saturating_sub(1) / 2), sorted.last()) {
         (Some(least), Some(median), Some(most)) if sorted.len() > 1 => format!(
             "{now} now; {} to {}, median {} of {} pings",
             table::trip(*least),

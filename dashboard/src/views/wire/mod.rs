@@ -189,7 +189,7 @@ fn filters(ui: &mut Ui, wire: &Inspector, actions: &mut Vec<Action>) {
         {
             filter.problems = !filter.problems;
         }
-        if !filter.is_empty() && widgets::link(ui, "Clear the filters").clicked() {
+        if !filter.is_empty() && widgets::link(ui, "Show all").clicked() {
             filter = Filter::default();
         }
     });
@@ -260,9 +260,11 @@ fn nothing(model: &Model, wire: &Inspector) -> (String, String, bool) {
             say("The hub refused", text, !only_looks)
         }
         Stage::Away | Stage::Asking => say("Asking the hub…", format!("for the wire of {device}"), false),
-        Stage::Watching if !wire.rows().is_empty() => {
-            say("Nothing fits the filters", "Clear them to see all frames.".to_owned(), false)
-        }
+        Stage::Watching if !wire.rows().is_empty() => say(
+            "Nothing fits the filters",
+            "Show all frames again, or search for something else.".to_owned(),
+            false,
+        ),
         Stage::Watching if !wire.is_connected => {
             say(&format!("{device} is not connected"), next_connection(device), false)
         }

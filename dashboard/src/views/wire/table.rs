@@ -12,8 +12,8 @@ use crate::views::widgets;
 
 /// Height of a row.
 pub(super) const ROW: f32 = 22.0;
-/// Characters of a payload that are laid out in a row.
-const SHOWN: usize = 240;
+/// Narrower than any sign of a payload, in points: no more of them are laid out than could be seen.
+const SIGN: f32 = 5.0;
 
 /// Where the table is scrolled to.
 #[derive(Debug)]
@@ -316,7 +316,8 @@ fn message(ui: &Ui, frame: &Frame, place: egui::Pos2, width: f32) {
         say(&mark, fonts::regular(12.0), t.text_secondary, 8.0);
     }
     let payload = frame.text.as_deref().or(frame.hex.as_deref()).unwrap_or_default();
-    let start: String = payload.chars().take(SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let room = (width / SIGN) as usize + 1;
+    let start: String = payload.chars().take(room).map(|c| if c.is_control() { ' ' } else { c }).collect();
     say(&start, fonts::mono(11.0), t.text_weak, 0.0);
 }
 
