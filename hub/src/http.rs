@@ -472,12 +472,7 @@ fn upgrade(hub: Arc<Hub>, principal: Principal, mut request: Request, door: Door
         };
         let limits = &hub.config.limits;
         let config = match door {
-            // A device at rest costs little more than this; a batch is read in a few pieces.
-            Door::Device => socket_config(
-                2 * 1024,
-                limits.count(Limit::DeviceMessageBytes),
-                limits.count(Limit::DeviceUnsentBytes),
-            ),
+            Door::Device => session::device::socket_config(limits),
             Door::Viewer => socket_config(
                 4 * 1024,
                 limits.count(Limit::ViewerMessageBytes),

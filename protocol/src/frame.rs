@@ -152,6 +152,11 @@ impl Framer {
         }
     }
 
+    /// Whether the next byte begins a message or a control frame, and no message is half there.
+    pub const fn is_between_messages(&self) -> bool {
+        self.is_between_frames() && !self.open
+    }
+
     /// Whether the next byte begins a frame.
     pub const fn is_between_frames(&self) -> bool {
         self.have == 0 && self.frame.is_none()

@@ -7,9 +7,11 @@
 use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
 
-use futures_util::StreamExt as _;
 use futures_util::stream::FuturesOrdered;
+use futures_util::{SinkExt as _, StreamExt as _, poll};
 use protocol::codec::{self, DecodeError};
 use protocol::desk::Actor;
 use protocol::device::{
@@ -23,17 +25,19 @@ use protocol::{CloseCode, DeviceId, ErrorCode, Kind, RefuseCode, SeriesId, Times
 use store::{
     BatchContent, ConnectionEvent, ConnectionNote, CredentialRole, Registered, Row, StoreError, StreamKey,
 };
-use tokio::time::Instant;
-use tokio_tungstenite::tungstenite::protocol::Message;
+use tokio::time::{Instant, Interval};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Error as WsError;
+use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig};
 
 use super::ahead::Ahead;
 use super::{End, Heartbeat, Peer, Socket, close, end_of, too_fast, turn, until, write};
 use crate::clock;
 use crate::commands::Pending;
-use crate::directory::{SESSION_QUEUE, ToSession};
+use crate::directory::{SESSION_QUEUE, SessionSender, ToSession};
 use crate::ingest::{Arrival, Completions, Fate};
 use crate::late::Watch;
-use crate::limits::{Limit, Refusal};
+use crate::limits::{Limit, Limits, Refusal};
 use crate::mailbox::{self, mailbox};
 use crate::rates::{Pace, Turn};
 use crate::serve::Hub;
@@ -44,9 +48,31 @@ const RETRY_STORAGE_MILLIS: u64 = 2_000;
 /// The same for what could not be stored for another reason.
 const RETRY_FAILED_MILLIS: u64 = 1_000;
 
+/// Bytes that are read at once. A device at rest costs little more than this; a batch is read in a few pieces.
+const READ_BYTES: usize = 2 * 1024;
+/// How often the buffers of a device may be renewed that sends again and again.
+const REST_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The limits of a device's socket.
+pub fn socket_config(limits: &Limits) -> WebSocketConfig {
+    super::socket_config(
+        READ_BYTES,
+        limits.count(Limit::DeviceMessageBytes),
+        limits.count(Limit::DeviceUnsentBytes),
+    )
+}
+
+/// The same line with buffers as they are in the beginning. The library keeps one of the size of the largest message that it
+/// has read, for as long as the connection is there; in ten thousand devices that adds up. Only for a socket that is at rest,
+/// as what stood in the buffers is gone.
+async fn renewed(hub: &Hub, socket: Socket) -> Socket {
+    let config = Some(socket_config(&hub.config.limits));
+    WebSocketStream::from_raw_socket(socket.into_inner(), Role::Server, config).await
+}
+
 /// Runs the session from the 101 to the close.
 pub async fn run(hub: Arc<Hub>, mut socket: Socket, peer: Peer) {
-    let mut hello = match Box::pin(expect_hello(&hub, &mut socket, &peer)).await {
+    let (mut hello, bytes) = match Box::pin(expect_hello(&hub, &mut socket, &peer)).await {
         Ok(hello) => hello,
         Err(end) => {
             tracing::info!(session = peer.name(), address = %peer.address, ?end, "device refused");
@@ -83,14 +109,22 @@ pub async fn run(hub: Arc<Hub>, mut socket: Socket, peer: Peer) {
         hub.wires.connected(&id, tap)
     });
     let mut session = Session::new(&hub, &peer, hello, &registered, inward, wire);
+    session.largest = bytes;
     if let Some(shown) = shown {
         session.clock_shows(shown, hello_at);
     }
     // Whatever it waits for: a device that reads nothing must not stay by that.
-    let end = tokio::select! {
-        biased;
-        () = peer.revoked.cancelled() => End::close(CloseCode::Revoked),
-        end = session.run(&mut socket, sender) => end,
+    let mut sender = Some(sender);
+    let end = loop {
+        let end = tokio::select! {
+            biased;
+            () = peer.revoked.cancelled() => Some(End::close(CloseCode::Revoked)),
+            end = session.run(&mut socket, sender.take()) => end,
+        };
+        match end {
+            Some(end) => break end,
+            None => socket = Box::pin(renewed(&hub, socket)).await,
+        }
     };
     let last_seen = session.heartbeat.last_heard();
     tracing::info!(device = %id, session = peer.name(), ?end, "device disconnected");
@@ -104,7 +138,8 @@ pub async fn run(hub: Arc<Hub>, mut socket: Socket, peer: Peer) {
     Box::pin(close(&hub, socket, &end)).await;
 }
 
-async fn expect_hello(hub: &Hub, socket: &mut Socket, peer: &Peer) -> Result<Hello, End> {
+/// The `hello`, and how many bytes it had.
+async fn expect_hello(hub: &Hub, socket: &mut Socket, peer: &Peer) -> Result<(Hello, usize), End> {
     let expected = |reason: String| End::Close(CloseCode::HelloExpected, reason);
     let refused = |reason: String| {
         hub.metrics.reached_in(&reason);
@@ -154,8 +189,8 @@ async fn expect_hello(hub: &Hub, socket: &mut Socket, peer: &Peer) -> Result<Hel
         expected(refusal.to_string())
     })?;
     match &peer.principal.role {
-        CredentialRole::Fleet => Ok(hello),
-        CredentialRole::Device(id) if *id == hello.device => Ok(hello),
+        CredentialRole::Fleet => Ok((hello, text.len())),
+        CredentialRole::Device(id) if *id == hello.device => Ok((hello, text.len())),
         CredentialRole::Device(_)
         | CredentialRole::Viewer
         | CredentialRole::Operator
@@ -263,6 +298,14 @@ impl Metrics {
     }
 }
 
+/// Why a session serves no more for now.
+enum Served {
+    /// The hub stops.
+    Stopping,
+    /// Its buffers may be renewed.
+    Resting,
+}
+
 struct Session<'a> {
     hub: &'a Hub,
     peer: &'a Peer,
@@ -284,6 +327,11 @@ struct Session<'a> {
     wire: Option<Connected>,
     /// Its clock.
     ahead: Ahead,
+    /// When a ping is due.
+    beat: Interval,
+    /// Bytes of the largest message since the buffers were new, and when that was.
+    largest: usize,
+    renewed_at: Option<Instant>,
     /// How fast it may send.
     pace: Pace,
     /// It was above its rate: until then it is not read.
@@ -299,6 +347,7 @@ impl<'a> Session<'a> {
         inward: mailbox::Receiver<ToSession>,
         wire: Option<Connected>,
     ) -> Self {
+        let heartbeat = Heartbeat::new(&hub.config.limits, clock::now());
         let pace = hub.paces.enter(&hello.device, &peer.principal.role, &hub.config.limits, Instant::now());
         Self {
             hub,
@@ -312,7 +361,10 @@ impl<'a> Session<'a> {
             read_at: Instant::now(),
             inward,
             updates: FuturesOrdered::new(),
-            heartbeat: Heartbeat::new(&hub.config.limits, clock::now()),
+            beat: heartbeat.timer(),
+            heartbeat,
+            largest: 0,
+            renewed_at: None,
             watch: Watch::new(clock::now(), newest(hub, &registered.series)),
             wire,
             ahead: Ahead::default(),
@@ -321,7 +373,22 @@ impl<'a> Session<'a> {
         }
     }
 
-    async fn run(&mut self, socket: &mut Socket, sender: crate::directory::SessionSender) -> End {
+    /// Runs until it ends, or until the buffers of the socket may be renewed: then `None`. `sender`: it begins.
+    async fn run(&mut self, socket: &mut Socket, sender: Option<SessionSender>) -> Option<End> {
+        if let Some(sender) = sender
+            && let Err(end) = Box::pin(self.greet(socket, sender)).await
+        {
+            return Some(end);
+        }
+        match self.serve(socket).await {
+            Err(end) => Some(end),
+            Ok(Served::Stopping) => Some(Box::pin(self.drain(socket)).await),
+            Ok(Served::Resting) => None,
+        }
+    }
+
+    /// Welcomes it, and lets commands come.
+    async fn greet(&mut self, socket: &mut Socket, sender: SessionSender) -> Result<(), End> {
         let limits = &self.hub.config.limits;
         let welcome = Welcome {
             session: self.peer.name(),
@@ -335,31 +402,31 @@ impl<'a> Session<'a> {
             },
             heartbeat_seconds: self.hub.config.heartbeat.as_secs() as u32,
         };
-        if let Err(end) = say(self.hub, socket, welcome).await {
-            return end;
-        }
+        say(self.hub, socket, welcome).await?;
         self.hub.commands.connected(self.device.clone(), self.peer.session, sender).await;
-        match self.serve(socket).await {
-            Err(end) => end,
-            Ok(()) => Box::pin(self.drain(socket)).await,
-        }
+        Ok(())
     }
 
-    /// Serves until the hub stops.
-    async fn serve(&mut self, socket: &mut Socket) -> Result<(), End> {
-        let mut beat = self.heartbeat.timer();
+    /// Serves until the hub stops, or it rests.
+    async fn serve(&mut self, socket: &mut Socket) -> Result<Served, End> {
         // A token of its own: the shared one has one lock for all sessions, and every message would take it.
         let mut stopping = pin!(self.hub.stopping.child_token().cancelled_owned());
         loop {
             tokio::select! {
                 biased;
-                () = &mut stopping => return Ok(()),
-                () = self.completions.wait() => self.acknowledge(socket).await?,
+                () = &mut stopping => return Ok(Served::Stopping),
+                () = self.completions.wait() => {
+                    self.acknowledge(socket).await?;
+                    let may_rest = self.renewed_at.is_none_or(|at| at.elapsed() >= REST_INTERVAL);
+                    if may_rest && self.rests(socket).await? {
+                        return Ok(Served::Resting);
+                    }
+                }
                 told = self.inward.take() => Box::pin(self.told(socket, told)).await?,
                 Some(answer) = self.updates.next(), if !self.updates.is_empty() => {
                     updated(self.hub, socket, answer).await?;
                 }
-                _ = beat.tick() => {
+                _ = self.beat.tick() => {
                     self.peer.check_expiry(clock::now())?;
                     if !self.is_read() {
                         // Its silence means nothing.
@@ -367,14 +434,42 @@ impl<'a> Session<'a> {
                     }
                     let ping = self.heartbeat.beat(self.hub, clock::now())?;
                     write(self.hub, socket, ping).await?;
+                    if self.rests(socket).await? {
+                        return Ok(Served::Resting);
+                    }
                 }
                 () = until(self.slowed), if self.slowed.is_some() => self.take_turn(socket).await?,
-                message = socket.next(), if self.is_read() => match message {
-                    Some(Ok(message)) => self.heard(socket, message).await?,
-                    Some(Err(error)) => return Err(end_of(self.hub, Limit::DeviceMessageBytes, &error)),
-                    None => return Err(End::Gone("connection lost".into())),
-                },
+                message = socket.next(), if self.is_read() => self.came(socket, message).await?,
             }
+        }
+    }
+
+    /// Whether its buffers are large and nothing is in them. What has come by now is taken first.
+    async fn rests(&mut self, socket: &mut Socket) -> Result<bool, End> {
+        if self.largest <= READ_BYTES || self.inbox.in_flight() > 0 || !self.is_read() {
+            return Ok(false);
+        }
+        if let Poll::Ready(message) = poll!(socket.next()) {
+            self.came(socket, message).await?;
+            return Ok(false);
+        }
+        let rests =
+            socket.get_ref().is_between_messages() && matches!(poll!(socket.flush()), Poll::Ready(Ok(())));
+        if rests {
+            (self.largest, self.renewed_at) = (0, Some(Instant::now()));
+        }
+        Ok(rests)
+    }
+
+    async fn came(
+        &mut self,
+        socket: &mut Socket,
+        message: Option<Result<Message, WsError>>,
+    ) -> Result<(), End> {
+        match message {
+            Some(Ok(message)) => self.heard(socket, message).await,
+            Some(Err(error)) => Err(end_of(self.hub, Limit::DeviceMessageBytes, &error)),
+            None => Err(End::Gone("connection lost".into())),
         }
     }
 
@@ -440,6 +535,7 @@ impl<'a> Session<'a> {
         self.heartbeat.heard(now);
         self.read_at = Instant::now();
         self.pace.on_message(self.read_at);
+        self.largest = self.largest.max(message.len());
         match message {
             Message::Text(text) => self.read(socket, &text).await?,
             Message::Binary(_) => return Err(End::close(CloseCode::Unsupported)),

@@ -185,6 +185,14 @@ impl Tapped {
         self.phase = Phase::Frames(frames);
     }
 
+    /// Whether all that has come from the peer is whole messages.
+    pub fn is_between_messages(&self) -> bool {
+        match &self.phase {
+            Phase::Frames(frames) => frames.device.framer.is_between_messages(),
+            Phase::Http(_) | Phase::Dark => false,
+        }
+    }
+
     /// What others may know of it; `None` before the upgrade.
     pub fn tap(&self) -> Option<&Arc<Tap>> {
         match &self.phase {

@@ -38,6 +38,7 @@ mod python;
 mod rates;
 mod ready;
 mod requests;
+mod rest;
 mod slow;
 mod stop;
 mod tls;
