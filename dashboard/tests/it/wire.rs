@@ -269,6 +269,23 @@ fn a_refusal_and_a_device_that_is_away_say_what_to_do() {
 }
 
 #[test]
+fn a_viewer_who_only_looks_is_told_that_operators_may() {
+    let mut window = Window::open();
+    window.tell(Event::Connected(protocol::viewer::ViewerWelcome {
+        role: protocol::viewer::Role::Viewer,
+        ..greeting(100)
+    }));
+    window.tell(devices(&[greenhouse(1, true)]));
+    act(&mut window, Action::OpenWire(device()));
+    let (begun, _) = asked(&mut window);
+    let refused = json!({"type": "error", "id": begun[0], "code": "forbidden",
+        "message": "only an operator may do this: this token is for less"});
+    window.tell(Event::Message(message(refused)));
+    assert!(says(&window, "this token is for less. Connect with the token of one (Ctrl+H)."));
+    assert!(!says(&window, "Ask again"), "that would not help");
+}
+
+#[test]
 fn a_sampled_recording_says_how_much_is_missing() {
     let mut window = filled(ThemeChoice::Dark, [1_300.0, 900.0]);
     let id = window.harness.state().model().wire.as_ref().unwrap().id();

@@ -1,6 +1,7 @@
 //! The wire in random orders: whatever comes, the bounds hold and links lead where they should.
 
 use proptest::prelude::*;
+use protocol::frame;
 use protocol::wire::{MessageHead, Tls};
 
 use super::*;

@@ -251,11 +251,7 @@ fn nothing(model: &Model, wire: &Inspector) -> (String, String, bool) {
     match &wire.stage {
         Stage::Refused(why) => {
             let only_looks = model.only_looks();
-            let advice = if only_looks {
-                " Only operators may watch a wire: connect with the token of one (Ctrl+H)."
-            } else {
-                ""
-            };
+            let advice = if only_looks { " Connect with the token of one (Ctrl+H)." } else { "" };
             let text = format!("{}.{advice}", format::sentence(why.trim_end_matches('.')));
             say("The hub refused", text, !only_looks)
         }
