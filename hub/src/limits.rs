@@ -543,7 +543,7 @@ mod tests {
     fn a_key_that_is_no_limit_is_answered_with_what_may_be_meant() {
         assert_eq!(instead_of("max_connections"), "`max_connections` stands above all sections");
         assert_eq!(instead_of("answer_seconds"), "`answer_seconds` stands in [commands]");
-        assert_eq!(instead_of("subscription"), "there is `subscriptions`");
+        assert_eq!(instead_of("subscription"), "there is `subscriptions`, `subscription_hz`");
         assert_eq!(instead_of("xyz"), "none is like it");
     }
 

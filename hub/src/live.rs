@@ -34,20 +34,15 @@ impl Commit {
         (self.first.0..).map(Position).zip(self.batches.iter().flat_map(|(rows, _)| rows))
     }
 
-    /// The way of the last reading of each batch so far; batches of which it is not known when they were measured are left out.
-    pub fn traces(&self) -> impl Iterator<Item = Trace> {
-        self.batches.iter().filter_map(|(rows, arrival)| {
-            let since = self.made.saturating_duration_since(arrival.read);
-            let received = self.at.plus_micros(-i64::try_from(since.as_micros()).unwrap_or(i64::MAX));
-            Some(Trace {
-                series: rows.last()?.series,
-                // What was heard of its clock is rounded by the time that reading a batch takes.
-                measured: arrival.measured?.min(received),
-                received,
-                committed: self.at,
-                sent: self.at,
-            })
-        })
+    /// The way of a reading of one of its batches so far; `None` if it is not known when that was measured.
+    pub fn trace(&self, batch: &(Vec<Row>, Arrival), row: &Row) -> Option<Trace> {
+        let (rows, arrival) = batch;
+        let since = self.made.saturating_duration_since(arrival.read);
+        let received = self.at.plus_micros(-i64::try_from(since.as_micros()).unwrap_or(i64::MAX));
+        let sooner = rows.last()?.at.micros_since(row.at);
+        // What was heard of its clock is rounded by the time that reading a batch takes.
+        let measured = arrival.measured?.min(received).plus_micros(sooner.saturating_neg());
+        Some(Trace { series: row.series, measured, received, committed: self.at, sent: self.at })
     }
 }
 

@@ -118,6 +118,6 @@ mod tests {
             assert_eq!(receiver.take().await, n);
         }
         assert!(writer.join().unwrap());
-        assert_eq!(lock(&receiver.0).waiting.capacity(), 0, "an empty one keeps no memory");
+        assert!(lock(&receiver.0).waiting.capacity() <= KEPT, "an empty one keeps little memory");
     }
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::name::SeriesId;
 use crate::time::Timestamp;
 
-/// The way of one reading, the last of its batch, by the hub's clock.
+/// The way of one reading, the last of its batch that was subscribed to, by the hub's clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trace {
     /// Whose reading.

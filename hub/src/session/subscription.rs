@@ -10,10 +10,13 @@ use protocol::select::Select;
 use protocol::trace::Trace;
 use protocol::viewer::{Detail, LiveReadings, Omitted, SeriesReadings, Subscribe};
 use protocol::{Position, SeriesId, Timestamp, Value};
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
 use store::Row;
 use tokio::time::Instant;
 
 use crate::clock;
+use crate::live::Commit;
 
 /// One subscription of one viewer.
 #[derive(Debug)]
@@ -110,9 +113,10 @@ impl Subscription {
 
     /// Takes one reading in. The caller sees to the order of positions. Returns whether others were left out for it.
     pub fn take(&mut self, row: &Row) -> bool {
-        if !self.chosen.contains(&row.series) {
-            return false;
-        }
+        self.chosen.contains(&row.series) && self.put(row)
+    }
+
+    fn put(&mut self, row: &Row) -> bool {
         let waiting = self.pending.entry(row.series).or_default();
         match (self.detail, waiting.last_mut()) {
             (Detail::Latest, Some(newest)) => {
@@ -133,12 +137,32 @@ impl Subscription {
         false
     }
 
+    /// Takes in what of a commit it has not seen, and a trace of each batch. Returns whether others were left out for it.
+    pub fn take_commit(&mut self, commit: &Commit) -> bool {
+        if commit.first <= self.position {
+            return self.take_rows(commit.last, commit.rows());
+        }
+        let mut left_out = false;
+        for batch in &commit.batches {
+            let mut last = None;
+            for row in &batch.0 {
+                if self.chosen.contains(&row.series) {
+                    left_out |= self.put(row);
+                    last = Some(row);
+                }
+            }
+            if self.traces.max > 0
+                && let Some(trace) = last.and_then(|row| commit.trace(batch, row))
+            {
+                self.traces.draw(trace);
+            }
+        }
+        self.position = commit.last;
+        left_out
+    }
+
     /// Takes in every reading up to `last` that it has not seen. Returns whether others were left out for them.
-    pub fn take_commit<'a>(
-        &mut self,
-        last: Position,
-        rows: impl Iterator<Item = (Position, &'a Row)>,
-    ) -> bool {
+    pub fn take_rows<'a>(&mut self, last: Position, rows: impl Iterator<Item = (Position, &'a Row)>) -> bool {
         if last <= self.position {
             return false;
         }
@@ -149,21 +173,6 @@ impl Subscription {
         }
         self.position = last;
         left_out
-    }
-
-    /// Whether its viewer wants to know how long readings take.
-    pub const fn wants_traces(&self) -> bool {
-        self.traces.max > 0
-    }
-
-    /// Takes the traces of a commit in, whose first position is `first`. To be told before the commit itself.
-    pub fn take_traces(&mut self, first: Position, traces: impl Iterator<Item = Trace>) {
-        // What it has from the store is not traced.
-        if first > self.position {
-            for trace in traces.filter(|trace| self.chosen.contains(&trace.series)) {
-                self.traces.draw(trace);
-            }
-        }
     }
 
     /// Leaves out all but the newest reading of each series, and notes what was left out.
@@ -237,13 +246,12 @@ struct Traces {
     max: usize,
     seen: u64,
     drawn: Vec<Trace>,
-    /// The last lot, as a part of 2^64: multiples of the golden ratio, which are spread evenly.
-    lot: u64,
+    lots: ChaCha8Rng,
 }
 
 impl Traces {
     fn new(max: usize) -> Self {
-        Self { max, seen: 0, drawn: Vec::new(), lot: 0 }
+        Self { max, seen: 0, drawn: Vec::new(), lots: ChaCha8Rng::seed_from_u64(0) }
     }
 
     /// Puts one in the urn (Vitter's algorithm R).
@@ -252,8 +260,7 @@ impl Traces {
         if self.drawn.len() < self.max {
             return self.drawn.push(trace);
         }
-        self.lot = self.lot.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let place = (u128::from(self.lot) * u128::from(self.seen)) >> 64;
+        let place = self.lots.random_range(0..self.seen);
         if let Some(drawn) = self.drawn.get_mut(place as usize) {
             *drawn = trace;
         }
@@ -364,7 +371,7 @@ mod tests {
         let mut subscription = subscription(Detail::All);
         for (from, to) in [(1, 3), (1, 3), (2, 4)] {
             let rows: Vec<(Position, Row)> = (from..=to).map(|p| (Position(p), row(1, p))).collect();
-            subscription.take_commit(Position(to), rows.iter().map(|(position, row)| (*position, row)));
+            subscription.take_rows(Position(to), rows.iter().map(|(position, row)| (*position, row)));
         }
         assert_eq!(subscription.message(100, Instant::now()).series[0].points.len(), 4);
     }

@@ -667,10 +667,7 @@ impl Session {
     fn take(&mut self, commit: &Commit) {
         self.hub.metrics.fan_out.note(commit.made.elapsed());
         for subscription in self.subscriptions.values_mut() {
-            if subscription.wants_traces() {
-                subscription.take_traces(commit.first, commit.traces());
-            }
-            if subscription.take_commit(commit.last, commit.rows()) {
+            if subscription.take_commit(commit) {
                 self.hub.metrics.reached(Limit::ReadingsWaiting);
             }
         }
@@ -888,7 +885,7 @@ async fn catch_up(hub: &Hub, subscription: &mut Subscription) -> bool {
             Ok(Since::Rows { rows, last }) => {
                 // Whatever has readings was in the directory before.
                 choose_again(hub, subscription);
-                subscription.take_commit(last, rows.iter().map(|(position, row)| (*position, row)));
+                subscription.take_rows(last, rows.iter().map(|(position, row)| (*position, row)));
                 if rows.len() < CATCH_UP_ROWS {
                     return true;
                 }
