@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use protocol::Timestamp;
+use protocol::limits::MAX_HZ;
 use protocol::viewer::{Role, ViewerWelcome};
 
 /// Farthest that a hub's clock is believed to be from this machine's: a hundred years, in microseconds.
@@ -49,6 +50,8 @@ pub struct Connection {
     pub lost_at: Option<Timestamp>,
     /// How far the hub's clock is ahead of this machine's, in microseconds.
     pub clock_offset: i64,
+    /// Most messages a second that the hub sends for one subscription.
+    pub max_hz: f64,
     /// When this connection began, by this machine's clock.
     pub connected_at: Option<Timestamp>,
 }
@@ -64,6 +67,7 @@ impl Connection {
             role: None,
             lost_at: None,
             clock_offset: 0,
+            max_hz: MAX_HZ,
             connected_at: None,
         }
     }
@@ -105,6 +109,7 @@ impl Connection {
         self.role = Some(welcome.role);
         let offset = welcome.server_time.micros_since(local);
         self.clock_offset = offset.clamp(-OFFSET_MAX_MICROS, OFFSET_MAX_MICROS);
+        self.max_hz = welcome.limits.max_hz;
         self.connected_at = Some(local);
         self.lost_at = None;
     }

@@ -384,7 +384,7 @@ impl Model {
             self.series.mark_hole(Timestamp::MIN_READING, possible(hub_now));
         }
         let mut effects = Vec::new();
-        self.subscriptions.show(shown, self.settings.frames);
+        self.subscriptions.show(shown, f64::from(self.settings.frames).min(self.connection.max_hz));
         if self.connection.is_connected() {
             effects.extend(self.subscriptions.changes().into_iter().map(Effect::Send));
             let wanted = self.series.wanted(&self.viewport, shown, width_px, hub_now);

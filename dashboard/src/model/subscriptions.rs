@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use protocol::limits::{MAX_HZ, SELECT_MAX};
+use protocol::limits::SELECT_MAX;
 use protocol::select::Select;
 use protocol::viewer::{Detail, LiveReadings, Subscribe, Subscribed, Unsubscribe, ViewerMessage};
 use protocol::{Position, SeriesId, Timestamp};
@@ -75,8 +75,7 @@ impl Subscriptions {
     }
 
     /// Charts show these series and no others, at most so many times a second.
-    pub(super) fn show(&mut self, series: &[SeriesId], frames: u32) {
-        let hz = f64::from(frames).min(MAX_HZ);
+    pub(super) fn show(&mut self, series: &[SeriesId], hz: f64) {
         if self.hz != hz {
             self.hz = hz;
             for chart in self.charts.values_mut() {

@@ -57,6 +57,11 @@ fn charts_ask_for_traces_as_often_as_frames_are_drawn() {
         window.run();
         assert_eq!(charts(&mut window).unwrap().max_hz, Some(hz));
     }
+    // A hub that sends less often is asked for less.
+    let mut greeting = greeting(300);
+    greeting.limits.max_hz = 5.0;
+    window.tell(Event::Connected(greeting));
+    assert_eq!(charts(&mut window).unwrap().max_hz, Some(5.0));
 }
 
 #[test]
