@@ -315,10 +315,14 @@ fn resolve_tls(
 
 /// Sees that a text is an origin as a browser writes it (RFC 6454, 6.2).
 fn check_origin(text: String) -> Result<String, ConfigError> {
-    let is_origin = url::Url::parse(&text).is_ok_and(|url| {
+    if is_origin(&text) { Ok(text) } else { Err(ConfigError::Origin(text)) }
+}
+
+/// Whether a text is an origin of the web, as a browser writes it.
+pub(crate) fn is_origin(text: &str) -> bool {
+    url::Url::parse(text).is_ok_and(|url| {
         matches!(url.scheme(), "http" | "https") && url.origin().ascii_serialization() == text
-    });
-    if is_origin { Ok(text) } else { Err(ConfigError::Origin(text)) }
+    })
 }
 
 fn read_file(path: &Path) -> Result<File, ConfigError> {

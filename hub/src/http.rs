@@ -37,7 +37,7 @@ use crate::tickets;
 use crate::tls::Identity;
 use crate::wire::Tapped;
 
-/// Characters of an `Origin` that a refusal repeats.
+/// Longest `Origin` that a refusal repeats.
 const ORIGIN_SHOWN_MAX: usize = 200;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -391,10 +391,12 @@ pub(crate) fn in_url(name: &str) -> String {
 pub(crate) fn check_origin(hub: &Hub, headers: &HeaderMap) -> Result<(), Box<Response>> {
     for origin in headers.get_all(header::ORIGIN) {
         if !hub.config.origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes()) {
-            let origin = String::from_utf8_lossy(origin.as_bytes());
-            let origin: String = origin.chars().take(ORIGIN_SHOWN_MAX).collect();
-            let problem =
-                format!("the page {origin:?} may not connect: `origins` in hub.toml names those that may");
+            // What is no origin is not repeated: it may be a secret that got there by mistake.
+            let page = match origin.to_str().ok().filter(|text| text.len() <= ORIGIN_SHOWN_MAX) {
+                Some(text) if crate::config::is_origin(text) => format!("the page {text:?}"),
+                _ => "a page whose Origin is none".to_owned(),
+            };
+            let problem = format!("{page} may not connect: `origins` in hub.toml names those that may");
             return Err(Box::new(refusal(StatusCode::FORBIDDEN, problem)));
         }
     }
