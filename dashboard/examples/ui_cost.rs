@@ -16,8 +16,10 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use dashboard::action::Action;
 use dashboard::app::{App, Pace, Start};
+use dashboard::format::milliseconds;
 use dashboard::link::{FarEnd, Link, Target};
 use dashboard::model::Event;
+use dashboard::model::latency::{Figure, Stage as Stages};
 use dashboard::settings::ThemeChoice;
 use eframe::App as _;
 use egui::{Context, RawInput, Rect, pos2, vec2};
@@ -504,6 +506,17 @@ fn live(hub: Option<String>, data: Option<std::path::PathBuf>) -> anyhow::Result
         let share = (process_seconds() - spent) / since.elapsed().as_secs_f64() * 100.0;
         println(&format!("| processor meanwhile | {share:.1} % of a core | |"));
     }
+    let Some(figures) = app.model().latency.figures() else { return Ok(()) };
+    let traced = figures.count;
+    println("\n### From sensor to screen\n\n| stage | p50 | p99 | most | goal p99 |\n|---|---|---|---|---|");
+    let say = |what: &str, figure: &Figure, goal: &str| {
+        let [p50, p99, most] = [figure.p50, figure.p99, figure.most].map(milliseconds);
+        println(&format!("| {what} | {p50} | {p99} | {most} | {goal} |"));
+    };
+    for (stage, figure) in Stages::ALL.iter().zip(&figures.stages) {
+        say(stage.label(), figure, "");
+    }
+    say(&format!("sensor to screen, of {traced} readings"), &figures.whole, "40 ms");
     Ok(())
 }
 
