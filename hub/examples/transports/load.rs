@@ -151,6 +151,7 @@ impl Http {
             request = request.header("x-commands", "1");
         }
         let request = request.body(Full::new(body.unwrap_or_default().into()))?;
+        self.sender.ready().await?;
         let response = self.sender.send_request(request).await?;
         if !response.status().is_success() {
             bail!("{method} {path}: {}", response.status());
@@ -402,7 +403,7 @@ async fn heads(target: &Target) -> Result<Json> {
     let mut http = Http::connect(target, &wire).await?;
     let device = format!("heads-{:?}-0001", target.kind).to_lowercase();
     let path = |end: &str| format!("/v1/http/{device}/{end}");
-    http.ask("POST", &path("hello"), Some(hello(&device))).await?;
+    http.lines("POST", &path("hello"), Some(hello(&device))).await?;
     let besides = |before: [f64; 4], after: [f64; 4]| after[0] - before[0] - (after[2] - before[2]);
     let start = wire.now();
     http.lines("POST", &path("readings"), Some(batch(1, READINGS))).await?;

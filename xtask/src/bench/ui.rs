@@ -21,7 +21,10 @@ use crate::say;
 const SCREEN: &[Need] = &[Need { thing: "Xvfb", package: "xvfb" }];
 /// Devices of the fleet, and readings a second of each.
 const DEVICES: u32 = 1_000;
-const HZ: u32 = 20;
+/// Multiplies the pace of a simulated device, which takes some ten readings a second.
+const RATE: u32 = 2;
+/// Readings a second of all of them, roughly.
+const READINGS: u32 = 20_000;
 /// How long the window stays open while readings arrive.
 const OPEN: Duration = Duration::from_secs(25);
 /// How long the window is left alone before and while its idle processor time is counted. Ages below a minute are shown
@@ -85,7 +88,7 @@ fn window(data: &Path) -> Result<String> {
             .stderr(Stdio::null());
         Running::start_piped("window", &mut command)
     };
-    say(&format!("a window, {DEVICES} devices of {HZ} readings/s each"));
+    say(&format!("a window, {DEVICES} devices with some {READINGS} readings/s together"));
     let fleet = start_fleet(&hub, data)?;
     sleep(Duration::from_secs(5));
     let live = Command::new(program("release", "examples/ui_cost"))
@@ -135,7 +138,7 @@ fn window(data: &Path) -> Result<String> {
         figures.get("frames").and_then(Json::as_u64).unwrap_or(0),
         figure("painted_p50_ms"),
         figure("painted_p99_ms"),
-        DEVICES * HZ,
+        READINGS,
         busy.own,
         busy.pixels,
         idle.own,
@@ -147,7 +150,8 @@ fn start_fleet(hub: &Hub, data: &Path) -> Result<Running> {
     let mut command = Command::new(program("release", "device-sim"));
     command
         .arg("run")
-        .args(["--devices", &DEVICES.to_string(), "--rate", &HZ.to_string(), "--hub", &hub.url])
+        .args(["--devices", &DEVICES.to_string(), "--rate", &RATE.to_string(), "--batch", "10ms"])
+        .args(["--hub", &hub.url])
         .arg("--data")
         .arg(data)
         .stdout(Stdio::null())
