@@ -56,11 +56,9 @@ impl Link {
     }
 
     /// The open line of a greeting that the hub has just answered becomes the line of a link that is up.
-    pub(crate) fn welcome(&mut self, heartbeat_seconds: u32, now: Instant) {
+    pub(crate) fn welcome(&mut self, heartbeat: Heartbeat, now: Instant) {
         *self = match std::mem::replace(self, Self::Waiting { until: None }) {
-            Self::Greeting { line, .. } => {
-                Self::Up { line, heartbeat: Heartbeat::new(heartbeat_seconds, now), since: now }
-            }
+            Self::Greeting { line, .. } => Self::Up { line, heartbeat, since: now },
             other @ (Self::Waiting { .. } | Self::Connecting(_) | Self::Up { .. }) => other,
         };
     }

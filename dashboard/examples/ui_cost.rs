@@ -451,6 +451,25 @@ impl Bench {
     }
 }
 
+/// Replaces the charts by six of four series each, of what changes fastest in a simulated fleet. False: nothing is known of
+/// it yet.
+fn show_the_fastest(app: &mut App) -> bool {
+    let metrics = app.model().devices.iter().flat_map(|device| &device.info.metrics);
+    let fastest = metrics.filter(|metric| metric.declaration.name.as_str() == "vibration");
+    let series: Vec<SeriesId> = fastest.map(|metric| metric.series).take(24).collect();
+    if series.is_empty() {
+        return false;
+    }
+    let old: Vec<_> = app.layout().charts().map(|pane| pane.chart).collect();
+    for part in series.chunks(4) {
+        app.act(Action::AddChart { title: None, series: part.to_vec() });
+    }
+    for chart in old {
+        app.act(Action::CloseChart(chart));
+    }
+    true
+}
+
 /// The real app with a real hub, at the pace of a real window; only the pixels are not made.
 fn live(hub: Option<String>, data: Option<std::path::PathBuf>) -> anyhow::Result<()> {
     const SETTLE: Duration = Duration::from_secs(5);
@@ -468,7 +487,7 @@ fn live(hub: Option<String>, data: Option<std::path::PathBuf>) -> anyhow::Result
     let link = Link::start(target, pace.waker(ctx.clone()))?;
     let mut app = App::new(&ctx, start, link, pace);
     let mut due = started;
-    let mut counted = None;
+    let (mut counted, mut shown) = (None, false);
     while started.elapsed() < SETTLE + MEASURED {
         let wait = due.saturating_duration_since(Instant::now());
         if let Ok(sooner) = woken.recv_timeout(wait.min(MEASURED)) {
@@ -491,8 +510,11 @@ fn live(hub: Option<String>, data: Option<std::path::PathBuf>) -> anyhow::Result
         ctx.tessellate(std::mem::take(&mut output.shapes), output.pixels_per_point);
         output.textures_delta.clear();
         app.painted(begun.elapsed());
+        if !shown && started.elapsed() > SETTLE / 2 {
+            shown = show_the_fastest(&mut app);
+        }
         if started.elapsed() > SETTLE && counted.is_none() {
-            counted = Some((Instant::now(), process_seconds()));
+            counted = Some((Instant::now(), process_seconds(), app.model().counters.position));
             app.forget_waits();
         }
     }
@@ -502,9 +524,12 @@ fn live(hub: Option<String>, data: Option<std::path::PathBuf>) -> anyhow::Result
     let what = "reading received to handed over for painting";
     println(&format!("| {what}, p50 of {} frames | {} | |", summary.frames, millis(summary.painted_p50_ms)));
     println(&format!("| {what}, p99 | {} | 50 ms |", millis(summary.painted_p99_ms)));
-    if let Some((since, spent)) = counted {
-        let share = (process_seconds() - spent) / since.elapsed().as_secs_f64() * 100.0;
+    if let Some((since, spent, position)) = counted {
+        let seconds = since.elapsed().as_secs_f64();
+        let share = (process_seconds() - spent) / seconds * 100.0;
         println(&format!("| processor meanwhile | {share:.1} % of a core | |"));
+        let stored = (app.model().counters.position.0 - position.0) as f64 / seconds;
+        println(&format!("| readings a second that the hub stored | {stored:.0} | |"));
     }
     let Some(figures) = app.model().latency.figures() else { return Ok(()) };
     let traced = figures.count;

@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 
 use crate::layout::FILE_MAX_BYTES;
 use crate::link::Waker;
+use crate::model::Haste;
 use crate::model::wire::{Row, export};
 use crate::raster::Picture;
 use crate::views::chart::Drawn;
@@ -107,7 +108,7 @@ impl Disk {
                 if done_tx.try_send(done).is_err() {
                     tracing::debug!("nobody hears what became of a file");
                 }
-                waker(true);
+                waker(Haste::AtOnce);
             }
         })?;
         Ok(Self { jobs: Some(jobs), done, thread: Some(thread) })

@@ -14,7 +14,7 @@ use protocol::viewer::{HubToViewer, Role, ViewerMessage};
 use tokio::sync::mpsc;
 
 use crate::clock;
-use crate::model::Event;
+use crate::model::{Event, Haste};
 
 /// Events waiting for the window. When full, the link reads no more, and the hub conflates.
 const EVENTS: usize = 1_024;
@@ -145,8 +145,8 @@ impl Awake {
     }
 }
 
-/// Wakes the window; told whether what came is urgent.
-pub type Waker = Arc<dyn Fn(bool) + Send + Sync>;
+/// Wakes the window.
+pub type Waker = Arc<dyn Fn(Haste) + Send + Sync>;
 
 impl Link {
     /// A link whose other end is held by the caller.
@@ -168,7 +168,7 @@ impl Link {
                 Err(error) => {
                     let reason = format!("The network could not be started: {error}.");
                     if far_end.events.try_send(Event::Unusable(reason)).is_ok() {
-                        waker(true);
+                        waker(Haste::AtOnce);
                     }
                 }
             }
@@ -221,7 +221,7 @@ async fn run(target: Target, mut far_end: FarEnd, waker: Waker) {
                 if far_end.events.send(Event::Unusable(reason)).await.is_err() {
                     return;
                 }
-                waker(true);
+                waker(Haste::AtOnce);
             }
         }
         // Look again when asked, and now and then: the hub may have been started meanwhile.
@@ -265,7 +265,7 @@ async fn connected(endpoint: Endpoint, mut far_end: FarEnd, waker: Waker) {
                     }
                     continue;
                 }
-                let urgent = event.is_urgent();
+                let haste = event.haste();
                 let traced = traced(&mut event);
                 if far_end.events.send(event).await.is_err() {
                     break;
@@ -275,8 +275,8 @@ async fn connected(endpoint: Endpoint, mut far_end: FarEnd, waker: Waker) {
                 {
                     break;
                 }
-                if far_end.awake.came() || urgent {
-                    waker(urgent);
+                if far_end.awake.came() || haste != Haste::Usual {
+                    waker(haste);
                 }
             }
             outgoing = far_end.outbox.recv() => match outgoing {
@@ -332,7 +332,7 @@ pub fn probe(target: Target, waker: Waker) -> Probe {
         };
         // Nobody waits any more if the window or the dialog is gone.
         if tx.try_send(result).is_ok() {
-            waker(true);
+            waker(Haste::AtOnce);
         }
     });
     if let Err(error) = thread

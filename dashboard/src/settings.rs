@@ -101,7 +101,7 @@ impl Default for Settings {
             times: Times::Local,
             // 10 M readings and more, and small beside what a graphics driver takes.
             memory_mb: 160,
-            frames: 30,
+            frames: 60,
             list: ListOrder::default(),
         }
     }

@@ -101,7 +101,7 @@ struct Run {
     /// What everything but epochs is drawn from
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Time between two messages of a device
+    /// Shortest time between two messages of a device
     #[arg(long, default_value = "200ms", value_parser = duration)]
     batch: Duration,
     /// Bytes that a device holds until they are acknowledged

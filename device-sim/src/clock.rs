@@ -1,6 +1,6 @@
 //! The only place that reads the system's clock.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use protocol::Timestamp;
 use tokio::time::Instant;
@@ -28,6 +28,11 @@ impl Clock {
     /// Microseconds since it was started.
     pub fn elapsed_micros(&self) -> i64 {
         i64::try_from(self.started.elapsed().as_micros()).unwrap_or(i64::MAX)
+    }
+
+    /// The instant that is so many microseconds after it was started.
+    pub fn instant(&self, micros: i64) -> Instant {
+        self.started + Duration::from_micros(u64::try_from(micros).unwrap_or(0))
     }
 
     /// The time now.

@@ -15,7 +15,7 @@ use protocol::declare::CommandDeclaration;
 use protocol::device::CommandUpdate;
 use protocol::{CommandId, DeviceId, Epoch, NameError};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
@@ -133,13 +133,14 @@ impl Device {
 
     /// Lives until `stop`, then drains and closes.
     pub(crate) async fn run(mut self, stop: CancellationToken) -> Remains {
-        let first = Instant::now() + self.batch_interval.mul_f64(self.random.unit());
-        let mut ticks = tokio::time::interval_at(first, self.batch_interval);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut earliest = Instant::now() + self.batch_interval.mul_f64(self.random.unit());
         loop {
             let ended = tokio::select! {
                 () = stop.cancelled() => break,
-                _ = ticks.tick() => self.tick().await,
+                () = sleep_until(self.due(earliest)) => {
+                    earliest = Instant::now() + self.batch_interval;
+                    self.tick().await
+                }
                 event = self.events.recv() => match event {
                     Some(event) => self.on_event(event).await,
                     None => break,
@@ -150,6 +151,17 @@ impl Device {
             }
         }
         self.stop().await
+    }
+
+    /// When there is something to do, at `earliest` or later: a reading after a quiet time is sent at once, and then they
+    /// gather for as long as a batch.
+    fn due(&self, earliest: Instant) -> Instant {
+        if self.running.is_some() || !self.held.is_empty() || !self.again.is_empty() {
+            return earliest;
+        }
+        let reading = self.sampler.next().map(|micros| self.clock.instant(micros));
+        let fault = self.schedule.next().map(|time| self.clock.instant(time.as_micros() as i64));
+        [reading, fault].into_iter().flatten().min().unwrap_or(earliest).max(earliest)
     }
 
     async fn stop(mut self) -> Remains {

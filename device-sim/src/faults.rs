@@ -255,6 +255,12 @@ impl Schedule {
         None
     }
 
+    /// When the next fault is due, counted as for [`Schedule::poll`]; `None` if none ever is.
+    pub fn next(&self) -> Option<Duration> {
+        let outage = self.outages.last().map(|outage| outage.at);
+        [outage, self.reboot_at, self.silence_at, self.disconnect_at].into_iter().flatten().min()
+    }
+
     /// What is played with the next command, and how long that takes.
     pub fn command(&mut self) -> Option<(CommandFault, Duration)> {
         if self.plan.commands.is_empty() {
@@ -306,6 +312,7 @@ mod tests {
             while let Some(fault) = schedule.poll(Duration::from_secs(second)) {
                 due.push(fault);
             }
+            assert!(schedule.next().is_none_or(|next| next > Duration::from_secs(second)));
         }
         due
     }

@@ -39,7 +39,7 @@ pub struct FleetConfig {
     pub rate: f64,
     /// How fast the models' time passes.
     pub speed: f64,
-    /// Time between two batches of a device.
+    /// Shortest time between two batches of a device.
     pub batch_interval: Duration,
     /// Bytes of messages that a device holds until they are acknowledged.
     pub outbox_bytes: usize,

@@ -67,10 +67,15 @@ impl Sampler {
         Ok(Self { model, groups, stepped_to: 0, speed })
     }
 
+    /// When a metric is read next; `None` if there is none.
+    pub fn next(&self) -> Option<i64> {
+        self.groups.iter().map(|group| group.next).min()
+    }
+
     /// Lives on until `to` and returns everything that was due on the way, oldest first, timed from the start.
     pub fn advance(&mut self, to: i64) -> Vec<Point> {
         let mut points = Vec::new();
-        while let Some(at) = self.groups.iter().map(|group| group.next).min().filter(|at| *at <= to) {
+        while let Some(at) = self.next().filter(|at| *at <= to) {
             self.step_to(at);
             let mut values = Vec::new();
             for group in self.groups.iter_mut().filter(|group| group.next == at) {

@@ -23,7 +23,7 @@ use super::{DeviceConfig, DeviceEvent, DeviceStatus, Fault, Order, WhenFull, dra
 use crate::backoff::Backoff;
 use crate::connect::connect;
 use crate::ending::Ending;
-use crate::heartbeat::Beat;
+use crate::heartbeat::{Beat, Heartbeat};
 use crate::line::{Incoming, Line, LineLimits};
 use crate::link::{Link, LinkEvent, WELCOME_DEADLINE};
 
@@ -348,7 +348,7 @@ impl Task {
             // The hub knows more of this epoch than we do, and would take our numbers for duplicates.
             return self.begin_new_epoch();
         }
-        self.link.welcome(welcome.heartbeat_seconds, now);
+        self.link.welcome(Heartbeat::new(welcome.heartbeat_seconds, now), now);
         self.hub_time = Some((welcome.server_time, now));
         self.outbox.on_welcome(&welcome);
         self.memory.answers.on_connected(welcome.server_time);

@@ -19,7 +19,7 @@ use super::{ViewerConfig, ViewerEvent};
 use crate::backoff::Backoff;
 use crate::connect::connect;
 use crate::ending::Ending;
-use crate::heartbeat::Beat;
+use crate::heartbeat::{Beat, Heartbeat};
 use crate::line::{Incoming, Line, LineLimits};
 use crate::link::{Link, LinkEvent, WELCOME_DEADLINE};
 
@@ -211,7 +211,7 @@ impl Task {
     }
 
     fn on_welcome(&mut self, welcome: ViewerWelcome, now: Instant) {
-        self.link.welcome(welcome.heartbeat_seconds, now);
+        self.link.welcome(Heartbeat::new(welcome.heartbeat_seconds, now).measure(), now);
         tracing::debug!(session = welcome.session, "connected");
         self.tell(ViewerEvent::Connected(welcome));
         self.to_ask = self.subscriptions.on_connected().into();

@@ -251,6 +251,7 @@ impl App {
     /// Measures waits anew: what came before was not what is wanted.
     pub fn forget_waits(&mut self) {
         self.figures.forget_waits();
+        self.model.latency.forget();
     }
 
     /// Notes that the last frame took so long to draw and to hand over for painting.

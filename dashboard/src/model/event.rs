@@ -6,6 +6,8 @@ use protocol::Timestamp;
 use protocol::trace::Trace;
 use protocol::viewer::{HubToViewer, ViewerMessage, ViewerWelcome};
 
+use super::subscriptions::Subscriptions;
+
 /// What happened outside.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
@@ -44,15 +46,29 @@ pub enum Event {
     NotSaved(String),
 }
 
+/// How soon the window shows what has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Haste {
+    /// At once: a person waits for it, or should know.
+    AtOnce,
+    /// As soon as a frame may be drawn: it comes at the pace of frames.
+    Paced,
+    /// With what comes next, or soon.
+    Usual,
+}
+
 impl Event {
-    /// Whether the window should show it at once instead of with the next batch of readings.
-    pub const fn is_urgent(&self) -> bool {
-        !matches!(
-            self,
+    /// How soon the window should show it.
+    pub const fn haste(&self) -> Haste {
+        match self {
+            Self::Message(HubToViewer::Readings(readings)) if Subscriptions::is_paced(readings.id) => {
+                Haste::Paced
+            }
             Self::Message(HubToViewer::Readings(_) | HubToViewer::Devices(_) | HubToViewer::Wire(_))
-                | Self::RoundTrip(_)
-                | Self::Traced { .. }
-        )
+            | Self::RoundTrip(_)
+            | Self::Traced { .. } => Haste::Usual,
+            _ => Haste::AtOnce,
+        }
     }
 }
 

@@ -260,6 +260,11 @@ impl Latency {
         self.untold.clear();
     }
 
+    /// Measures anew; what is known of the clocks stays.
+    pub fn forget(&mut self) {
+        *self = Self { apart: std::mem::take(&mut self.apart), ..Self::default() };
+    }
+
     /// A ping took so long to the hub and back.
     pub(super) fn round_trip(&mut self, time: Duration) {
         let micros = i64::try_from(time.as_micros()).unwrap_or(i64::MAX);

@@ -54,7 +54,7 @@ pub use commands::CommandLog;
 pub use connection::{Connection, Link};
 pub use counters::Counters;
 pub use devices::{Device, Devices, SeriesInfo, Status};
-pub use event::{Effect, Event};
+pub use event::{Effect, Event, Haste};
 pub use form::{Form, FormStage};
 pub use grouping::Question;
 pub use groups::{Composer, Groups};

@@ -53,6 +53,11 @@ pub(super) struct Subscriptions {
 }
 
 impl Subscriptions {
+    /// Whether a subscription of this id brings readings as often as frames are drawn.
+    pub(super) const fn is_paced(id: u64) -> bool {
+        id >= CHARTS
+    }
+
     pub(super) fn shown(&self) -> &[SeriesId] {
         &self.shown
     }

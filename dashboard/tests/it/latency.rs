@@ -49,9 +49,9 @@ fn charts_ask_for_traces_as_often_as_frames_are_drawn() {
         })
     };
     let subscribe = charts(&mut window).unwrap();
-    assert_eq!((subscribe.traces, subscribe.max_hz), (Some(1), Some(30.0)));
+    assert_eq!((subscribe.traces, subscribe.max_hz), (Some(1), Some(60.0)));
     // Another frame rate is told; beyond what a hub does it is not asked for.
-    for (frames, hz) in [(12, 12.0), (120, 60.0)] {
+    for (frames, hz) in [(12, 12.0), (30, 30.0), (120, 60.0)] {
         let number = dashboard::settings::Number::Frames;
         window.harness.state_mut().act(dashboard::action::Action::SetNumber { number, value: frames });
         window.run();

@@ -161,8 +161,8 @@ fn the_frame_rate_bounds_frames_for_readings() {
     window.harness.state_mut().act(Action::SetNumber { number: Number::Frames, value: 4 });
     window.run();
     assert_eq!(pace.get().as_millis(), 250);
-    // By default 33 ms, or more where frames are dear.
-    assert!((33..=250).contains(&free.as_millis()), "{free:?}");
+    // By default 16 ms, or more where frames are dear.
+    assert!((16..=250).contains(&free.as_millis()), "{free:?}");
 }
 
 #[test]

@@ -21,8 +21,8 @@ use crate::say;
 const SCREEN: &[Need] = &[Need { thing: "Xvfb", package: "xvfb" }];
 /// Devices of the fleet, and readings a second of each.
 const DEVICES: u32 = 1_000;
-/// Multiplies the pace of a simulated device, which takes some ten readings a second.
-const RATE: u32 = 2;
+/// Multiplies the pace of a simulated device, which takes 32 readings a second on average.
+const RATE: f64 = 0.625;
 /// Readings a second of all of them, roughly.
 const READINGS: u32 = 20_000;
 /// How long the window stays open while readings arrive.
