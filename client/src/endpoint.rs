@@ -119,6 +119,14 @@ pub enum EndpointError {
         /// What is wrong with it.
         problem: String,
     },
+    /// What a variable of the environment says cannot be.
+    #[error("{variable}: {problem}")]
+    Variable {
+        /// Its name.
+        variable: &'static str,
+        /// What is wrong with what it says.
+        problem: Box<Self>,
+    },
     /// TLS is asked for and cannot be spoken.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -166,6 +174,22 @@ pub enum EndpointError {
     NoDataFolder,
 }
 
+impl EndpointError {
+    /// The same, said of the variable from which it came.
+    fn of(self, variable: &'static str) -> Self {
+        Self::Variable { variable, problem: Box::new(self) }
+    }
+
+    /// Whether something was typed that cannot be meant, so that trying again is no use.
+    pub fn is_bad_usage(&self) -> bool {
+        match self {
+            Self::BadUrl { .. } | Self::BadToken(_) | Self::HalfIdentity | Self::IdentityWithoutTls => true,
+            Self::Variable { problem, .. } => problem.is_bad_usage(),
+            _ => false,
+        }
+    }
+}
+
 impl Endpoint {
     /// Finds the hub and the credential.
     ///
@@ -210,9 +234,10 @@ impl Endpoint {
         let file = |named: Option<&Path>, name| {
             named.map(Path::to_owned).or_else(|| variable(name).map(PathBuf::from))
         };
-        let url = match given.url.map(str::to_owned).or_else(|| variable(local::HUB_VARIABLE)) {
-            Some(text) => parse_url(&text)?,
-            None => parse_url(&format!("ws://{}", protocol::DEFAULT_ADDRESS))?,
+        let url = match (given.url, variable(local::HUB_VARIABLE)) {
+            (Some(text), _) => parse_url(text)?,
+            (None, Some(text)) => parse_url(&text).map_err(|error| error.of(local::HUB_VARIABLE))?,
+            (None, None) => parse_url(&format!("ws://{}", protocol::DEFAULT_ADDRESS))?,
         };
         let certificate = file(given.certificate, local::CERTIFICATE_VARIABLE);
         let identity = match (certificate, file(given.key, local::KEY_VARIABLE)) {
@@ -231,8 +256,12 @@ impl Endpoint {
     ) -> Result<Self, EndpointError> {
         let hub = Self::hub_with(given, &variable)?;
         let variable = |name| variable(name).filter(|text| !text.trim().is_empty());
-        if let Some(token) = given.token.map(str::to_owned).or_else(|| variable(local::TOKEN_VARIABLE)) {
-            return Ok(Self { token: Some(Token::new(&token)?), ..hub });
+        if let Some(token) = given.token {
+            return Ok(Self { token: Some(Token::new(token)?), ..hub });
+        }
+        if let Some(token) = variable(local::TOKEN_VARIABLE) {
+            let token = Token::new(&token).map_err(|error| error.of(local::TOKEN_VARIABLE))?;
+            return Ok(Self { token: Some(token), ..hub });
         }
         if given.certificate.is_some() || variable(local::CERTIFICATE_VARIABLE).is_some() {
             return Ok(hub);
@@ -283,21 +312,45 @@ fn parse_url(text: &str) -> Result<Url, EndpointError> {
     let text = text.trim();
     let bad =
         |problem: &str| EndpointError::BadUrl { url: without_secrets(text), problem: problem.to_owned() };
+    let unlike = |error: url::ParseError| {
+        bad(match error {
+            url::ParseError::EmptyHost => "it names no host",
+            url::ParseError::InvalidPort => "its port is not a number from 1 to 65535",
+            url::ParseError::InvalidIpv6Address => "its address of IPv6 is none: it stands in [ and ]",
+            _ => "its host is not a name or an address",
+        })
+    };
     // `localhost:7878` parses as a URL with the scheme `localhost`: a bare address is meant.
-    let full = if text.contains("://") { text.to_owned() } else { format!("ws://{text}") };
-    let mut url = Url::parse(&full).map_err(|e| bad(&e.to_string()))?;
+    let full = if text.contains("://") {
+        text.to_owned()
+    } else if half_a_scheme(text) {
+        return Err(bad("after its scheme stands something else than ://"));
+    } else {
+        format!("ws://{text}")
+    };
+    let mut url = Url::parse(&full).map_err(unlike)?;
     match url.scheme() {
         "ws" | "wss" => {}
         // `https` becomes `wss`.
         "http" | "https" => {
             let start = full.find(':').unwrap_or_default();
             let socket = if url.scheme() == "http" { "ws" } else { "wss" };
-            url = Url::parse(&format!("{socket}{}", &full[start..])).map_err(|e| bad(&e.to_string()))?;
+            url = Url::parse(&format!("{socket}{}", &full[start..])).map_err(unlike)?;
         }
         other => return Err(bad(&format!("{other} is not a scheme of a hub"))),
     }
     if url.host_str().is_none_or(str::is_empty) {
         return Err(bad("it names no host"));
+    }
+    // A number is read as an address: 7878 as 0.0.30.198.
+    let host = full.split_once("://").map_or("", |(_, rest)| rest.split([':', '/']).next().unwrap_or(rest));
+    if !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(bad(
+            "where the host stands is a number: a port comes after a host, as in 127.0.0.1:7878",
+        ));
+    }
+    if url.path().contains("//") {
+        return Err(bad("it has // in its path"));
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err(bad("a hub takes a token, not a user and password"));
@@ -308,6 +361,16 @@ fn parse_url(text: &str) -> Result<Url, EndpointError> {
         ));
     }
     Ok(url)
+}
+
+/// Whether a text without `://` begins like a URL all the same: `http//host`, `ws:/host`. A host may well be named `ws`.
+fn half_a_scheme(text: &str) -> bool {
+    let end = text.find([':', '/']).unwrap_or(text.len());
+    let (scheme, rest) = text.split_at(end);
+    let known = ["ws", "wss", "http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
+    known
+        && (rest.starts_with('/')
+            || rest.strip_prefix(':').is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit())))
 }
 
 /// The text without what may be a secret in it: user and password, query, fragment.
@@ -400,6 +463,43 @@ mod tests {
             assert_eq!(parse_url(text).unwrap().as_str(), url);
         }
         assert_eq!(parse_url("wss://hub.example").unwrap().port_or_known_default(), Some(443));
+    }
+
+    #[test]
+    fn an_address_that_cannot_be_one_is_named_with_what_is_wrong_and_what_one_looks_like() {
+        for (text, problem) in [
+            ("http//x", "something else than ://"),
+            ("http:/x", "something else than ://"),
+            ("WS:/x:1", "something else than ://"),
+            ("wss:localhost", "something else than ://"),
+            ("ws:", "something else than ://"),
+            ("http://http://x:1", "// in its path"),
+            ("", "names no host"),
+            ("ws://", "names no host"),
+            (":7878", "names no host"),
+            ("7878", "a port comes after a host"),
+            ("localhost:99999", "1 to 65535"),
+            ("localhost:seven", "1 to 65535"),
+            ("ws://[::1", "IPv6"),
+            ("a b", "not a name or an address"),
+            ("ftp://x", "ftp is not a scheme"),
+        ] {
+            let error = find(Some(text), &[], None).unwrap_err();
+            assert!(error.is_bad_usage(), "{text}: {error}");
+            let error = error.to_string();
+            assert!(error.starts_with(&format!("{text:?} is not the URL of a hub: ")), "{text}: {error}");
+            assert!(error.contains(problem) && error.contains("ws://host:port"), "{text}: {error}");
+            if !text.is_empty() {
+                let error = find(None, &[("TELEMETRY_HUB", text)], None).unwrap_err();
+                assert!(error.is_bad_usage() && error.to_string().starts_with("TELEMETRY_HUB: "), "{error}");
+            }
+        }
+        for text in ["ws:7878", "http:80", "ws.example", "10.0.0.1/hub", "wss://a/b/c/"] {
+            assert!(parse_url(text).is_ok(), "{text}");
+        }
+        let variables = [("TELEMETRY_TOKEN", "two words")];
+        let error = find(Some("a:1"), &variables, None).unwrap_err().to_string();
+        assert!(error.starts_with("TELEMETRY_TOKEN: ") && !error.contains("two words"), "{error}");
     }
 
     #[test]

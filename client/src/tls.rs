@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use protocol::local;
 use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{AlertDescription, CertificateError, ClientConfig, RootCertStore};
@@ -41,8 +42,10 @@ impl fmt::Debug for Tls {
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file cannot be used.
-    #[error("{path}: {problem}")]
+    #[error("{of} {path}: {problem}")]
     File {
+        /// What it is, and how it was named.
+        of: String,
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
@@ -51,7 +54,7 @@ pub enum TlsError {
     /// The system trusts nobody.
     #[error(
         "this system has no CA that it trusts{problem}: install them (on Debian the package ca-certificates), or name a file with --ca or {}",
-        protocol::local::CA_VARIABLE
+        local::CA_VARIABLE
     )]
     NoRoots {
         /// What the system said, in brackets.
@@ -86,9 +89,13 @@ impl Tls {
         let mut config = match &files.identity {
             None => builder.with_no_client_auth(),
             Some((certificate, key)) => {
-                let chain = certificates(certificate)?;
-                let secret =
-                    PrivateKeyDer::from_pem_file(key).map_err(|error| unreadable(key, "key", &error))?;
+                let chain = certificates(
+                    certificate,
+                    &named("certificate", "--certificate", local::CERTIFICATE_VARIABLE),
+                )?;
+                let of_key = || named("key", "--key", local::KEY_VARIABLE);
+                let secret = PrivateKeyDer::from_pem_file(key)
+                    .map_err(|error| unreadable(key, of_key(), "key", &error))?;
                 builder.with_client_auth_cert(chain, secret).map_err(|error| TlsError::Identity {
                     certificate: certificate.clone(),
                     key: key.clone(),
@@ -110,29 +117,39 @@ impl Tls {
     }
 }
 
-fn unreadable(path: &Path, what: &str, error: &pem::Error) -> TlsError {
+/// What a file is, and with what it is named.
+fn named(what: &str, flag: &str, variable: &str) -> String {
+    format!("{what} ({flag} or {variable})")
+}
+
+fn cas() -> String {
+    named("CAs", "--ca", local::CA_VARIABLE)
+}
+
+fn unreadable(path: &Path, of: String, what: &str, error: &pem::Error) -> TlsError {
     let problem = match error {
         pem::Error::NoItemsFound => format!("no {what} in PEM in it"),
         pem::Error::Io(error) => error.to_string(),
         // The error may repeat lines of the file.
         _ => "it is not PEM".to_owned(),
     };
-    TlsError::File { path: path.to_owned(), problem }
+    TlsError::File { of, path: path.to_owned(), problem }
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+fn certificates(path: &Path, of: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    let found = read.map_err(|error| unreadable(path, "certificate", &error))?;
+    let found = read.map_err(|error| unreadable(path, of.to_owned(), "certificate", &error))?;
     if found.is_empty() {
-        return Err(unreadable(path, "certificate", &pem::Error::NoItemsFound));
+        return Err(unreadable(path, of.to_owned(), "certificate", &pem::Error::NoItemsFound));
     }
     Ok(found)
 }
 
 fn roots_of(path: &Path) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
-    for certificate in certificates(path)? {
+    for certificate in certificates(path, &cas())? {
         roots.add(certificate).map_err(|error| TlsError::File {
+            of: cas(),
             path: path.to_owned(),
             problem: format!("a certificate in it is none of a CA: {error}"),
         })?;
@@ -180,7 +197,7 @@ pub(crate) fn problem_of(error: &io::Error, host: &str) -> Option<String> {
 }
 
 fn certificate_problem(problem: &CertificateError, host: &str) -> String {
-    let ca = protocol::local::CA_VARIABLE;
+    let ca = local::CA_VARIABLE;
     match problem {
         // The second: the CA that is trusted has the name of the right one, and another key.
         CertificateError::UnknownIssuer | CertificateError::BadSignature => {

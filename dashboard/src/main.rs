@@ -40,11 +40,17 @@ struct Arguments {
     #[arg(long)]
     fresh_layout: bool,
     /// Close after this many seconds.
-    #[arg(long, value_name = "SECONDS")]
-    exit_after: Option<f64>,
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
+    exit_after: Option<Duration>,
     /// At the end print how soon something was shown, and how long readings waited to be painted, as a line of JSON.
     #[arg(long)]
     figures: bool,
+}
+
+/// A time as a number of seconds.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.trim().parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    seconds.ok_or_else(|| format!("{text:?} is not a number of seconds, 0 or more"))
 }
 
 fn main() -> ExitCode {
@@ -119,7 +125,7 @@ fn run(arguments: Arguments, started: Instant) -> Result<(), eframe::Error> {
                 theme: arguments.theme,
                 zone: TimeZone::system(),
                 clock: system_clock(),
-                exit_after: arguments.exit_after.and_then(|s| Duration::try_from_secs_f64(s).ok()),
+                exit_after: arguments.exit_after,
                 is_first_run: !is_given && hubs.is_empty(),
                 hubs,
                 ca: arguments.ca,
@@ -146,7 +152,38 @@ fn explain(error: &eframe::Error) -> String {
         eframe::Error::AppCreation(error) => format!("The dashboard could not start: {error}"),
         other => {
             let reason = other.to_string();
+            let reason = without_place(&reason);
             format!("No window could be opened: {}. {advice}", reason.trim_end_matches('.'))
         }
+    }
+}
+
+/// What went wrong, without the line of a library's source before it: `os error at /…/mod.rs:765: `.
+fn without_place(reason: &str) -> &str {
+    let place = reason.split_once("os error at ");
+    place.and_then(|(_, rest)| rest.split_once(": ")).map_or(reason, |(_, problem)| problem)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bad_value_is_named_with_what_it_may_be() {
+        for text in ["x", "-1", "nan", "inf", "1e99", ""] {
+            let error =
+                Arguments::try_parse_from(["dashboard", "--exit-after", text]).unwrap_err().to_string();
+            assert!(error.contains("is not a number of seconds") || text.is_empty(), "{text}: {error}");
+        }
+        let arguments = Arguments::try_parse_from(["dashboard", "--exit-after", "1.5"]).unwrap();
+        assert_eq!(arguments.exit_after, Some(Duration::from_millis(1_500)));
+    }
+
+    #[test]
+    fn the_source_of_a_library_is_not_told() {
+        let reason =
+            "winit EventLoopError: os error at /a/b/mod.rs:765: neither WAYLAND_DISPLAY nor DISPLAY is set";
+        assert_eq!(without_place(reason), "neither WAYLAND_DISPLAY nor DISPLAY is set");
+        assert_eq!(without_place("no OpenGL"), "no OpenGL");
     }
 }

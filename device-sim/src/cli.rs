@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
-use client::{Endpoint, Given, TokenRole};
+use client::{Endpoint, EndpointError, Given, TokenRole};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -16,6 +16,8 @@ use crate::kinds::DeviceKind;
 use crate::load::{self, LoadConfig, Target};
 use crate::printer::{self, Progress};
 
+/// Longest time that may be given anywhere.
+const TIME_MAX: Duration = Duration::from_hours(10_000);
 /// Time between two looks at a running fleet.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -87,25 +89,25 @@ struct Run {
     #[command(flatten)]
     hub: Hub,
     /// How many devices
-    #[arg(long, short = 'n', default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(long, short = 'n', default_value_t = 6, value_parser = whole::<u32>(1, 100_000))]
     devices: u32,
     /// Kinds of devices, in turn; all of them if left out
     #[arg(long, value_delimiter = ',')]
     kinds: Vec<DeviceKind>,
     /// Multiplies how often everything is measured
-    #[arg(long, default_value_t = 1.0, value_parser = above_zero)]
+    #[arg(long, default_value_t = 1.0, value_parser = above_zero, allow_negative_numbers = true)]
     rate: f64,
     /// How fast time passes for the models
-    #[arg(long, default_value_t = 1.0, value_parser = above_zero)]
+    #[arg(long, default_value_t = 1.0, value_parser = above_zero, allow_negative_numbers = true)]
     speed: f64,
     /// What everything but epochs is drawn from
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = whole::<u64>(0, u64::MAX), allow_negative_numbers = true)]
     seed: u64,
     /// Shortest time between two messages of a device
     #[arg(long, default_value = "200ms", value_parser = duration)]
     batch: Duration,
     /// Bytes that a device holds until they are acknowledged
-    #[arg(long, default_value_t = client::device::OUTBOX_BYTES)]
+    #[arg(long, default_value_t = client::device::OUTBOX_BYTES, value_parser = whole::<usize>(1_024, 1 << 40))]
     outbox_bytes: usize,
     /// Text before every device id
     #[arg(long, default_value = "")]
@@ -163,19 +165,19 @@ struct Load {
     #[command(flatten)]
     hub: Hub,
     /// How many connections, each a device
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, default_value_t = 50, value_parser = whole::<u32>(1, 10_000))]
     connections: u32,
     /// Readings in one message
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=4_096))]
+    #[arg(long, default_value_t = 10, value_parser = whole::<u32>(1, 4_096))]
     readings_per_message: u32,
     /// Messages of one connection that wait for their ack at a time, at most
-    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=256))]
+    #[arg(long, default_value_t = 16, value_parser = whole::<u32>(1, 256))]
     in_flight: u32,
     /// Series of one connection; they take turns
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=256))]
+    #[arg(long, default_value_t = 10, value_parser = whole::<u32>(1, 256))]
     series: u32,
     /// Readings a second over all connections, evenly: an ack is late from when its message was due [default: as fast as it goes]
-    #[arg(long, value_name = "READINGS", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    #[arg(long, value_name = "READINGS", value_parser = whole::<u64>(1, 1_000_000_000))]
     rate: Option<u64>,
     /// How long to send before it is measured
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration)]
@@ -184,10 +186,10 @@ struct Load {
     #[arg(long, default_value = "10s", value_parser = duration)]
     duration: Duration,
     /// Sends the same messages to an MQTT broker instead, at QoS 1
-    #[arg(long, value_name = "ADDRESS:PORT", conflicts_with_all = ["url", "token", "data"])]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = broker, conflicts_with_all = ["url", "token", "data"])]
     mqtt: Option<String>,
     /// Also measures what this process uses: the one that receives
-    #[arg(long, value_name = "PID")]
+    #[arg(long, value_name = "PID", value_parser = whole::<u32>(1, u64::from(u32::MAX)))]
     server: Option<u32>,
     /// Prints the report as JSON
     #[arg(long)]
@@ -195,7 +197,7 @@ struct Load {
 }
 
 async fn run_claim(claim: Claim) -> anyhow::Result<ExitCode> {
-    let endpoint = Endpoint::find_hub(claim.hub.given())?;
+    let endpoint = Endpoint::find_hub(claim.hub.given()).map_err(of_flag)?;
     let claimed = client::claim::claim(&endpoint, &claim.code).await?;
     tracing::info!(device = %claimed.device, "the code was taken");
     printer::result(claimed.token.reveal());
@@ -215,8 +217,31 @@ impl Hub {
     }
 
     fn endpoint(&self) -> anyhow::Result<Endpoint> {
-        Ok(Endpoint::find(TokenRole::Device, self.given())?)
+        Endpoint::find(TokenRole::Device, self.given()).map_err(of_flag)
     }
+}
+
+/// The same error, said of the flag from which it came; those of variables name theirs.
+fn of_flag(error: EndpointError) -> anyhow::Error {
+    let flag = match &error {
+        EndpointError::BadUrl { .. } => Some("--hub"),
+        EndpointError::BadToken(_) => Some("--token"),
+        _ => None,
+    };
+    match flag {
+        Some(flag) => anyhow::Error::new(error).context(flag),
+        None => error.into(),
+    }
+}
+
+/// A value on the command line that cannot be meant.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct BadUsage(String);
+
+/// Whether something was typed that cannot be meant: the exit code is 2 then, as where clap finds it.
+pub fn is_bad_usage(error: &anyhow::Error) -> bool {
+    error.is::<BadUsage>() || error.downcast_ref().is_some_and(EndpointError::is_bad_usage)
 }
 
 /// Does what was asked for. The exit code is 0 only if every reading arrived.
@@ -237,9 +262,14 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 
 async fn run_fleet(run: Run) -> anyhow::Result<ExitCode> {
     let shares: f64 = run.command_faults.iter().map(|(_, share)| share).sum();
-    anyhow::ensure!(shares <= 1.0 + 1e-9, "--command-faults: the shares are {shares:.3} in all: at most 1");
+    if shares > 1.0 + 1e-9 {
+        let problem = format!("--command-faults: the shares are {shares:.3} in all: at most 1");
+        return Err(BadUsage(problem).into());
+    }
     if let Some(folder) = &run.memory {
-        std::fs::create_dir_all(folder)?;
+        std::fs::create_dir_all(folder).with_context(|| {
+            format!("--memory: the folder {} cannot be made: name another", folder.display())
+        })?;
     }
     let mut config = FleetConfig {
         seed: run.seed,
@@ -327,8 +357,33 @@ fn signals() -> anyhow::Result<(Signal, Signal)> {
     Ok((interrupt, terminate))
 }
 
+fn number(text: &str) -> Result<f64, String> {
+    text.trim().parse().map_err(|_| format!("{text:?} is not a number"))
+}
+
+/// A whole number from `min` to `max`.
+fn whole<T: TryFrom<u64>>(
+    min: u64,
+    max: u64,
+) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static {
+    move |text| {
+        let number = text.trim().parse().ok().filter(|number| (min..=max).contains(number));
+        let number = number.and_then(|number| T::try_from(number).ok());
+        number.ok_or_else(|| format!("must be a whole number from {min} to {max}"))
+    }
+}
+
+/// `HOST:PORT` of a broker.
+fn broker(text: &str) -> Result<String, String> {
+    let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty());
+    match port.and_then(|(_, port)| port.parse::<u16>().ok()) {
+        Some(1..) => Ok(text.to_owned()),
+        _ => Err("give a host and a port from 1 to 65535: localhost:1883".into()),
+    }
+}
+
 fn above_zero(text: &str) -> Result<f64, String> {
-    let number: f64 = text.parse().map_err(|e| format!("{e}"))?;
+    let number = number(text)?;
     if number > 0.0 && number <= 1e6 {
         Ok(number)
     } else {
@@ -337,12 +392,12 @@ fn above_zero(text: &str) -> Result<f64, String> {
 }
 
 fn not_negative(text: &str) -> Result<f64, String> {
-    let number: f64 = text.parse().map_err(|e| format!("{e}"))?;
+    let number = number(text)?;
     if (0.0..=6_000.0).contains(&number) { Ok(number) } else { Err("must be 0 to 6 000".into()) }
 }
 
 fn share(text: &str) -> Result<f64, String> {
-    let number: f64 = text.parse().map_err(|e| format!("{e}"))?;
+    let number = number(text)?;
     if (0.0..=1.0).contains(&number) { Ok(number) } else { Err("must be 0 to 1".into()) }
 }
 
@@ -360,6 +415,7 @@ fn duration(text: &str) -> Result<Duration, String> {
     let text = text.trim();
     let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
+    let number: f64 = number.trim().parse().map_err(|_| format!("{text:?} is not a time: give 30s, say"))?;
     let seconds = match unit {
         "ms" => 0.001,
         "" | "s" => 1.0,
@@ -367,8 +423,8 @@ fn duration(text: &str) -> Result<Duration, String> {
         "h" => 3_600.0,
         other => return Err(format!("{other:?} is not a unit of time: give ms, s, m or h")),
     };
-    let number: f64 = number.trim().parse().map_err(|_| format!("{text:?} is not a time: give 30s, say"))?;
-    Duration::try_from_secs_f64(number * seconds).map_err(|e| e.to_string())
+    let time = Duration::try_from_secs_f64(number * seconds).ok().filter(|time| *time <= TIME_MAX);
+    time.ok_or_else(|| format!("{text:?} is not a time from 0 to 10000h"))
 }
 
 fn outage(text: &str) -> Result<Outage, String> {
@@ -395,14 +451,48 @@ mod tests {
     }
 
     #[test]
+    fn a_bad_value_is_named_with_its_flag_and_what_it_may_be() {
+        for (words, part) in [
+            (&["run", "-n", "x"][..], "a whole number from 1 to 100000"),
+            (&["run", "--devices", "0"], "a whole number from 1 to 100000"),
+            (&["run", "--rate", "x"], "\"x\" is not a number"),
+            (&["run", "--speed", "-1"], "must be above 0"),
+            (&["run", "--batch", "x"], "is not a time: give 30s"),
+            (&["run", "--outbox-bytes", "0"], "a whole number from 1024"),
+            (&["run", "--duplicates", "2"], "must be 0 to 1"),
+            (&["run", "--seed", "-1"], "a whole number from 0"),
+            (&["load", "--mqtt", "x"], "a host and a port"),
+            (&["load", "--mqtt", "localhost:99999"], "a host and a port"),
+            (&["load", "--server", "0"], "a whole number from 1"),
+        ] {
+            let words = [&["device-sim"], words].concat();
+            let error = Arguments::try_parse_from(&words).unwrap_err().to_string();
+            assert!(error.contains("invalid value") && error.contains(part), "{words:?}: {error}");
+        }
+        let hub =
+            |url, token| Hub { url: Some(url), token, data: None, ca: None, certificate: None, key: None };
+        let error = hub("http//x".into(), None).endpoint().unwrap_err();
+        assert!(is_bad_usage(&error) && format!("{error:#}").starts_with("--hub: \"http//x\""), "{error:#}");
+        let error = hub("a:1".into(), Some("two words".into())).endpoint().unwrap_err();
+        assert!(is_bad_usage(&error) && format!("{error:#}").starts_with("--token: "), "{error:#}");
+    }
+
+    #[test]
     fn times_are_read_with_and_without_their_unit() {
         for (text, millis) in
             [("250ms", 250), ("10s", 10_000), ("1.5m", 90_000), ("2h", 7_200_000), ("3", 3_000)]
         {
             assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
         }
-        assert!(duration("10 parsecs").is_err());
-        assert!(duration("-1s").is_err());
+        for (text, problem) in [
+            ("10 parsecs", "is not a unit of time"),
+            ("x", "is not a time: give 30s"),
+            ("-1s", "is not a time from 0"),
+            ("nan", "is not a time"),
+            ("100000h", "to 10000h"),
+        ] {
+            assert!(duration(text).unwrap_err().contains(problem), "{text}");
+        }
         let expected = Outage { at: Duration::from_secs(30), length: Duration::from_millis(500) };
         assert_eq!(outage("30s+500ms"), Ok(expected));
         assert!(outage("30s").is_err());

@@ -91,7 +91,7 @@ pub enum FleetError {
     #[error("a fleet needs at least one kind of device")]
     NoKinds,
     /// The prefix makes names that are none.
-    #[error("a device of the fleet cannot be named: {0}")]
+    #[error("a device of the fleet cannot be named: see --prefix")]
     Name(#[from] NameError),
     /// A device cannot be started.
     #[error("a device of the fleet cannot be started: {0}")]

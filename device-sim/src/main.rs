@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser;
-use device_sim::cli::{Arguments, run};
+use device_sim::cli::{Arguments, is_bad_usage, run};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -13,7 +13,7 @@ async fn main() -> ExitCode {
         Err(error) => {
             // Standard error is gone: nobody to tell.
             drop(writeln!(std::io::stderr().lock(), "device-sim: {error:#}"));
-            ExitCode::FAILURE
+            if is_bad_usage(&error) { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -25,15 +25,13 @@ use crate::clock;
 use crate::limits::{Limit, Limits};
 use crate::metrics::Metrics;
 use crate::orders::caller::Refused;
+use crate::orders::check_limit;
 use crate::serve::Hub;
 
 /// How often what has gathered is stored.
 const FLUSH: Duration = Duration::from_secs(1);
 /// For how long the same thing is counted before it is told again.
 const WINDOW: Duration = Duration::from_secs(60);
-/// Rows in one list unless asked otherwise, and at most.
-const LIST_DEFAULT: u32 = 100;
-const LIST_MAX: u32 = 1_000;
 
 /// Where the hub notes what the trail is to be told.
 #[derive(Debug)]
@@ -258,12 +256,9 @@ pub(crate) async fn list(
     query: Result<Query<AuditQuery>, QueryRejection>,
 ) -> Result<Json<Value>, Refused> {
     let Query(AuditQuery { before, since, action, by, refused, limit }) = query?;
-    let limit = limit.unwrap_or(LIST_DEFAULT);
-    if !(1..=LIST_MAX).contains(&limit) {
-        return Err(Refused::bad_field(format!("limit: {limit} is outside 1 to {LIST_MAX}")));
-    }
+    let limit = check_limit(&hub, limit)?;
     let filter = AuditFilter { before, since: since.map(Timestamp), action, by, refused };
-    let rows = hub.readers.read(move |reader| reader.audit(&filter, limit as usize)).await?;
+    let rows = hub.readers.read(move |reader| reader.audit(&filter, limit)).await?;
     Ok(Json(json!({ "audit": rows })))
 }
 

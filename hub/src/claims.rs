@@ -127,7 +127,7 @@ pub enum Unfit {
     /// It would be good for no time.
     #[error("seconds: 0 is no time: a code must be good for 1 s at least")]
     Nothing,
-    /// It would be good for too long.
+    /// It would be good for too long, or the name of its device is too long.
     #[error("{0}")]
     Limit(Refusal),
 }
@@ -142,6 +142,7 @@ impl Wanted {
         if seconds > limits.get(Limit::ClaimSeconds) {
             return Err(Unfit::Limit(limits.refusal(Limit::ClaimSeconds, format!("seconds: {seconds}"))));
         }
+        limits.check_id(&self.device).map_err(Unfit::Limit)?;
         let expires_at = now.plus_micros(seconds as i64 * 1_000_000);
         Ok(NewClaim { hash: code.hash(), device: self.device, created_at: now, expires_at })
     }
@@ -155,12 +156,8 @@ pub(crate) async fn add(
 ) -> Result<Response, Refused> {
     let wanted: Wanted = fields(&body, &json!({}))?;
     let code = Code::draw().map_err(|error| Refused::new(ErrorCode::Internal, error.to_string()))?;
-    let claim = wanted.check(&code, clock::now(), &hub.config.limits).map_err(|unfit| {
-        if let Unfit::Limit(refusal) = &unfit {
-            hub.metrics.reached(refusal.limit);
-        }
-        Refused::bad_field(unfit.to_string())
-    })?;
+    let claim = wanted.check(&code, clock::now(), &hub.config.limits);
+    let claim = claim.map_err(|unfit| Refused::bad_field(unfit.to_string()))?;
     let (device, expires_at) = (claim.device.clone(), claim.expires_at);
     let key = hub.ingest.add_claim(claim, actor).await?;
     tracing::info!(key, %device, "a claim was made");

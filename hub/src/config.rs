@@ -8,11 +8,14 @@ use std::time::Duration;
 
 use protocol::desk::Timing;
 use protocol::local;
+use serde::de::DeserializeSeed as _;
 use serde::{Deserialize, Deserializer, de};
 use store::RetentionPolicy;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 use crate::commands::Waits;
-use crate::limits::{Limit, Limits, OutOfRange, Settings};
+use crate::limits::{Limit, Limits, Number, OutOfRange, Settings};
 use crate::retention;
 
 /// What can be set on the command line (first) and in the environment (second).
@@ -28,7 +31,7 @@ pub struct Options {
     #[arg(long, env = "TELEMETRY_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// What to log: a level, or filters as in `info,hub::session=debug` [default: info]
-    #[arg(long, env = "TELEMETRY_LOG", value_name = "FILTER")]
+    #[arg(long, env = "TELEMETRY_LOG", value_name = "FILTER", value_parser = log_filter)]
     pub log: Option<String>,
     /// How to log [default: text]
     #[arg(long, env = "TELEMETRY_LOG_FORMAT", value_name = "FORMAT")]
@@ -46,19 +49,18 @@ pub struct Options {
     #[arg(long, env = "TELEMETRY_INSECURE")]
     pub insecure: bool,
     /// Most connections at once [default: 10000]
-    #[arg(long, env = "TELEMETRY_MAX_CONNECTIONS", value_name = "COUNT")]
+    #[arg(long, env = "TELEMETRY_MAX_CONNECTIONS", value_name = "COUNT", value_parser = |text: &str| Limit::MaxConnections.parse::<usize>(text))]
     pub max_connections: Option<usize>,
     /// Seconds between two pings to a peer, 1 to 3600 [default: 7]
-    #[arg(long, env = "TELEMETRY_HEARTBEAT_SECONDS", value_name = "SECONDS")]
+    #[arg(long, env = "TELEMETRY_HEARTBEAT_SECONDS", value_name = "SECONDS", value_parser = |text: &str| Limit::HeartbeatSeconds.parse::<u32>(text))]
     pub heartbeat_seconds: Option<u32>,
     /// Seconds that an orderly stop may take before the rest is cut off, 1 to 600 [default: 5]
-    #[arg(long, env = "TELEMETRY_SHUTDOWN_SECONDS", value_name = "SECONDS")]
+    #[arg(long, env = "TELEMETRY_SHUTDOWN_SECONDS", value_name = "SECONDS", value_parser = |text: &str| Limit::ShutdownSeconds.parse::<u32>(text))]
     pub shutdown_seconds: Option<u32>,
 }
 
 /// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
     /// For a person.
     Text,
@@ -73,18 +75,23 @@ pub enum LogFormat {
 struct File {
     #[serde(default, deserialize_with = "read_address")]
     listen: Option<SocketAddr>,
+    #[serde(default, deserialize_with = "read_log")]
     log: Option<String>,
+    #[serde(default, deserialize_with = "read_log_format")]
     log_format: Option<LogFormat>,
     tls_certificate: Option<PathBuf>,
     tls_key: Option<PathBuf>,
     tls_client_ca: Option<PathBuf>,
     #[serde(default)]
     insecure: bool,
-    max_connections: Option<usize>,
-    heartbeat_seconds: Option<u32>,
-    shutdown_seconds: Option<u32>,
+    #[serde(default, deserialize_with = "max_connections")]
+    max_connections: Option<u64>,
+    #[serde(default, deserialize_with = "heartbeat_seconds")]
+    heartbeat_seconds: Option<u64>,
+    #[serde(default, deserialize_with = "shutdown_seconds")]
+    shutdown_seconds: Option<u64>,
     #[serde(default)]
-    origins: Vec<String>,
+    origins: Origins,
     #[serde(default)]
     retention: retention::Settings,
     #[serde(default)]
@@ -102,23 +109,76 @@ fn read_address<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SocketAddr>
     address(&String::deserialize(from)?).map(Some).map_err(de::Error::custom)
 }
 
+/// What to log: a level, or filters. A word alone that is no level would be taken for the name of a module, and the log would
+/// stay silent.
+fn log_filter(text: &str) -> Result<String, String> {
+    let is_level = text.parse::<LevelFilter>().is_ok();
+    if !is_level && !text.contains('=') {
+        return Err(format!("{text:?} is not a level (error, warn, info, debug, trace, off)"));
+    }
+    EnvFilter::builder().parse(text).map(|_| text.to_owned()).map_err(|error| {
+        format!("{text:?} is not a level (error, warn, info, debug, trace, off) or filter: {error}")
+    })
+}
+
+fn read_log<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    log_filter(&String::deserialize(from)?)
+        .map(Some)
+        .map_err(|problem| de::Error::custom(format!("log: {problem}")))
+}
+
+fn read_log_format<'de, D: Deserializer<'de>>(from: D) -> Result<Option<LogFormat>, D::Error> {
+    match String::deserialize(from)?.as_str() {
+        "text" => Ok(Some(LogFormat::Text)),
+        "json" => Ok(Some(LogFormat::Json)),
+        other => Err(de::Error::custom(format!("log_format is {other:?}: it must be \"text\" or \"json\""))),
+    }
+}
+
+/// The value of each limit that has a key outside of `[limits]`.
+macro_rules! numbers {
+    ($($key:ident = $limit:ident;)*) => {$(
+        fn $key<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+            Number(Limit::$limit).deserialize(from).map(Some)
+        }
+    )*};
+}
+
+numbers! {
+    max_connections = MaxConnections;
+    heartbeat_seconds = HeartbeatSeconds;
+    shutdown_seconds = ShutdownSeconds;
+    answer_seconds = CommandAnswerSeconds;
+    end_seconds = CommandEndSeconds;
+    settle_seconds = CommandSettleSeconds;
+}
+
+/// Web pages that may connect.
+#[derive(Debug, Default, Deserialize)]
+#[serde(untagged, expecting = "origins is a list, as in origins = [\"https://dash.example\"]")]
+enum Origins {
+    #[default]
+    None,
+    List(Vec<String>),
+}
+
 /// How long commands wait, in seconds.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct CommandSettings {
-    #[serde(rename = "answer_seconds")]
-    answer: Option<u32>,
-    #[serde(rename = "end_seconds")]
-    end: Option<u32>,
-    #[serde(rename = "settle_seconds")]
-    settle: Option<u32>,
+    #[serde(default, rename = "answer_seconds", deserialize_with = "answer_seconds")]
+    answer: Option<u64>,
+    #[serde(default, rename = "end_seconds", deserialize_with = "end_seconds")]
+    end: Option<u64>,
+    #[serde(default, rename = "settle_seconds", deserialize_with = "settle_seconds")]
+    settle: Option<u64>,
 }
 
 impl CommandSettings {
     fn resolve(&self, limits: &mut Limits) -> Result<Waits, ConfigError> {
-        let mut micros = |limit, value: Option<u32>| {
+        let mut micros = |limit, value: Option<u64>| {
             if let Some(value) = value {
-                limits.set(limit, value.into())?;
+                limits.set(limit, value)?;
             }
             Ok::<_, ConfigError>(limits.get(limit).cast_signed() * 1_000_000)
         };
@@ -189,20 +249,18 @@ pub enum ConfigError {
         problem: String,
     },
     /// A value is out of its range.
-    #[error("{key} is {value}: it must be from {min} to {max}")]
-    Range {
-        /// The setting.
-        key: &'static str,
-        /// What it was set to.
-        value: u64,
-        /// The least it may be.
-        min: u64,
-        /// The most it may be.
-        max: u64,
-    },
+    #[error("{0}")]
+    Range(OutOfRange),
     /// An origin is none.
-    #[error("origins: {0:?} is not of the form https://host or https://host:port, without anything after it")]
-    Origin(String),
+    #[error(
+        "config file {path}: origins: {origin:?} is not of the form https://host or https://host:port, without anything after it"
+    )]
+    Origin {
+        /// The file.
+        path: PathBuf,
+        /// What stands there.
+        origin: String,
+    },
     /// A setting of TLS without another that it needs.
     #[error(
         "{0} is set and {1} is not: TLS needs both tls_certificate and tls_key (`hub cert server` makes them)"
@@ -219,9 +277,8 @@ pub enum ConfigError {
 }
 
 impl From<OutOfRange> for ConfigError {
-    fn from(OutOfRange { limit, value }: OutOfRange) -> Self {
-        let (min, max) = limit.bounds();
-        Self::Range { key: limit.key(), value, min, max }
+    fn from(error: OutOfRange) -> Self {
+        Self::Range(error)
     }
 }
 
@@ -239,7 +296,7 @@ impl Config {
     /// Works out what `options`, the file and the defaults mean together.
     pub fn resolve(options: &Options) -> Result<Self, ConfigError> {
         let data = data_folder(options.data.as_deref())?;
-        let (config_file, file) = match &options.config {
+        let (config_file, mut file) = match &options.config {
             Some(path) => (path.clone(), read_file(path)?),
             None => {
                 let path = data.join("hub.toml");
@@ -247,6 +304,7 @@ impl Config {
                 (path, file)
             }
         };
+        let origins = check_origins(&config_file, std::mem::take(&mut file.origins))?;
         // Where the file names others, it does so from where it is.
         let beside = |path: PathBuf| match config_file.parent() {
             Some(folder) => folder.join(path),
@@ -268,9 +326,9 @@ impl Config {
         }
         let mut limits = file.limits.resolve()?;
         for (limit, value) in [
-            (Limit::MaxConnections, options.max_connections.or(file.max_connections).map(|most| most as u64)),
-            (Limit::HeartbeatSeconds, options.heartbeat_seconds.or(file.heartbeat_seconds).map(u64::from)),
-            (Limit::ShutdownSeconds, options.shutdown_seconds.or(file.shutdown_seconds).map(u64::from)),
+            (Limit::MaxConnections, options.max_connections.map(|most| most as u64).or(file.max_connections)),
+            (Limit::HeartbeatSeconds, options.heartbeat_seconds.map(u64::from).or(file.heartbeat_seconds)),
+            (Limit::ShutdownSeconds, options.shutdown_seconds.map(u64::from).or(file.shutdown_seconds)),
         ] {
             if let Some(value) = value {
                 limits.set(limit, value)?;
@@ -286,7 +344,7 @@ impl Config {
             max_connections: limits.count(Limit::MaxConnections),
             heartbeat: limits.time(Limit::HeartbeatSeconds),
             shutdown: limits.time(Limit::ShutdownSeconds),
-            origins: file.origins.into_iter().map(check_origin).collect::<Result<_, _>>()?,
+            origins,
             retention: file.retention.into(),
             commands,
             limits,
@@ -313,9 +371,13 @@ fn resolve_tls(
     }
 }
 
-/// Sees that a text is an origin as a browser writes it (RFC 6454, 6.2).
-fn check_origin(text: String) -> Result<String, ConfigError> {
-    if is_origin(&text) { Ok(text) } else { Err(ConfigError::Origin(text)) }
+/// Sees that each is an origin as a browser writes it (RFC 6454, 6.2).
+fn check_origins(path: &Path, origins: Origins) -> Result<Vec<String>, ConfigError> {
+    let Origins::List(origins) = origins else { return Ok(Vec::new()) };
+    match origins.iter().find(|origin| !is_origin(origin)) {
+        Some(wrong) => Err(ConfigError::Origin { path: path.to_owned(), origin: wrong.clone() }),
+        None => Ok(origins),
+    }
 }
 
 /// Whether a text is an origin of the web, as a browser writes it.
@@ -395,11 +457,40 @@ mod tests {
         assert!(error.contains("listen") && error.contains("line 1"), "{error}");
         for origin in ["dash.example", "https://dash.example/", "*", "HTTPS://dash.example", "ftp://x"] {
             let error = resolve(&format!("origins = [{origin:?}]"), Options::default()).unwrap_err();
-            assert!(error.starts_with("origins: ") && error.contains(origin), "{error}");
+            assert!(error.contains("origins: ") && error.contains(origin), "{error}");
         }
         let config = resolve("origins = [\"https://dash.example:8443\"]", Options::default()).unwrap();
         assert_eq!(config.origins, ["https://dash.example:8443"]);
-        let error = resolve("heartbeat_seconds = 0", Options::default()).unwrap_err();
-        assert_eq!(error, "heartbeat_seconds is 0: it must be from 1 to 3600");
+        for (text, words) in [
+            (
+                "heartbeat_seconds = 0",
+                "heartbeat_seconds is 0: it must be a whole number of seconds from 1 to 3600",
+            ),
+            (
+                "heartbeat_seconds = \"7s\"",
+                "heartbeat_seconds is \"7s\": it must be a whole number of seconds from 1 to 3600, without quotes",
+            ),
+            ("heartbeat_seconds = 7.5", "heartbeat_seconds is 7.5: it must be a whole number of seconds"),
+            ("heartbeat_seconds = -1", "heartbeat_seconds is -1: it must be"),
+            ("heartbeat_seconds = true", "heartbeat_seconds to be a whole number of seconds"),
+            ("max_connections = 99999999999", "max_connections is 99999999999: it must be"),
+            ("[commands]\nend_seconds = \"1h\"", "commands.end_seconds is \"1h\": it must be"),
+            (
+                "[limits]\nsubscriptions = 65",
+                "limits.subscriptions is 65: it must be a whole number from 1 to 64",
+            ),
+            ("[limits]\nrequest_body_bytes = \"1 MB\"", "a whole number of bytes from 1024"),
+            ("log = \"loud\"", "log: \"loud\" is not a level"),
+            ("log_format = \"xml\"", "log_format is \"xml\": it must be \"text\" or \"json\""),
+            ("origins = \"https://a\"", "origins is a list, as in"),
+        ] {
+            let error = resolve(text, Options::default()).unwrap_err();
+            assert!(error.contains(words), "{text}: {error}");
+            let line = text.lines().count();
+            assert!(
+                error.contains("hub.toml: ") && error.contains(&format!("line {line}, column")),
+                "{error}"
+            );
+        }
     }
 }

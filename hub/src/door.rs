@@ -29,9 +29,9 @@ use crate::tls::{self, Identity, TlsPort, Transport};
 use crate::wire::Tapped;
 
 /// Time that a request which is being read or answered gets when the hub stops.
-const LAST_REQUEST_DEADLINE: Duration = Duration::from_secs(1);
+pub(crate) const LAST_REQUEST_DEADLINE: Duration = Duration::from_secs(1);
 /// How long it may take to tell somebody why they are turned away.
-const TURN_AWAY_DEADLINE: Duration = Duration::from_secs(1);
+pub(crate) const TURN_AWAY_DEADLINE: Duration = Duration::from_secs(1);
 /// When whoever was turned away may come back.
 const COME_BACK: Duration = Duration::from_secs(5);
 /// Between two lines in the log about the same limit.

@@ -30,7 +30,7 @@ use crate::deadline::WriteDeadline;
 use crate::door::Connection;
 use crate::gate::TooManyFailures;
 use crate::limits::{Limit, Refusal, seconds_up};
-use crate::orders::caller::Refused;
+use crate::orders::caller::{Refused, Uncounted, name_limit};
 use crate::serve::Hub;
 use crate::session::{self, Peer, socket_config};
 use crate::tickets;
@@ -75,6 +75,9 @@ async fn in_time(State(hub): State<Arc<Hub>>, request: Request, next: Next) -> R
     }
     match tokio::time::timeout(limits.time(Limit::RequestSeconds), next.run(request)).await {
         Ok(answer) => {
+            if let Some(Uncounted(limit)) = answer.extensions().get() {
+                hub.metrics.reached(*limit);
+            }
             let too_large = answer.status() == StatusCode::PAYLOAD_TOO_LARGE;
             if too_large { limited(&hub, Limit::RequestBodyBytes, "the body is larger") } else { answer }
         }
@@ -111,7 +114,14 @@ pub(crate) fn refusal_body(refusal: &Refusal) -> serde_json::Value {
 }
 
 pub(crate) fn refusal(status: StatusCode, message: impl Into<String>) -> Response {
-    (status, Json(json!({ "error": message.into() }))).into_response()
+    let message = message.into();
+    let mut body = json!({ "error": message });
+    let named = name_limit(&mut body, &message);
+    let mut response = (status, Json(body)).into_response();
+    if let Some(limit) = named {
+        response.extensions_mut().insert(Uncounted(limit));
+    }
+    response
 }
 
 /// Somebody has tried too often: how long to wait.
@@ -152,6 +162,9 @@ pub(crate) async fn add_device(
         Ok(id) => id,
         Err(error) => return refusal(StatusCode::BAD_REQUEST, error.to_string()),
     };
+    if let Err(refused) = hub.config.limits.check_id(&id) {
+        return refusal(StatusCode::BAD_REQUEST, refused.to_string());
+    }
     if let Err(found) = hub.directory.has_room(&id, hub.config.limits.count(Limit::Devices)) {
         return limited(&hub, Limit::Devices, &found);
     }

@@ -53,7 +53,7 @@ const SLICE: Duration = Duration::from_millis(8);
 /// Readings in a slice: what takes about [`SLICE`], within these bounds.
 const ROWS_PER_SLICE: std::ops::RangeInclusive<usize> = 4_000..=20_000;
 /// Notes about connections that are written at once at most: some milliseconds.
-const NOTES_MAX: usize = 1_000;
+pub(crate) const NOTES_MAX: usize = 1_000;
 /// How often it is looked whether there is something to seal or to merge.
 const CARE_INTERVAL: Duration = Duration::from_secs(1);
 /// And after so many readings: a hub that takes two million a second may not wait so long.
@@ -175,13 +175,13 @@ impl Ingest {
         limits: &Limits,
     ) -> std::io::Result<(Self, thread::JoinHandle<()>)> {
         let (requests, queue) = queue::queue(limits.count(Limit::IngestRequests));
-        let rows_per_commit = limits.count(Limit::ReadingsPerCommit);
         let counts = Arc::clone(&metrics);
+        let rows_max = limits.count(Limit::IngestReadings);
+        let limits = limits.clone();
         let copying = thread::Builder::new().name("checkpoint".into()).spawn(move || checkpointer.run())?;
         let thread = thread::Builder::new().name("ingest".into()).spawn(move || {
-            Worker::new(writer, live, metrics, rows_per_commit, failed).run(&queue, copying);
+            Worker::new(writer, live, metrics, &limits, failed).run(&queue, copying);
         })?;
-        let rows_max = limits.count(Limit::IngestReadings);
         let rows = Arc::new(Semaphore::new(rows_max));
         Ok((Self { requests, rows, rows_max, metrics: counts }, thread))
     }
@@ -195,8 +195,7 @@ impl Ingest {
         limits: &Limits,
     ) -> (Self, ByHand) {
         let (requests, queue) = queue::queue(limits.count(Limit::IngestRequests));
-        let rows_per_commit = limits.count(Limit::ReadingsPerCommit);
-        let worker = Worker::new(writer, live, Arc::clone(&metrics), rows_per_commit, failed);
+        let worker = Worker::new(writer, live, Arc::clone(&metrics), limits, failed);
         let worker = Worker { gather: Duration::ZERO, ..worker };
         let rows_max = limits.count(Limit::IngestReadings);
         let rows = Arc::new(Semaphore::new(rows_max));
@@ -370,6 +369,8 @@ struct Worker {
     metrics: Arc<Metrics>,
     /// Readings from which on a commit takes no further batch. Larger ones gain nothing and make everyone wait.
     rows_per_commit: usize,
+    /// Connections that are remembered of each device.
+    connections_kept: usize,
     failed: CancellationToken,
     /// Requests that were taken from the queue, in order.
     taken: VecDeque<Request>,
@@ -400,14 +401,15 @@ impl Worker {
         writer: Writer,
         live: Arc<Live>,
         metrics: Arc<Metrics>,
-        rows_per_commit: usize,
+        limits: &Limits,
         failed: CancellationToken,
     ) -> Self {
         Self {
             writer,
             live,
             metrics,
-            rows_per_commit,
+            rows_per_commit: limits.count(Limit::ReadingsPerCommit),
+            connections_kept: limits.count(Limit::ConnectionsKept),
             failed,
             taken: VecDeque::new(),
             waiting: Vec::new(),
@@ -640,9 +642,13 @@ impl Worker {
 
     /// Writes down what has happened to connections: many at once, because a storm of them must not hold up readings.
     fn write_notes(&mut self) {
-        if let Err(error) = self.writer.note_connections(&self.notes) {
-            tracing::warn!(%error, connections = self.notes.len(), "the history of connections has a hole");
-            self.note_failure(&error);
+        match self.writer.note_connections(&self.notes, self.connections_kept) {
+            Ok(0) => {}
+            Ok(_) => self.metrics.reached(Limit::ConnectionsKept),
+            Err(error) => {
+                tracing::warn!(%error, connections = self.notes.len(), "the history of connections has a hole");
+                self.note_failure(&error);
+            }
         }
         self.notes.clear();
     }

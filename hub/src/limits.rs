@@ -7,10 +7,16 @@
 use std::fmt;
 use std::time::Duration;
 
+use protocol::DeviceId;
 use protocol::declare::{CommandDeclaration, ParamDeclaration};
 use protocol::device::Hello;
 use protocol::limits as wire;
-use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
+use protocol::viewer::LATE_OR_LOST_MAX;
+use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, Visitor};
+
+use crate::session::viewer;
+use crate::wire::{heads, recording};
+use crate::{auth, door, ingest};
 
 /// What happens when a limit is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -225,6 +231,18 @@ limits! {
     InspectPayloadBytes = "limits.inspect_payload_bytes", wire::INSPECT_PAYLOAD_MAX_BYTES, wire::INSPECT_PAYLOAD_DEFAULT_BYTES => wire::INSPECT_PAYLOAD_MAX_BYTES, "inspection", Refused, "ask for fewer";
     /// frames of an inspected device that are shown of a tenth of a second, and as many that are control frames or break a rule.
     InspectFrames = "limits.inspect_frames", wire::INSPECT_FRAMES_PER_TENTH, 1 => wire::INSPECT_FRAMES_PER_TENTH, "device", LeftOut, "";
+    /// bytes of records that are kept of an inspected device, for viewers that are behind.
+    InspectBytes = "limits.inspect_bytes", 4 * 1024 * 1024, 512 * 1024 => 256 * 1024 * 1024, "device", LeftOut, "";
+    /// records that are kept of an inspected device.
+    InspectRecords = "limits.inspect_records", 4_096, 512 => MANY, "device", LeftOut, "";
+    /// traces that a subscription asks for in each message.
+    Traces = "limits.traces", wire::TRACES_MAX, 1 => wire::TRACES_MAX, "subscription", Refused, "ask for fewer";
+    /// traces of which one `painted` tells.
+    PaintedWaits = "limits.painted_waits", wire::PAINTED_MAX, 1 => wire::PAINTED_MAX, "message", Refused, "tell them in several messages";
+    /// rows of a list that are asked for at once: commands, groups, the audit trail.
+    ListRows = "limits.list_rows", wire::LIST_MAX, 1 => wire::LIST_MAX, "request", Refused, "ask for fewer, and for those before them with before";
+    /// connections of a device that are remembered.
+    ConnectionsKept = "limits.connections_kept", wire::CONNECTIONS_KEPT, 1 => wire::CONNECTIONS_KEPT, "device", Forgotten, "";
     /// entries of a selection, all lists together.
     SelectEntries = "limits.select_entries", wire::SELECT_MAX, 1 => wire::SELECT_MAX, "selection", Refused, "use patterns, or ask several times";
     /// requests `history` and `latest` that wait for an answer.
@@ -286,6 +304,105 @@ limits! {
     AuditToldApart = "limits.audit_told_apart", 100, 1 => 10_000, "hub", Forgotten, "";
 }
 
+/// A bound that cannot be set: part of the protocol, or of how the hub is built.
+#[derive(Debug, Clone, Copy)]
+pub struct Fixed {
+    /// What is bounded, with its unit.
+    pub what: &'static str,
+    /// At what.
+    pub value: u64,
+    /// Why it cannot be set, and what happens there.
+    pub why: &'static str,
+}
+
+const fn fixed(what: &'static str, value: u64, why: &'static str) -> Fixed {
+    Fixed { what, value, why }
+}
+
+/// All of them, as the documentation prints them.
+pub const FIXED: &[Fixed] = &[
+    fixed(
+        "bytes of a message of the hub",
+        wire::HUB_MESSAGE_MAX_BYTES as u64,
+        "what every client must be able to take; what is longer goes in several messages",
+    ),
+    fixed(
+        "bytes of a list in one message to a viewer",
+        viewer::LIST_BYTES as u64,
+        "well below the one above; devices and members go on in the next message, commands and groups are asked for with `before`",
+    ),
+    fixed(
+        "devices in one message to a viewer",
+        viewer::DEVICES_PER_MESSAGE as u64,
+        "the rest go on in the next one",
+    ),
+    fixed(
+        "readings in one message to a viewer",
+        viewer::READINGS_PER_MESSAGE as u64,
+        "the rest go on in the next one",
+    ),
+    fixed(
+        "points or buckets in one message of history",
+        wire::HISTORY_POINTS_PER_MESSAGE as u64,
+        "the rest go on in the next one",
+    ),
+    fixed(
+        "commands that are told again to a viewer that was behind",
+        viewer::COMMANDS_AGAIN as u64,
+        "older ones are asked for with `commands`",
+    ),
+    fixed(
+        "records of an inspected device in one message",
+        recording::TAKE_RECORDS as u64,
+        "the rest go on in the next one, a tenth of a second later",
+    ),
+    fixed(
+        "bytes of their payloads",
+        recording::TAKE_BYTES as u64,
+        "JSON may make them six times as long, which is below what a message may have",
+    ),
+    fixed(
+        "bytes that an inspection keeps of the head of a request",
+        heads::KEPT_MAX as u64,
+        "what is longer is cut there, for show alone",
+    ),
+    fixed(
+        "bytes of the payload of a ping, a pong or a close frame",
+        protocol::frame::CONTROL_MAX_BYTES,
+        "RFC 6455, 5.5; closed, 1002",
+    ),
+    fixed(
+        "bytes of a token",
+        auth::TOKEN_MAX_BYTES as u64,
+        "three times as long as those of the hub; a longer one is a wrong one",
+    ),
+    fixed(
+        "times that a device was late or lost something, told with it",
+        LATE_OR_LOST_MAX as u64,
+        "the last ones; all of what was missed stands in its ledger",
+    ),
+    fixed(
+        "commands that a device remembers",
+        wire::COMMANDS_REMEMBERED_MAX as u64,
+        "of the client library, four times as many as may be open; the oldest is forgotten",
+    ),
+    fixed(
+        "seconds for the last request of a connection when the hub stops",
+        door::LAST_REQUEST_DEADLINE.as_secs(),
+        "within `shutdown_seconds`; then the connection is closed",
+    ),
+    fixed(
+        "seconds for telling somebody why they are turned away",
+        door::TURN_AWAY_DEADLINE.as_secs(),
+        "a peer that does not read it is closed",
+    ),
+    fixed(
+        "ends and beginnings of connections in one transaction",
+        ingest::NOTES_MAX as u64,
+        "a storm of them is written in that many at a time, or once a second",
+    ),
+];
+
 impl Limit {
     /// Its name: the key without the section.
     pub fn name(self) -> &'static str {
@@ -296,6 +413,35 @@ impl Limit {
     /// The limit with this key in the section `[limits]`.
     fn in_section(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|limit| limit.key().strip_prefix("limits.") == Some(name))
+    }
+
+    /// The limit that a refusal names, if it names one, and its value there.
+    pub fn named_in(refusal: &str) -> Option<(Self, u64)> {
+        let (before, _) = refusal.rsplit_once(" (per ")?;
+        let mut words = before.rsplit(' ');
+        let (value, is, name) = (words.next()?, words.next()?, words.next()?);
+        let limit = Self::ALL.iter().find(|limit| is == "is" && limit.name() == name)?;
+        Some((*limit, value.parse().ok()?))
+    }
+
+    /// What it may be set to, in words.
+    pub fn range(self) -> String {
+        let (min, max) = self.bounds();
+        let unit = if self.is_time() {
+            " of seconds"
+        } else if self.name().ends_with("_bytes") {
+            " of bytes"
+        } else {
+            ""
+        };
+        format!("a whole number{unit} from {min} to {max}")
+    }
+
+    /// A value as somebody typed it, or what it may be.
+    pub fn parse<T: TryFrom<u64>>(self, text: &str) -> Result<T, String> {
+        let (min, max) = self.bounds();
+        let value = text.trim().parse().ok().filter(|value| (min..=max).contains(value));
+        value.and_then(|value| T::try_from(value).ok()).ok_or_else(|| format!("it must be {}", self.range()))
     }
 
     /// Whether it is a rate.
@@ -367,6 +513,28 @@ impl Limits {
     /// The refusal of somebody who reached a limit; `found` says with what.
     pub fn refusal(&self, limit: Limit, found: impl Into<String>) -> Refusal {
         Refusal { limit, value: self.get(limit), found: found.into(), retry_after: None }
+    }
+
+    /// Holds the id of a device that is to be made against its limit: one that could never say hello is not made.
+    pub fn check_id(&self, device: &DeviceId) -> Result<(), Refusal> {
+        let bytes = device.as_str().len();
+        if bytes > self.count(Limit::DeviceIdBytes) {
+            return Err(self.refusal(Limit::DeviceIdBytes, format!("device: {bytes} bytes")));
+        }
+        Ok(())
+    }
+
+    /// How many rows of a list are asked for: at most what the limit says, and a hundred unless asked otherwise.
+    pub fn list_rows(&self, asked: Option<u32>) -> Result<usize, String> {
+        let most = self.count(Limit::ListRows);
+        match asked.map(|asked| asked as usize) {
+            None => Ok(most.min(wire::LIST_DEFAULT)),
+            Some(0) => Err("limit: 0 is none: it must be 1 or more".to_owned()),
+            Some(asked) if asked > most => {
+                Err(self.refusal(Limit::ListRows, format!("limit: {asked}")).to_string())
+            }
+            Some(asked) => Ok(asked),
+        }
     }
 
     /// Holds what a device says of itself against the limits. What is above those of the protocol was refused before.
@@ -462,6 +630,59 @@ impl fmt::Display for Refusal {
     }
 }
 
+impl fmt::Display for OutOfRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { limit, value } = self;
+        write!(f, "{} is {value}: it must be {}", limit.key(), limit.range())
+    }
+}
+
+/// Reads the value of a limit. Anything else that stands there is an error that names the limit and what it may be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Number(pub(crate) Limit);
+
+impl Number {
+    fn check<E: de::Error>(self, value: Option<u64>, found: impl fmt::Display) -> Result<u64, E> {
+        let (min, max) = self.0.bounds();
+        value
+            .filter(|value| (min..=max).contains(value))
+            .ok_or_else(|| E::custom(format!("{} is {found}: it must be {}", self.0.key(), self.0.range())))
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Number {
+    type Value = u64;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<u64, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl Visitor<'_> for Number {
+    type Value = u64;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} to be {}", self.0.key(), self.0.range())
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<u64, E> {
+        self.check(u64::try_from(value).ok(), value)
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<u64, E> {
+        self.check(Some(value), value)
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<u64, E> {
+        self.check(None, value)
+    }
+
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<u64, E> {
+        let (key, range) = (self.0.key(), self.0.range());
+        Err(E::custom(format!("{key} is {value:?}: it must be {range}, without quotes")))
+    }
+}
+
 /// What the section `[limits]` sets, before it is held against the bounds.
 #[derive(Debug, Default)]
 pub(crate) struct Settings(Vec<(Limit, u64)>);
@@ -485,13 +706,15 @@ impl<'de> Deserialize<'de> for Settings {
             type Value = Settings;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("limits and their values")
+                f.write_str(
+                    "a section: [limits], and below it a line for each limit, as in subscriptions = 8",
+                )
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Settings, A::Error> {
                 let mut settings = Vec::new();
                 while let Some(key) = map.next_key::<LimitKey>()? {
-                    settings.push((key.0, map.next_value()?));
+                    settings.push((key.0, map.next_value_seed(Number(key.0))?));
                 }
                 Ok(Settings(settings))
             }

@@ -2,8 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 fn main() -> ExitCode {
-    hub::cli::run(hub::cli::Cli::parse())
+    hub::cli::main()
 }

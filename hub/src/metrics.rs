@@ -157,13 +157,8 @@ impl Metrics {
     /// Somebody is refused with these words: counts the limit that they name, if they name one. For what is refused where
     /// nothing is known of metrics, as by the protocol's own checks.
     pub fn reached_in(&self, refusal: &str) {
-        let named = refusal.rsplit_once(" (per ").and_then(|(before, _)| {
-            let mut words = before.rsplit(' ');
-            let (value, is) = (words.next()?, words.next()?);
-            value.parse::<u64>().ok().filter(|_| is == "is").and_then(|_| words.next())
-        });
-        if let Some(limit) = Limit::ALL.iter().find(|limit| Some(limit.name()) == named) {
-            self.reached(*limit);
+        if let Some((limit, _)) = Limit::named_in(refusal) {
+            self.reached(limit);
         }
     }
 

@@ -26,10 +26,6 @@ use crate::exchange::TimeText;
 use crate::serve::Hub;
 use caller::Refused;
 
-/// Commands in one list unless asked otherwise, and at most.
-const LIST_DEFAULT: u32 = 100;
-/// Most commands in one list.
-pub const LIST_MAX: u32 = 1_000;
 /// The columns of the CSV.
 const COLUMNS: [&str; 19] = [
     "id",
@@ -72,12 +68,9 @@ fn name<T: std::str::FromStr<Err = protocol::NameError>>(text: &str) -> Result<T
     text.parse().map_err(|error: protocol::NameError| Refused::bad_field(error.to_string()))
 }
 
-fn check_limit(limit: Option<u32>) -> Result<usize, Refused> {
-    let limit = limit.unwrap_or(LIST_DEFAULT);
-    if !(1..=LIST_MAX).contains(&limit) {
-        return Err(Refused::bad_field(format!("limit: {limit} is outside 1 to {LIST_MAX}")));
-    }
-    Ok(limit as usize)
+/// How many rows of a list are asked for.
+pub(crate) fn check_limit(hub: &Hub, limit: Option<u32>) -> Result<usize, Refused> {
+    hub.config.limits.list_rows(limit).map_err(Refused::bad_field)
 }
 
 /// Issues a command. The body is `send_command` without `type` and `id`.
@@ -146,7 +139,7 @@ pub(crate) async fn list(
     let Query(query) = query?;
     let states = query.state.as_deref().map(parse_states).transpose();
     let states = states.map_err(|problem| Refused::bad_field(format!("state: {problem}")))?;
-    let limit = check_limit(query.limit)?;
+    let limit = check_limit(&hub, query.limit)?;
     let filter = CommandFilter {
         device: query.device,
         states: states.unwrap_or_default(),

@@ -31,6 +31,7 @@ use crate::tickets::Tickets;
 use crate::tls::{TlsError, TlsPort};
 use crate::tokens::Revocations;
 use crate::wire::Wires;
+use crate::wire::recording::Bounds;
 
 /// What all sessions share.
 pub struct Hub {
@@ -84,7 +85,7 @@ impl Hub {
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// The data folder cannot be made or used.
-    #[error("data folder {path}: {problem}")]
+    #[error("data folder {path} cannot be used: {problem}; name another with --data")]
     Folder {
         /// The folder.
         path: PathBuf,
@@ -225,6 +226,7 @@ fn assemble<T>(
     let (commands, task) =
         Commands::start(open, groups, &config, Arc::clone(&directory), ingest.clone(), Arc::clone(&metrics));
     let commands_task = tokio::spawn(task);
+    let wires = Arc::new(Wires::new(Bounds::new(&config.limits, Arc::clone(&metrics))));
     let hub = Arc::new(Hub {
         readers,
         ingest,
@@ -237,7 +239,7 @@ fn assemble<T>(
         gate: Arc::new(Gate::new((&config.limits).into())),
         paces: Paces::default(),
         tickets: Tickets::default(),
-        wires: Arc::new(Wires::new(config.limits.get(Limit::InspectFrames) as u32)),
+        wires,
         revocations: Revocations::default(),
         stopping: CancellationToken::new(),
         deadline: CancellationToken::new(),

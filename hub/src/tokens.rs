@@ -10,7 +10,7 @@ use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
-use protocol::{DeviceId, ErrorCode, Timestamp, limits};
+use protocol::{DeviceId, ErrorCode, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use store::{Credential, CredentialKey, CredentialRole, StoreError};
@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::access::Admin;
 use crate::auth::AuthError;
 use crate::clock;
+use crate::limits::{Limit, Limits};
 use crate::orders::caller::Refused;
 use crate::orders::fields;
 use crate::serve::Hub;
@@ -111,10 +112,15 @@ pub struct NewToken {
 
 impl NewToken {
     /// The role and the label, or what is wrong.
-    pub fn check(self) -> Result<(CredentialRole, String), String> {
+    pub fn check(self, limits: &Limits) -> Result<(CredentialRole, String), String> {
         let role = match (self.role.as_str(), self.device) {
-            ("device", Some(id)) => CredentialRole::Device(id),
-            ("device", None) => return Err("device: a token of the role device names one".into()),
+            ("device", Some(id)) => {
+                limits.check_id(&id).map_err(|refusal| refusal.to_string())?;
+                CredentialRole::Device(id)
+            }
+            ("device", None) => {
+                return Err("device: a token of the role device names the device that it is for".into());
+            }
             ("fleet", None) => CredentialRole::Fleet,
             ("viewer", None) => CredentialRole::Viewer,
             ("operator", None) => CredentialRole::Operator,
@@ -128,9 +134,9 @@ impl NewToken {
         };
         let label = match (self.label, &role) {
             (Some(label), _) if label.trim().is_empty() => return Err("label: it is empty".into()),
-            (Some(label), _) if label.len() > limits::LABEL_MAX_BYTES => {
-                let (length, most) = (label.len(), limits::LABEL_MAX_BYTES);
-                return Err(format!("label: {length} bytes long: at most {most} are allowed"));
+            (Some(label), _) if label.len() > limits.count(Limit::LabelBytes) => {
+                let found = format!("label: {} bytes", label.len());
+                return Err(limits.refusal(Limit::LabelBytes, found).to_string());
             }
             (Some(label), _) => label,
             (None, CredentialRole::Device(id)) => format!("device {id}"),
@@ -145,7 +151,8 @@ pub(crate) async fn add(
     Admin(actor): Admin,
     body: Bytes,
 ) -> Result<Response, Refused> {
-    let (role, label) = fields::<NewToken>(&body, &json!({}))?.check().map_err(Refused::bad_field)?;
+    let (role, label) =
+        fields::<NewToken>(&body, &json!({}))?.check(&hub.config.limits).map_err(Refused::bad_field)?;
     let device = role.device().cloned();
     let made = hub.ingest.add_token(role.clone(), label.clone(), actor.clone(), clock::now()).await;
     let (key, device_key, token) = made.map_err(|error| trouble(&error))?;
@@ -212,12 +219,12 @@ mod tests {
     fn what_a_token_cannot_be_is_said() {
         let new = |role: &str, device: Option<&str>, label: Option<&str>| {
             let device = device.map(|id| id.parse().unwrap());
-            NewToken { role: role.into(), device, label: label.map(str::to_owned) }.check()
+            NewToken { role: role.into(), device, label: label.map(str::to_owned) }.check(&Limits::default())
         };
         assert_eq!(new("device", Some("d"), None).unwrap().1, "device d");
         assert_eq!(new("viewer", None, Some("anna")).unwrap(), (CredentialRole::Viewer, "anna".into()));
         for (wrong, words) in [
-            (new("device", None, None), "names one"),
+            (new("device", None, None), "names the device"),
             (new("viewer", Some("d"), Some("x")), "no single device"),
             (new("king", None, Some("x")), "not one of"),
             (new("viewer", None, None), "who holds it"),

@@ -85,6 +85,10 @@ pub const GROUP_DEVICES_MAX: usize = 10_000;
 pub const GROUP_PATTERNS_MAX: usize = 256;
 /// Most groups that have not ended.
 pub const GROUPS_OPEN_MAX: usize = 64;
+/// Rows of a list, of commands or groups, unless asked otherwise.
+pub const LIST_DEFAULT: usize = 100;
+/// Most rows of a list that may be asked for at once.
+pub const LIST_MAX: usize = 1_000;
 /// Connections of one device that the hub remembers. Chosen: some weeks of a device that is restarted every few hours.
 pub const CONNECTIONS_KEPT: usize = 100;
 /// Most traces that a subscription may ask for in each message.

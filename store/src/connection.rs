@@ -1,6 +1,5 @@
-//! When devices were connected and why they were not any more: the last [`KEPT`] connections of each.
+//! When devices were connected and why they were not any more: the last connections of each, as many as are to be kept.
 
-use protocol::limits::CONNECTIONS_KEPT;
 use protocol::viewer::{ConnectionEnd, ConnectionInfo, EndedBy};
 use protocol::{DeviceId, Timestamp};
 use rusqlite::Connection;
@@ -15,21 +14,25 @@ const KILLED: &str = "the hub ended without a word";
 
 impl Writer {
     /// Writes down what has happened to connections, and when devices were last heard, all in one transaction that is
-    /// not synced: a power cut may take the last of it back. Unknown devices are passed over.
-    pub fn note_connections(&mut self, notes: &[ConnectionNote]) -> Result<(), StoreError> {
+    /// not synced: a power cut may take the last of it back. Unknown devices are passed over. Of each device so many
+    /// connections are kept; returns how many older ones were forgotten.
+    pub fn note_connections(&mut self, notes: &[ConnectionNote], keep: usize) -> Result<usize, StoreError> {
         if notes.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
         self.link.transact(Commit::Lazy, |connection| {
+            let mut forgotten = 0;
             for note in notes {
-                write(connection, note)?;
+                forgotten += write(connection, note, keep)?;
             }
-            Ok(())
+            Ok(forgotten)
         })
     }
 }
 
-fn write(connection: &Connection, note: &ConnectionNote) -> Result<(), StoreError> {
+/// Returns how many connections were forgotten for it.
+fn write(connection: &Connection, note: &ConnectionNote, keep: usize) -> Result<usize, StoreError> {
+    let mut forgotten = 0;
     let ConnectionNote { device, session, at, event } = note;
     match event {
         ConnectionEvent::Opened { address } => {
@@ -39,13 +42,13 @@ fn write(connection: &Connection, note: &ConnectionNote) -> Result<(), StoreErro
                      SELECT device_key, ?2, ?3, ?4 FROM device WHERE device_key = ?1",
                 )?
                 .execute((device.0, session, address, at.0))?;
-            connection
+            forgotten = connection
                 .prepare_cached(
                     "DELETE FROM connection WHERE device_key = ?1 AND connection_key <= (
                          SELECT connection_key FROM connection WHERE device_key = ?1
                          ORDER BY connection_key DESC LIMIT 1 OFFSET ?2)",
                 )?
-                .execute((device.0, CONNECTIONS_KEPT as i64))?;
+                .execute((device.0, keep as i64))?;
         }
         ConnectionEvent::Ended { by, code, reason, last_seen } => {
             connection
@@ -61,7 +64,7 @@ fn write(connection: &Connection, note: &ConnectionNote) -> Result<(), StoreErro
             }
         }
     }
-    Ok(())
+    Ok(forgotten)
 }
 
 /// Ends what was open when the hub was killed: nobody knows when that was.

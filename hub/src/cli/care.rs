@@ -1,7 +1,7 @@
 //! `hub verify | backup | restore | stats`: care for the database file, beside a running hub or without one.
 
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, anyhow, bail};
@@ -11,7 +11,7 @@ use serde_json::{Value as Json, json};
 use store::{CopyNotice, Depth, DeviceStats, Finding, Notice, Pace, Reader, Stage, StoreError, Verified};
 
 use super::print::Progress;
-use super::{COULD_NOT_RUN, print, remote};
+use super::{COULD_NOT_RUN, device, print, remote};
 use crate::config::data_folder;
 
 /// Copied in a second unless told otherwise. Measured: acknowledgements at 100 000 readings/s do not wait for it, see
@@ -81,10 +81,6 @@ pub(super) struct StatsArgs {
     json: bool,
     #[command(flatten)]
     folder: Folder,
-}
-
-fn open(path: &Path) -> anyhow::Result<Reader> {
-    Reader::open(path).with_context(|| format!("database {}", path.display()))
 }
 
 /// Checks a database. 0: clean; 1: damaged; [`COULD_NOT_RUN`]: neither is known.
@@ -211,7 +207,7 @@ fn show_copy(progress: &mut Progress, notice: CopyNotice) -> ControlFlow<()> {
 
 pub(super) fn backup(args: &BackupArgs) -> anyhow::Result<ExitCode> {
     let path = args.folder.database()?;
-    let reader = open(&path)?;
+    let reader = device::open_reader(&path)?;
     let pace = Pace { bytes_per_second: (!args.full_speed).then_some(BACKUP_BYTES_PER_SECOND) };
     let mut progress = Progress::default();
     let made = reader.backup(&args.file, pace, args.force, &mut |notice| show_copy(&mut progress, notice));
@@ -264,7 +260,7 @@ pub(super) fn restore(args: &RestoreArgs) -> anyhow::Result<ExitCode> {
 
 pub(super) fn stats(args: &StatsArgs) -> anyhow::Result<ExitCode> {
     let path = args.folder.database()?;
-    let reader = open(&path)?;
+    let reader = device::open_reader(&path)?;
     let (stats, sizes) = (reader.stats()?, reader.sizes()?);
     let devices = if args.devices { reader.device_stats()? } else { Vec::new() };
     let sealed = stats.readings.saturating_sub(stats.hot);

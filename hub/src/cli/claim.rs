@@ -175,6 +175,9 @@ pub(super) fn audit(args: &AuditArgs) -> anyhow::Result<ExitCode> {
             device::open_database(&args.remote)?.audit(&filter, args.limit as usize)?
         }
     };
+    if rows.is_empty() {
+        print::error("nothing in the audit trail matches");
+    }
     // The newest last, where the eye is.
     rows.reverse();
     for row in rows {

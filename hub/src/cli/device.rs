@@ -1,6 +1,6 @@
 //! `hub device add | list | show`: through the hub if it runs, else straight on its database.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
@@ -108,7 +108,7 @@ pub(super) fn by_hand() -> Actor {
 /// The database that is used where no hub answers; says so. Only for a hub on this machine.
 pub(super) fn database(remote: &Remote) -> anyhow::Result<PathBuf> {
     if !remote::endpoint(remote)?.is_here() {
-        bail!("no hub answers at {}", remote.hub);
+        return Err(remote::no_answer(remote));
     }
     let path = data_folder(remote.data.as_deref())?.join(local::DATABASE_FILE);
     print::error(&format!("no hub answers at {}: the database {} is used", remote.hub, path.display()));
@@ -117,8 +117,19 @@ pub(super) fn database(remote: &Remote) -> anyhow::Result<PathBuf> {
 
 /// Opens the database to read, where no hub answers; says so.
 pub(super) fn open_database(remote: &Remote) -> anyhow::Result<Reader> {
-    let path = database(remote)?;
-    Reader::open(&path).with_context(|| format!("database {}", path.display()))
+    open_reader(&database(remote)?)
+}
+
+/// Opens the database of a data folder to read.
+pub(super) fn open_reader(path: &Path) -> anyhow::Result<Reader> {
+    if !path.exists() {
+        bail!(
+            "there is no database {}: a hub makes it when it starts for the first time; name another data folder with --data or {}",
+            path.display(),
+            local::DATA_VARIABLE
+        );
+    }
+    Reader::open(path).with_context(|| format!("database {}", path.display()))
 }
 
 pub(super) fn show(id: &DeviceId, json: bool, remote: &Remote) -> anyhow::Result<ExitCode> {

@@ -13,7 +13,7 @@ use clap::Args;
 use protocol::{Timestamp, local};
 use store::{Reader, StoreError, Writer};
 
-use super::{BadUsage, print, when};
+use super::{BadUsage, device, print, when};
 use crate::clock;
 use crate::config::data_folder;
 use crate::exchange::{self, Choice, ExchangeError, Format, Progress};
@@ -80,7 +80,7 @@ pub(super) fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
         return Err(BadUsage("--from is not before --to: there is nothing between them".into()).into());
     }
     let database = data_folder(args.data.as_deref())?.join(local::DATABASE_FILE);
-    let reader = Reader::open(&database).with_context(|| format!("database {}", database.display()))?;
+    let reader = device::open_reader(&database)?;
     let mut report = Report::begin()?;
     let exported = if to_stdout {
         let result = exchange::export(&reader, &choice, format, std::io::stdout(), &mut |p| report.show(p));

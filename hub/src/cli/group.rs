@@ -3,10 +3,12 @@
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
+use clap::builder::RangedU64ValueParser;
 use clap::{Args, Subcommand};
 use hyper::Method;
 use protocol::command::{CommandState, Delivery};
 use protocol::group::{MemberState, Targets};
+use protocol::limits::LIST_DEFAULT;
 use protocol::viewer::{
     CancelGroup, GroupInfo, GroupRequest, HubToViewer, Member, MembersRequest, RetryGroup, SendGroup,
     ViewerMessage,
@@ -17,7 +19,6 @@ use serde_json::json;
 use super::order::{OTHER_END, UNRESOLVED, lifetime, parse_args};
 use super::remote::{Viewer, block_on, time};
 use super::{BadUsage, Remote, device, print};
-use crate::orders::LIST_MAX;
 use crate::orders::groups::{parse_states, to_csv};
 
 #[derive(Debug, Subcommand)]
@@ -27,7 +28,7 @@ pub(super) enum GroupCommand {
     /// List groups, newest first, with how many of their devices are in which state
     List {
         /// At most so many, the newest
-        #[arg(long, value_name = "COUNT", default_value_t = 20)]
+        #[arg(long, value_name = "COUNT", default_value_t = 20, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
         limit: usize,
         /// One JSON object a line
         #[arg(long)]
@@ -94,16 +95,16 @@ pub(super) struct SendArgs {
     #[arg(long = "tag", value_name = "PATTERN")]
     tags: Vec<String>,
     /// Rolling: so many devices at a time, the next when one has ended [default: all]
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     at_once: Option<u32>,
     /// Begin no more after so many failures [default: never]
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     stop_after: Option<u32>,
     /// Only say who would get it, and who would not and why
     #[arg(long)]
     dry_run: bool,
     /// Seconds each may wait for its delivery, from its turn on [default: 300]
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = super::seconds)]
     lifetime: Option<f64>,
     /// When each is handed over: `at_once`, `after_received` or `after_finished`, seen from those before it
     /// [default: as the device declares]
@@ -163,7 +164,7 @@ fn send(args: SendArgs) -> anyhow::Result<ExitCode> {
     }
     let request = GroupRequest {
         args: parse_args(&args.args)?,
-        expires_in_ms: lifetime(args.lifetime)?,
+        expires_in_ms: lifetime(args.lifetime),
         delivery: args.delivery,
         force: args.force,
         at_once: args.at_once,
@@ -289,7 +290,7 @@ fn code(group: &GroupInfo) -> u8 {
 fn list(limit: usize, json: bool, remote: &Remote) -> anyhow::Result<ExitCode> {
     let (mut left, mut before) = (limit, None::<Timestamp>);
     loop {
-        let count = left.min(LIST_MAX as usize);
+        let count = left.min(LIST_DEFAULT);
         if count == 0 {
             return Ok(ExitCode::SUCCESS);
         }

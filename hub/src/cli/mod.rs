@@ -17,6 +17,7 @@ mod remote;
 mod serve;
 mod sql;
 mod token;
+mod usage;
 mod when;
 mod wire;
 
@@ -141,7 +142,7 @@ enum OrderCommand {
         #[arg(long)]
         json: bool,
         /// Seconds it may wait for its delivery [default: 300]
-        #[arg(long, value_name = "SECONDS")]
+        #[arg(long, value_name = "SECONDS", value_parser = seconds)]
         lifetime: Option<f64>,
         /// When it is handed over: `at_once`, `after_received` or `after_finished`, seen from those before it
         /// [default: as the device declares]
@@ -215,6 +216,13 @@ struct Remote {
     token: Option<String>,
 }
 
+/// Seconds, above 0.
+fn seconds(text: &str) -> Result<f64, String> {
+    const MOST: f64 = (protocol::limits::COMMAND_LIFETIME_MAX_MILLIS / 1_000) as f64;
+    let seconds = text.trim().parse().ok().filter(|seconds| *seconds > 0.0 && *seconds <= MOST);
+    seconds.ok_or_else(|| format!("it must be a number of seconds above 0, and at most {MOST}"))
+}
+
 fn delivery(text: &str) -> Result<Delivery, String> {
     Delivery::parse(text).ok_or_else(|| {
         let ways: Vec<&str> = Delivery::ALL.iter().map(|way| way.as_str()).collect();
@@ -231,6 +239,18 @@ const COULD_NOT_RUN: u8 = 4;
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct BadUsage(String);
+
+/// Reads the command line and does what it asks for.
+pub fn main() -> ExitCode {
+    match usage::parse(&std::env::args_os().collect::<Vec<_>>()) {
+        Ok(cli) => run(cli),
+        Err(usage::Problem::Value(text)) => {
+            print::error(&text);
+            ExitCode::from(BAD_USAGE)
+        }
+        Err(usage::Problem::Usage(error)) => error.exit(),
+    }
+}
 
 /// Runs what was asked for.
 pub fn run(cli: Cli) -> ExitCode {

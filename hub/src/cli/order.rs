@@ -4,8 +4,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use clap::builder::RangedU64ValueParser;
 use hyper::Method;
 use protocol::command::{CommandState, Delivery};
+use protocol::limits::LIST_DEFAULT;
 use protocol::viewer::{CancelCommand, CommandInfo, HubToViewer, SendCommand, Transition};
 use protocol::{CommandId, DeviceId, GroupId, MetricName, Timestamp};
 use serde_json::{Map, Value as Json};
@@ -14,7 +16,7 @@ use store::CommandFilter;
 use super::remote::{Viewer, block_on, time};
 use super::{BadUsage, Remote, device, print, when};
 use crate::clock;
-use crate::orders::{LIST_MAX, parse_states, to_csv};
+use crate::orders::{parse_states, to_csv};
 
 /// Exit code where a command ended in another way than wanted.
 pub(super) const OTHER_END: u8 = 3;
@@ -46,7 +48,7 @@ pub(super) struct ListArgs {
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     until: Option<String>,
     /// At most so many, the newest
-    #[arg(long, value_name = "COUNT", default_value_t = 100)]
+    #[arg(long, value_name = "COUNT", default_value_t = 100, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     limit: usize,
     /// One JSON object a line
     #[arg(long, conflicts_with = "csv")]
@@ -93,17 +95,13 @@ pub(super) fn parse_args(args: &[String]) -> anyhow::Result<Map<String, Json>> {
 }
 
 /// Seconds as they were typed, in milliseconds.
-pub(super) fn lifetime(seconds: Option<f64>) -> anyhow::Result<Option<u64>> {
-    match seconds {
-        Some(seconds) if seconds.is_finite() && seconds > 0.0 => Ok(Some((seconds * 1_000.0) as u64)),
-        Some(seconds) => Err(BadUsage(format!("--lifetime {seconds}: must be above 0 seconds")).into()),
-        None => Ok(None),
-    }
+pub(super) fn lifetime(seconds: Option<f64>) -> Option<u64> {
+    seconds.map(|seconds| (seconds * 1_000.0) as u64)
 }
 
 pub(super) fn send(order: Order, remote: &Remote) -> anyhow::Result<ExitCode> {
     let args = parse_args(&order.args)?;
-    let expires_in_ms = lifetime(order.lifetime)?;
+    let expires_in_ms = lifetime(order.lifetime);
     block_on(async {
         let mut viewer = Viewer::must_connect(remote).await?;
         viewer
@@ -203,7 +201,7 @@ pub(super) fn list(args: ListArgs) -> anyhow::Result<ExitCode> {
     };
     let (mut left, mut first) = (args.limit, true);
     loop {
-        let count = left.min(LIST_MAX as usize);
+        let count = left.min(LIST_DEFAULT);
         let commands = match count {
             0 => Vec::new(),
             count => match block_on(device::request(Method::GET, &query(&filter, count), &args.remote))? {

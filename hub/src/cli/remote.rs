@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use client::{ConnectError, Endpoint, EndpointError, Given, TokenRole, Transport};
+use client::{ConnectError, Endpoint, EndpointError, Given, Token, TokenRole, Transport};
 use futures_util::{SinkExt as _, StreamExt as _};
 use protocol::select::Select;
 use protocol::viewer::{Detail, DeviceInfo, HubToViewer, Subscribe, ViewerMessage};
@@ -27,7 +27,13 @@ pub(super) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyh
 pub(super) fn endpoint(remote: &Remote) -> anyhow::Result<Endpoint> {
     let given = Given { url: Some(&remote.hub), ca: remote.ca.as_deref(), ..Given::default() };
     Endpoint::find_hub(given).map_err(|error| match error {
-        EndpointError::BadUrl { .. } => BadUsage(format!("--hub: {error}")).into(),
+        EndpointError::BadUrl { .. } => {
+            // What is typed and what stands in the variable come the same way.
+            let typed = std::env::var(local::HUB_VARIABLE).ok().is_none_or(|text| text != remote.hub);
+            let from = if typed { "--hub" } else { local::HUB_VARIABLE };
+            BadUsage(format!("{from}: {error}")).into()
+        }
+        error if error.is_bad_usage() => BadUsage(error.to_string()).into(),
         error => error.into(),
     })
 }
@@ -44,7 +50,10 @@ pub(super) async fn dial(endpoint: &Endpoint) -> anyhow::Result<Option<Transport
 /// The token: as given, else that of a role in the data folder.
 pub(super) fn token(remote: &Remote, endpoint: &Endpoint, role: TokenRole) -> anyhow::Result<String> {
     if let Some(token) = &remote.token {
-        return Ok(token.clone());
+        let token = Token::new(token);
+        let token =
+            token.map_err(|error| BadUsage(format!("--token or {}: {error}", local::TOKEN_VARIABLE)))?;
+        return Ok(token.reveal().to_owned());
     }
     if !endpoint.is_here() {
         bail!(
@@ -62,6 +71,14 @@ pub(super) fn token(remote: &Remote, endpoint: &Endpoint, role: TokenRole) -> an
         )
     })?;
     Ok(text.trim().to_owned())
+}
+
+/// Says where a hub was looked for in vain, the port in it, and what to do.
+pub(super) fn no_answer(remote: &Remote) -> anyhow::Error {
+    let tried = endpoint(remote).map_or_else(|_| remote.hub.clone(), |endpoint| endpoint.address());
+    let at =
+        if remote.hub.contains(&tried) { remote.hub.clone() } else { format!("{} ({tried})", remote.hub) };
+    anyhow::anyhow!("no hub answers at {at}: start one with `hub serve`, or name another with --hub")
 }
 
 /// A time for a person: UTC, to the millisecond.
@@ -102,10 +119,7 @@ impl Viewer {
     pub(super) async fn must_connect(remote: &Remote) -> anyhow::Result<Self> {
         match Self::connect(remote).await? {
             Some(viewer) => Ok(viewer),
-            None => bail!(
-                "no hub answers at {}: start one with `hub serve`, or name another with --hub",
-                remote.hub
-            ),
+            None => Err(no_answer(remote)),
         }
     }
 

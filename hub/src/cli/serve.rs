@@ -6,7 +6,6 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use tracing_subscriber::EnvFilter;
 
-use super::BadUsage;
 use crate::config::{Config, LogFormat, Options};
 
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
@@ -20,18 +19,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
 }
 
 fn start_log(config: &Config) -> anyhow::Result<()> {
-    // A word alone would be taken for the name of a module, and the log would stay silent.
-    let is_level = config.log.parse::<tracing::level_filters::LevelFilter>().is_ok();
-    if !is_level && !config.log.contains('=') {
-        let problem = format!("log: {:?} is not a level (error, warn, info, debug, trace, off)", config.log);
-        return Err(BadUsage(problem).into());
-    }
-    let filter = EnvFilter::builder().parse(&config.log).map_err(|error| {
-        BadUsage(format!(
-            "log: {:?} is not a level (error, warn, info, debug, trace) or filter: {error}",
-            config.log
-        ))
-    })?;
+    let filter = EnvFilter::builder().parse(&config.log).with_context(|| format!("log: {:?}", config.log))?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

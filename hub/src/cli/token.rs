@@ -11,6 +11,7 @@ use store::{CredentialKey, StoreError, Writer};
 
 use super::remote::{block_on, time};
 use super::{BadUsage, Remote, device, print};
+use crate::limits::Limits;
 use crate::tokens::{NewToken, TokenInfo};
 use crate::{auth, clock};
 
@@ -56,7 +57,7 @@ pub(super) fn run(command: TokenCommand) -> anyhow::Result<ExitCode> {
 }
 
 fn add(new: NewToken, remote: &Remote) -> anyhow::Result<ExitCode> {
-    let (role, label) = new.clone().check().map_err(BadUsage)?;
+    let (role, label) = new.clone().check(&Limits::default()).map_err(BadUsage)?;
     let body = json!(new);
     let token = match block_on(device::administer(Method::POST, "/v1/tokens", Some(&body), remote))? {
         Some(answer) => {

@@ -40,7 +40,7 @@ pub(super) struct WireArgs {
     #[arg(long, value_name = "COUNT")]
     count: Option<u64>,
     /// Stop after so many seconds
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = super::seconds)]
     seconds: Option<f64>,
     /// Print no more than how the connection was made and its figures, and stop
     #[arg(long, conflicts_with_all = ["count", "seconds", "pcap", "jsonl"])]

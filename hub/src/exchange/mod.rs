@@ -67,7 +67,7 @@ pub enum ExchangeError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The file could not be read or written.
-    #[error("{0}")]
+    #[error(transparent)]
     Io(#[from] std::io::Error),
     /// The file does not hold what it should; says where and what was expected. Nothing of it is stored.
     #[error("{0}")]

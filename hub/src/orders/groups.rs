@@ -87,7 +87,7 @@ pub(crate) async fn list(
     query: Result<Query<ListQuery>, QueryRejection>,
 ) -> Result<Json<Value>, Refused> {
     let Query(ListQuery { before, limit }) = query?;
-    let limit = check_limit(limit)?;
+    let limit = check_limit(&hub, limit)?;
     let groups = hub.readers.read(move |reader| reader.groups(before.map(Timestamp), limit)).await?;
     Ok(Json(json!({ "groups": groups })))
 }

@@ -43,15 +43,15 @@ use crate::rates::{Pace, Turn};
 use crate::serve::Hub;
 
 /// Readings in one message: at some 30 bytes each, well below the size of a message.
-const READINGS_PER_MESSAGE: usize = 10_000;
+pub(crate) const READINGS_PER_MESSAGE: usize = 10_000;
 /// Devices in one part of the snapshot.
-const DEVICES_PER_MESSAGE: usize = 200;
+pub(crate) const DEVICES_PER_MESSAGE: usize = 200;
 /// Bytes of JSON in one list of devices, commands or members, well below `HUB_MESSAGE_MAX_BYTES`.
-const LIST_BYTES: usize = 2 * 1024 * 1024;
+pub(crate) const LIST_BYTES: usize = 2 * 1024 * 1024;
 /// Readings read from the store at once to catch up.
 const CATCH_UP_ROWS: usize = 20_000;
 /// Commands told again to a viewer that fell behind.
-const COMMANDS_AGAIN: usize = 200;
+pub(crate) const COMMANDS_AGAIN: usize = 200;
 /// Groups told again to such a viewer.
 const GROUPS_AGAIN: usize = wire::GROUPS_OPEN_MAX;
 
@@ -409,6 +409,19 @@ impl Session {
         refuse(id, ErrorCode::LimitReached, self.hub.config.limits.refusal(limit, found).to_string())
     }
 
+    /// The refusal of a number that is above its limit.
+    fn out_of_bounds(&self, id: u64, limit: Limit, found: impl Into<String>) -> ErrorMessage {
+        ErrorMessage { code: ErrorCode::BadField, ..self.limited(id, limit, found) }
+    }
+
+    /// How many rows of a list are asked for.
+    fn list_rows(&self, id: u64, limit: Option<u32>) -> Result<usize, ErrorMessage> {
+        self.hub.config.limits.list_rows(limit).map_err(|problem| {
+            self.hub.metrics.reached_in(&problem);
+            refuse(id, ErrorCode::BadField, problem)
+        })
+    }
+
     /// Whether a selection names more than it may.
     fn check_select(&self, id: u64, select: &Select) -> Answer {
         let named = select.devices.len() + select.metrics.len() + select.series.len();
@@ -482,9 +495,9 @@ impl Session {
 
     /// Notes what became of traces.
     fn painted(&self, painted: &Painted) -> Answer {
-        if painted.waits.len() > wire::PAINTED_MAX {
-            let problem = format!("waits: {} are more than {}", painted.waits.len(), wire::PAINTED_MAX);
-            return Err(refuse(painted.id, ErrorCode::BadField, problem));
+        let waits = painted.waits.len();
+        if waits > self.hub.config.limits.count(Limit::PaintedWaits) {
+            return Err(self.out_of_bounds(painted.id, Limit::PaintedWaits, format!("waits: {waits}")));
         }
         for (travelled, painted) in &painted.waits {
             self.hub.metrics.arrived.note(Duration::from_micros(u64::from(*travelled)));
@@ -515,9 +528,6 @@ impl Session {
             return Ok(());
         }
         for wire in self.inspections.due() {
-            if wire.left_out > 0 {
-                self.hub.metrics.reached(Limit::InspectFrames);
-            }
             self.say(wire).await?;
         }
         Ok(())
@@ -605,17 +615,14 @@ impl Session {
         let max_hz = request.max_hz.unwrap_or(wire::DEFAULT_HZ.min(most_hz));
         let limits = &self.hub.config.limits;
         if max_hz > limits.get(Limit::SubscriptionHz) as f64 {
-            self.hub.metrics.reached(Limit::SubscriptionHz);
-            let problem = limits.refusal(Limit::SubscriptionHz, format!("max_hz: {max_hz}")).to_string();
-            return Ok(Err(refuse(id, ErrorCode::BadField, problem)));
+            return Ok(Err(self.out_of_bounds(id, Limit::SubscriptionHz, format!("max_hz: {max_hz}"))));
         }
         if max_hz.is_nan() || max_hz < wire::MIN_HZ {
             let problem = format!("max_hz: {max_hz} is below {}: ask for more", wire::MIN_HZ);
             return Ok(Err(refuse(id, ErrorCode::BadField, problem)));
         }
-        if let Some(traces) = request.traces.filter(|traces| *traces > wire::TRACES_MAX) {
-            let problem = format!("traces: {traces} is outside 0 to {}", wire::TRACES_MAX);
-            return Ok(Err(refuse(id, ErrorCode::BadField, problem)));
+        if let Some(traces) = request.traces.filter(|traces| u64::from(*traces) > limits.get(Limit::Traces)) {
+            return Ok(Err(self.out_of_bounds(id, Limit::Traces, format!("traces: {traces}"))));
         }
         if let Err(error) = self.check_select(id, &request.select) {
             return Ok(Err(error));
@@ -805,13 +812,13 @@ impl Session {
 
     async fn groups(&self, request: GroupsRequest) -> Result<Answer, End> {
         let GroupsRequest { id, group, before, limit } = request;
-        let limit = limit.unwrap_or(100);
-        if !(1..=1_000).contains(&limit) {
-            return Ok(Err(refuse(id, ErrorCode::BadField, format!("limit: {limit} is outside 1 to 1000"))));
-        }
+        let limit = match self.list_rows(id, limit) {
+            Ok(limit) => limit,
+            Err(error) => return Ok(Err(error)),
+        };
         let query = self.hub.readers.read(move |reader| match group {
             Some(group) => Ok(reader.group(&group)?.into_iter().collect()),
-            None => reader.groups(before, limit as usize),
+            None => reader.groups(before, limit),
         });
         match query.await {
             Ok(mut groups) => {
@@ -824,13 +831,13 @@ impl Session {
 
     async fn commands(&self, request: CommandsRequest) -> Result<Answer, End> {
         let id = request.id;
-        let limit = request.limit.unwrap_or(100);
-        if !(1..=1_000).contains(&limit) {
-            return Ok(Err(refuse(id, ErrorCode::BadField, format!("limit: {limit} is outside 1 to 1000"))));
-        }
+        let limit = match self.list_rows(id, request.limit) {
+            Ok(limit) => limit,
+            Err(error) => return Ok(Err(error)),
+        };
         let CommandsRequest { device, before, states, name, by, since, group, .. } = request;
         let filter = CommandFilter { device, states, name, by, since, before, group };
-        let query = self.hub.readers.read(move |reader| reader.commands(&filter, limit as usize));
+        let query = self.hub.readers.read(move |reader| reader.commands(&filter, limit));
         match query.await {
             Ok(mut commands) => {
                 truncate(&mut commands);

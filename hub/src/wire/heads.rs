@@ -9,7 +9,7 @@ use crate::clock;
 use crate::tickets;
 
 /// Bytes that are kept of a request and of a response: the most that a head may have.
-const KEPT_MAX: usize = 16 * 1024;
+pub(crate) const KEPT_MAX: usize = 16 * 1024;
 /// What stands where a secret was.
 const SECRET: &str = "***";
 /// Headers whose value is a secret, or may be one.

@@ -15,14 +15,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use protocol::DeviceId;
 use protocol::wire::{Figures, Record};
 
-use recording::{Cursor, Recording};
+use recording::{Bounds, Cursor, Recording};
 pub use tap::{Tap, Tapped};
 
 /// Who is connected, and who is inspected. Its lock is held for moments and never across an await.
 #[derive(Debug)]
 pub struct Wires {
-    /// Frames that are recorded of a device in a tenth of a second.
-    frames_max: u32,
+    /// What is recorded of a device at most.
+    bounds: Bounds,
     devices: Mutex<HashMap<DeviceId, Entry>>,
     /// Inspections that are open, of all devices.
     open: AtomicUsize,
@@ -44,10 +44,10 @@ impl Entry {
 }
 
 impl Wires {
-    /// Nobody is connected yet. Of an inspected device so many frames are recorded in a tenth of a second.
-    pub fn new(frames_max: u32) -> Self {
+    /// Nobody is connected yet.
+    pub fn new(bounds: Bounds) -> Self {
         Self {
-            frames_max,
+            bounds,
             devices: Mutex::default(),
             open: AtomicUsize::default(),
             payload_bytes: AtomicUsize::default(),
@@ -61,7 +61,7 @@ impl Wires {
     /// What a new connection is recorded in until it is known whose it is: somewhere, if any device is inspected.
     pub fn for_a_stranger(&self) -> Option<Arc<Recording>> {
         (self.open.load(Ordering::Relaxed) > 0).then(|| {
-            let recording = Recording::new(self.frames_max);
+            let recording = Recording::new(self.bounds.clone());
             recording.wants_payloads_of(self.payload_bytes.load(Ordering::Relaxed));
             Arc::new(recording)
         })
@@ -86,7 +86,7 @@ impl Wires {
         entry.inspections += 1;
         self.open.fetch_add(1, Ordering::Relaxed);
         let recording =
-            Arc::clone(entry.recording.get_or_insert_with(|| Arc::new(Recording::new(self.frames_max))));
+            Arc::clone(entry.recording.get_or_insert_with(|| Arc::new(Recording::new(self.bounds.clone()))));
         recording.wants_payloads_of(payload_bytes);
         self.payload_bytes.fetch_max(payload_bytes, Ordering::Relaxed);
         let cursor = recording.now();

@@ -4,19 +4,18 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use protocol::Timestamp;
-use protocol::limits::INSPECT_FRAMES_PER_TENTH;
 use protocol::wire::{Event, Frame, Record};
 
-/// Records that are kept at most. Chosen: a second of the most that is recorded, and more.
-const RECORDS_MAX: usize = 4_096;
-/// Bytes of payloads in them.
-const BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Records in one message to a viewer, and bytes of payloads, which JSON may make six times as long.
-const TAKE_RECORDS: usize = 500;
-const TAKE_BYTES: usize = 512 * 1024;
+use crate::limits::{Limit, Limits};
+use crate::metrics::Metrics;
+
+/// Records in one message to a viewer.
+pub(crate) const TAKE_RECORDS: usize = 500;
+/// Bytes of payloads in one message to a viewer, which JSON may make six times as long.
+pub(crate) const TAKE_BYTES: usize = 512 * 1024;
 /// The stretch of time in which frames are counted, in microseconds.
 const TENTH: i64 = 100_000;
 /// Bytes of a record beside its payload, about.
@@ -25,8 +24,7 @@ const RECORD_BYTES: usize = 200;
 /// What was recorded and not yet forgotten.
 #[derive(Debug)]
 pub struct Recording {
-    /// Frames of a tenth of a second.
-    frames_max: u32,
+    bounds: Bounds,
     payload_bytes: AtomicUsize,
     state: Mutex<State>,
 }
@@ -37,11 +35,37 @@ struct State {
     /// The place of the first record among all that there were.
     first: u64,
     bytes: usize,
+    /// The place up to which somebody has read.
+    read: u64,
     left_out: u64,
     tenth: i64,
     /// Frames recorded in this tenth of a second, and of those the notable ones.
     plain: u32,
     notable: u32,
+}
+
+/// What a recording is bounded by.
+#[derive(Debug, Clone)]
+pub struct Bounds {
+    /// Frames of a tenth of a second.
+    frames: u32,
+    /// Records that are kept.
+    records: usize,
+    /// Bytes that they take.
+    bytes: usize,
+    metrics: Arc<Metrics>,
+}
+
+impl Bounds {
+    /// As the limits say.
+    pub fn new(limits: &Limits, metrics: Arc<Metrics>) -> Self {
+        Self {
+            frames: u32::try_from(limits.get(Limit::InspectFrames)).unwrap_or(u32::MAX),
+            records: limits.count(Limit::InspectRecords),
+            bytes: limits.count(Limit::InspectBytes),
+            metrics,
+        }
+    }
 }
 
 /// How far somebody has read.
@@ -62,16 +86,10 @@ fn weight(record: &Record) -> usize {
     RECORD_BYTES + payload
 }
 
-impl Default for Recording {
-    fn default() -> Self {
-        Self::new(INSPECT_FRAMES_PER_TENTH)
-    }
-}
-
 impl Recording {
-    /// An empty one, of so many frames in a tenth of a second, and as many that are notable.
-    pub fn new(frames_max: u32) -> Self {
-        Self { frames_max, payload_bytes: AtomicUsize::default(), state: Mutex::default() }
+    /// An empty one.
+    pub fn new(bounds: Bounds) -> Self {
+        Self { bounds, payload_bytes: AtomicUsize::default(), state: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -102,8 +120,9 @@ impl Recording {
             (state.tenth, state.plain, state.notable) = (tenth, 0, 0);
         }
         let count = if notable { &mut state.notable } else { &mut state.plain };
-        if *count >= self.frames_max {
+        if *count >= self.bounds.frames {
             state.left_out += 1;
+            self.bounds.metrics.reached(Limit::InspectFrames);
             return false;
         }
         *count += 1;
@@ -120,8 +139,14 @@ impl Recording {
         let state = &mut *self.lock();
         state.bytes += weight(&record);
         state.records.push_back(record);
-        while state.records.len() > RECORDS_MAX || state.bytes > BYTES_MAX {
+        while state.records.len() > self.bounds.records || state.bytes > self.bounds.bytes {
+            let is_many = state.records.len() > self.bounds.records;
             let Some(oldest) = state.records.pop_front() else { break };
+            // Whoever has read it misses nothing.
+            if state.first >= state.read {
+                let limit = if is_many { Limit::InspectRecords } else { Limit::InspectBytes };
+                self.bounds.metrics.reached(limit);
+            }
             state.bytes -= weight(&oldest);
             state.first += 1;
         }
@@ -143,7 +168,7 @@ impl Recording {
     /// Adds to `records` what has come since `cursor`, as much as fits into a message, and moves it on. Returns how many
     /// frames were left out meanwhile.
     pub fn take(&self, cursor: &mut Cursor, records: &mut Vec<Record>) -> u64 {
-        let state = &*self.lock();
+        let state = &mut *self.lock();
         let mut left_out = state.left_out - cursor.left_out;
         cursor.left_out = state.left_out;
         if cursor.next < state.first {
@@ -160,6 +185,7 @@ impl Recording {
             records.push(record.clone());
             cursor.next += 1;
         }
+        state.read = state.read.max(cursor.next);
         left_out
     }
 }
@@ -171,6 +197,12 @@ mod tests {
 
     use super::*;
 
+    const RECORDS_MAX: usize = 4_096;
+
+    fn recording() -> Recording {
+        Recording::new(Bounds::new(&Limits::default(), Arc::default()))
+    }
+
     fn record(n: i64) -> Record {
         let event = Event::Ended(Ended { by: EndedBy::Lost, in_order: false, close: None });
         Record { session: "s1".into(), at: Timestamp(n), event }
@@ -178,7 +210,7 @@ mod tests {
 
     #[test]
     fn whoever_reads_slowly_is_told_how_much_was_missed_and_the_memory_is_bounded() {
-        let recording = Recording::default();
+        let recording = recording();
         let (mut fast, mut slow) = (recording.now(), recording.now());
         let (mut fast_has, mut slow_has) = (Vec::new(), Vec::new());
         let count = 10 * RECORDS_MAX;
@@ -200,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_flood_is_thinned_and_counted_and_what_is_notable_has_room_of_its_own() {
-        let recording = Recording::default();
+        let recording = recording();
         let mut cursor = recording.now();
         let admitted = |notable| (0..1_000).filter(|_| recording.admits(Timestamp(50), notable)).count();
         assert_eq!((admitted(false), admitted(true)), (200, 200));
@@ -210,7 +242,7 @@ mod tests {
 
     #[test]
     fn what_was_recorded_of_a_stranger_comes_first_once_it_is_known_whose_it_is() {
-        let (stranger, known) = (Recording::default(), Recording::default());
+        let (stranger, known) = (recording(), recording());
         let mut cursor = known.now();
         stranger.push(record(1));
         stranger.move_to(&known);

@@ -83,7 +83,11 @@ async fn a_command_is_sent_and_the_exit_code_says_how_it_ended() {
         (&["explode"], 1, "explode"),
         (&["work", "speed"], 2, "KEY=VALUE"),
         (&["work", "speed=1", "speed=2"], 2, "given twice"),
-        (&["work", "--lifetime", "0"], 2, "--lifetime 0"),
+        (
+            &["work", "--lifetime", "0"],
+            2,
+            "--lifetime <SECONDS> is \"0\": it must be a number of seconds above 0",
+        ),
     ] {
         let output = hub.cli(&[&["command", "send", "pump"], arguments].concat()).await;
         let said = stdout(&output) + &stderr(&output);

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use hub::limits::{Limit, Limits, Reached};
+use hub::limits::{FIXED, Fixed, Limit, Limits, Reached};
 use protocol::{DEVICE_PATH, VIEWER_PATH};
 use serde_json::{Value as Json, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -38,6 +38,29 @@ fn the_table_of_limits_is_the_one_in_the_document() {
         return;
     }
     assert_eq!(&rest[start..end], printed(), "UPDATE_DOCUMENT=1 writes it anew");
+}
+
+/// What cannot be set, as `docs/operations.md` prints it.
+fn printed_fixed() -> String {
+    let mut text = "| what | at most | why, and what happens |\n|---|---|---|\n".to_owned();
+    for Fixed { what, value, why } in FIXED {
+        writeln!(text, "| {what} | {value} | {why} |").unwrap();
+    }
+    text
+}
+
+#[test]
+fn what_cannot_be_set_is_in_the_document_with_its_value_and_why() {
+    let path = root().join("docs/operations.md");
+    let document = std::fs::read_to_string(&path).unwrap();
+    let start = document.find("| what | at most |").expect("a table of what cannot be set");
+    let end = document[start..].find("\n\n").map_or(document.len(), |end| start + end + 1);
+    if std::env::var_os("UPDATE_DOCUMENT").is_some() {
+        let whole = format!("{}{}{}", &document[..start], printed_fixed(), &document[end..]);
+        std::fs::write(&path, whole).unwrap();
+        return;
+    }
+    assert_eq!(&document[start..end], printed_fixed(), "UPDATE_DOCUMENT=1 writes it anew");
 }
 
 /// A hub with this `hub.toml`.
@@ -511,6 +534,114 @@ async fn i_6_what_comes_over_http_is_held_against_the_limits() {
             Limit::FailuresPerMinute,
         ],
     )
+    .await;
+}
+
+#[tokio::test]
+async fn i_6_what_a_body_a_path_or_a_query_breaks_is_named_and_counted_like_what_a_message_breaks() {
+    let hub = hub_with(
+        "[limits]\ndevice_id_bytes = 10\nlabel_bytes = 6\nlist_rows = 3\nclaim_seconds = 600\ncommand_payload_bytes = 100\n\
+         command_lifetime_seconds = 60\ngroup_patterns = 1\ngroup_devices = 1\ntraces = 2\npainted_waits = 2\n",
+    )
+    .await;
+    let mut pump = hub.device().await;
+    for device in ["pump", "press"] {
+        let mut peer = hub.device().await;
+        peer.say(json!({"type": "hello", "device": device, "epoch": "e", "commands": [{"name": "go", "params": [{"name": "a", "kind": "text"}]}]}))
+            .await;
+        peer.next_answer("welcome").await;
+        pump = peer;
+    }
+    let long = "x".repeat(70);
+    let (posted, asked) = (
+        |path: &str, body: Json| ("POST", path.to_owned(), body),
+        |path: &str| ("GET", path.to_owned(), json!({})),
+    );
+    let most = Limit::DeviceIdBytes.default();
+    let cases = [
+        (posted("/v1/commands", json!({"device": long, "name": "go"})), Limit::DeviceIdBytes, most),
+        (posted("/v1/commands", json!({"device": "pump", "name": long})), Limit::MetricNameBytes, 64),
+        (
+            posted("/v1/commands", json!({"device": "pump", "name": "go", "args": {"a": "x".repeat(100)}})),
+            Limit::CommandPayloadBytes,
+            100,
+        ),
+        (
+            posted("/v1/commands", json!({"device": "pump", "name": "go", "expires_in_ms": 61_000})),
+            Limit::CommandLifetimeSeconds,
+            60,
+        ),
+        (
+            posted("/v1/groups", json!({"name": "go", "to": {"devices": ["p*", "q*"]}})),
+            Limit::GroupPatterns,
+            1,
+        ),
+        (posted("/v1/groups", json!({"name": "go", "to": {"devices": ["p*"]}})), Limit::GroupDevices, 1),
+        (posted("/v1/tokens", json!({"role": "viewer", "label": "the wall"})), Limit::LabelBytes, 6),
+        (posted("/v1/tokens", json!({"role": "device", "device": "pump-567890"})), Limit::DeviceIdBytes, 10),
+        (posted("/v1/tokens", json!({"role": "device", "device": long})), Limit::DeviceIdBytes, most),
+        (posted("/v1/claims", json!({"device": "pump-567890", "seconds": 60})), Limit::DeviceIdBytes, 10),
+        (posted("/v1/claims", json!({"device": "pump", "seconds": 601})), Limit::ClaimSeconds, 600),
+        (("PUT", "/v1/devices/pump-567890".to_owned(), json!({})), Limit::DeviceIdBytes, 10),
+        (("PUT", format!("/v1/devices/{long}"), json!({})), Limit::DeviceIdBytes, most),
+        (asked(&format!("/v1/devices/{long}/ledger")), Limit::DeviceIdBytes, most),
+        (asked(&format!("/v1/commands?device={long}")), Limit::DeviceIdBytes, most),
+        (asked(&format!("/v1/commands/{long}")), Limit::CommandIdBytes, 64),
+        (asked("/v1/commands?limit=4"), Limit::ListRows, 3),
+        (asked("/v1/groups?limit=4"), Limit::ListRows, 3),
+        (asked("/v1/audit?limit=4"), Limit::ListRows, 3),
+    ];
+    let token = hub.token(Role::Admin);
+    for ((method, path, body), limit, value) in cases {
+        let before = refused_by(&metrics(&hub).await, limit);
+        let (status, answer) = crate::wire::http_json(&hub, method, &path, &token, &body.to_string()).await;
+        assert!([400, 429].contains(&status), "{method} {path}: {status} {answer}");
+        assert_eq!(
+            (&answer["limit"], &answer["value"], &answer["scope"]),
+            (&json!(limit.name()), &json!(value), &json!(limit.scope())),
+            "{method} {path}: {answer}"
+        );
+        names(limit, value, answer["error"].as_str().unwrap());
+        let after = refused_by(&metrics(&hub).await, limit);
+        assert_eq!(after, before + 1, "{method} {path}: {answer}");
+    }
+    let (status, _) = crate::wire::http_json(&hub, "GET", "/v1/commands?limit=3", &token, "").await;
+    assert_eq!(status, 200);
+
+    let (mut viewer, _) = hub.viewer(Role::Viewer).await;
+    for (message, limit, value) in [
+        (json!({"type": "commands", "id": 1, "limit": 4}), Limit::ListRows, 3),
+        (json!({"type": "groups", "id": 2, "limit": 4}), Limit::ListRows, 3),
+        (json!({"type": "subscribe", "id": 3, "traces": 3}), Limit::Traces, 2),
+        (json!({"type": "painted", "id": 4, "waits": [[1, 1], [1, 1], [1, 1]]}), Limit::PaintedWaits, 2),
+    ] {
+        viewer.say(message).await;
+        names(limit, value, &viewer.error("bad_field").await);
+        assert!(refused_by(&metrics(&hub).await, limit) > 0, "{limit:?}");
+    }
+    drop(pump);
+}
+
+/// How often somebody was refused by a limit, as the metrics say.
+fn refused_by(metrics: &str, limit: Limit) -> u64 {
+    let line = format!("telemetry_refused_total{{limit=\"{}\"}} ", limit.name());
+    metrics.lines().find_map(|found| found.strip_prefix(&line)).unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn i_6_connections_of_a_device_are_remembered_up_to_their_limit_and_those_forgotten_are_counted() {
+    let hub = hub_with("[limits]\nconnections_kept = 2\n").await;
+    for _ in 0..4 {
+        hub.welcomed("pump").await.close(1000, "").await;
+    }
+    let token = hub.token(Role::Viewer);
+    until("the oldest connections to be forgotten", async || {
+        let (_, answer) =
+            crate::wire::http_json(&hub, "GET", "/v1/devices/pump/connections", &token, "").await;
+        let text = metrics(&hub).await;
+        answer["connections"].as_array().is_some_and(|list| list.len() == 2)
+            && !text.contains("telemetry_held_total{limit=\"connections_kept\"} 0\n")
+    })
     .await;
 }
 

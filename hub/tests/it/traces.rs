@@ -86,7 +86,7 @@ async fn nobody_is_told_of_traces_who_did_not_ask_and_nobody_gets_too_many() {
         }
     }
     viewer.say(json!({"type": "subscribe", "id": 2, "traces": 17})).await;
-    assert!(viewer.error("bad_field").await.contains("traces: 17 is outside 0 to 16"));
+    assert!(viewer.error("bad_field").await.contains("traces: 17: traces is 16 (per subscription)"));
     viewer.say(json!({"type": "painted", "id": 2, "waits": vec![[1, 1]; 513]})).await;
-    assert!(viewer.error("bad_field").await.contains("513 are more than 512"));
+    assert!(viewer.error("bad_field").await.contains("waits: 513: painted_waits is 512 (per message)"));
 }

@@ -34,10 +34,13 @@ fn the_last_connections_of_each_device_are_kept_with_their_ends() {
     let keys = [&pump, &press].map(|id| writer.create_device(id, NOW).unwrap());
     let many = CONNECTIONS_KEPT + 20;
     let notes: Vec<_> = (0..many).flat_map(|n| [opened(keys[0], n), ended(keys[0], n)]).collect();
+    let mut forgotten = 0;
     for part in notes.chunks(7) {
-        writer.note_connections(part).unwrap();
+        forgotten += writer.note_connections(part, CONNECTIONS_KEPT).unwrap();
     }
-    writer.note_connections(&[opened(keys[0], many), opened(keys[1], 1), opened(DeviceKey(99), 1)]).unwrap();
+    let last = [opened(keys[0], many), opened(keys[1], 1), opened(DeviceKey(99), 1)];
+    forgotten += writer.note_connections(&last, CONNECTIONS_KEPT).unwrap();
+    assert_eq!(forgotten, many + 1 - CONNECTIONS_KEPT);
 
     let reader = base.reader();
     let found = reader.connections(&pump).unwrap().unwrap();
@@ -63,11 +66,11 @@ fn a_connection_that_was_open_when_the_hub_was_killed_ended_at_a_time_that_nobod
     let mut writer = base.writer();
     let pump: DeviceId = "pump".parse().unwrap();
     let key = writer.create_device(&pump, NOW).unwrap();
-    writer.note_connections(&[opened(key, 1), ended(key, 1), opened(key, 2)]).unwrap();
+    writer.note_connections(&[opened(key, 1), ended(key, 1), opened(key, 2)], CONNECTIONS_KEPT).unwrap();
     let killed = base.crash_copy();
     let mut writer = killed.writer();
     // The next run counts its sessions anew.
-    writer.note_connections(&[opened(key, 2)]).unwrap();
+    writer.note_connections(&[opened(key, 2)], CONNECTIONS_KEPT).unwrap();
     let found = killed.reader().connections(&pump).unwrap().unwrap();
     assert_eq!(found.len(), 3);
     assert_eq!(found[0].end, None);
