@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
+use hdrhistogram::{Counter, Histogram};
 use protocol::trace::Trace;
 use protocol::{DeviceId, SeriesId, Timestamp};
 
@@ -19,7 +19,7 @@ const FIGURES_MICROS: i64 = 1_000_000;
 const TELL_MICROS: i64 = 5_000_000;
 /// The longest wait that is told apart, in microseconds: an hour.
 const LONGEST_MICROS: u64 = 3_600_000_000;
-/// Devices that are remembered: those traced last. Each takes some 3 kB.
+/// Devices that are remembered: those traced last. Each takes some 2 kB.
 const DEVICES_MAX: usize = 512;
 /// Traces that wait to be painted. A window that is never painted needs no more.
 const WAITING_MAX: usize = 4_096;
@@ -84,9 +84,8 @@ struct Tally {
 }
 
 impl Tally {
-    /// `digits` of a time are told apart.
-    fn new(digits: u8) -> Option<Self> {
-        let empty = Histogram::new_with_bounds(1, LONGEST_MICROS, digits).ok()?;
+    fn new() -> Option<Self> {
+        let empty = Histogram::new_with_bounds(1, LONGEST_MICROS, 2).ok()?;
         Some(Self { parts: std::array::from_fn(|_| empty.clone()) })
     }
 
@@ -107,16 +106,39 @@ impl Tally {
     }
 
     fn figure(&self, part: usize) -> Figure {
-        let histogram = &self.parts[part];
-        let at = |quantile| Duration::from_micros(histogram.value_at_quantile(quantile));
-        let edges = (0..=COLUMNS).map(|i| 10_f64.powf(1.0 + i as f64 / COLUMNS_PER_DECADE as f64) as u64);
-        let mut counts = [0; COLUMNS];
-        let mut low = 0;
-        for (count, high) in counts.iter_mut().zip(edges.skip(1)) {
-            *count = histogram.count_between(low, high.saturating_sub(1));
-            low = high;
+        Figure::of(&self.parts[part])
+    }
+}
+
+/// The place of an edge between columns, in microseconds; edge 0 is the left one of the first column.
+fn edge(i: usize) -> u64 {
+    10_f64.powf(1.0 + i as f64 / COLUMNS_PER_DECADE as f64) as u64
+}
+
+/// What is known of the traces of one device: small, as there are many devices. All stages together are told apart by one
+/// digit, and of each stage its sum is known.
+#[derive(Debug, Clone)]
+struct Brief {
+    whole: Histogram<u16>,
+    sums: [u64; PARTS - 1],
+}
+
+impl Brief {
+    fn new() -> Option<Self> {
+        let whole = Histogram::new_with_bounds(1, LONGEST_MICROS, 1).ok()?;
+        Some(Self { whole, sums: [0; PARTS - 1] })
+    }
+
+    fn note(&mut self, times: &Times) {
+        self.whole.saturating_record(times[PARTS - 1].max(1));
+        for (sum, micros) in self.sums.iter_mut().zip(times) {
+            *sum = sum.saturating_add(*micros);
         }
-        Figure { p50: at(0.5), p99: at(0.99), most: Duration::from_micros(histogram.max()), counts }
+    }
+
+    fn clear(&mut self) {
+        self.whole.reset();
+        self.sums = [0; PARTS - 1];
     }
 }
 
@@ -134,8 +156,31 @@ pub struct Figure {
     pub p99: Duration,
     /// The slowest.
     pub most: Duration,
-    /// How many there are in each column, logarithmic from 10 µs; what is faster is in the first one.
+    /// How many there are in each column, logarithmic from 10 µs; what is faster is in the first one, what is slower in the
+    /// last.
     pub counts: [u64; COLUMNS],
+}
+
+impl Figure {
+    fn of<C: Counter>(histogram: &Histogram<C>) -> Self {
+        let at = |quantile| Duration::from_micros(histogram.value_at_quantile(quantile));
+        let edges: [u64; COLUMNS - 1] = std::array::from_fn(|i| edge(i + 1));
+        let mut counts = [0; COLUMNS];
+        // What is not told apart is counted once, in the column of its middle.
+        for found in histogram.iter_recorded() {
+            let micros = histogram.median_equivalent(found.value_iterated_to());
+            let column = edges.partition_point(|edge| *edge <= micros);
+            counts[column] += found.count_at_value().as_u64();
+        }
+        Self { p50: at(0.5), p99: at(0.99), most: Duration::from_micros(histogram.max()), counts }
+    }
+
+    /// The edges of the fullest column: between these most of them are. `None`: there are none at all.
+    pub fn fullest(&self) -> Option<(Duration, Duration)> {
+        let place = (0..COLUMNS).rev().max_by_key(|i| self.counts[*i]).filter(|i| self.counts[*i] > 0)?;
+        let low = if place == 0 { 0 } else { edge(place) };
+        Some((Duration::from_micros(low), Duration::from_micros(edge(place + 1))))
+    }
 }
 
 /// A device in numbers.
@@ -147,8 +192,8 @@ pub struct DeviceFigure {
     pub count: u64,
     /// From the sensor to the screen.
     pub whole: Figure,
-    /// Each stage, in their order.
-    pub stages: [Figure; PARTS - 1],
+    /// What each stage takes on average, in their order.
+    pub stages: [Duration; PARTS - 1],
 }
 
 /// All of it in numbers.
@@ -174,8 +219,8 @@ struct Recent {
 }
 
 impl Recent {
-    fn new(digits: u8) -> Option<Self> {
-        Some(Self { now: Tally::new(digits)?, before: Tally::new(digits)? })
+    fn new() -> Option<Self> {
+        Some(Self { now: Tally::new()?, before: Tally::new()? })
     }
 
     fn turn(&mut self) {
@@ -199,8 +244,41 @@ impl Recent {
 
 #[derive(Debug)]
 struct OfDevice {
-    recent: Recent,
+    now: Brief,
+    before: Brief,
     traced_at: Timestamp,
+}
+
+impl OfDevice {
+    fn new() -> Option<Self> {
+        Some(Self { now: Brief::new()?, before: Brief::new()?, traced_at: Timestamp(0) })
+    }
+
+    fn note(&mut self, times: &Times, at: Timestamp) {
+        self.now.note(times);
+        self.traced_at = at;
+    }
+
+    fn turn(&mut self) {
+        std::mem::swap(&mut self.now, &mut self.before);
+        self.now.clear();
+    }
+
+    fn count(&self) -> u64 {
+        self.now.whole.len() + self.before.whole.len()
+    }
+
+    fn figure(&self, device: &DeviceId) -> DeviceFigure {
+        let mut whole = self.now.whole.clone();
+        let added = whole.add(&self.before.whole);
+        debug_assert!(added.is_ok(), "they have the same bounds");
+        let count = self.count();
+        let stages = std::array::from_fn(|stage| {
+            let sum = self.now.sums[stage].saturating_add(self.before.sums[stage]);
+            Duration::from_micros(sum / count.max(1))
+        });
+        DeviceFigure { device: device.clone(), count, whole: Figure::of(&whole), stages }
+    }
 }
 
 /// How far the hub's clock and ours are apart: the least of what messages took, of the last one to two minutes.
@@ -310,19 +388,18 @@ impl Latency {
             if let Some(all) = self.all.as_mut() {
                 all.now.note(&times);
             } else {
-                self.all = Recent::new(2);
+                self.all = Recent::new();
                 if let Some(all) = self.all.as_mut() {
                     all.now.note(&times);
                 }
             }
             if let Some(known) = self.devices.get_mut(&device) {
-                known.recent.now.note(&times);
-                known.traced_at = at;
+                known.note(&times, at);
             } else if self.devices.len() < DEVICES_MAX
-                && let Some(mut recent) = Recent::new(1)
+                && let Some(mut known) = OfDevice::new()
             {
-                recent.now.note(&times);
-                self.devices.insert(device, OfDevice { recent, traced_at: at });
+                known.note(&times, at);
+                self.devices.insert(device, known);
             }
             if self.untold.len() < protocol::limits::PAINTED_MAX {
                 let short = |micros| u32::try_from(micros).unwrap_or(u32::MAX);
@@ -340,8 +417,8 @@ impl Latency {
             all.turn();
         }
         self.devices.retain(|_, device| {
-            device.recent.turn();
-            device.recent.count() > 0
+            device.turn();
+            device.count() > 0
         });
     }
 
@@ -357,15 +434,8 @@ impl Latency {
             (tally.figure(PARTS - 1), std::array::from_fn::<_, { PARTS - 1 }, _>(|part| tally.figure(part)))
         };
         let (whole, stages) = parts(&all.both());
-        let mut devices: Vec<DeviceFigure> = self
-            .devices
-            .iter()
-            .map(|(device, known)| {
-                let tally = known.recent.both();
-                let (whole, stages) = parts(&tally);
-                DeviceFigure { device: device.clone(), count: tally.count(), whole, stages }
-            })
-            .collect();
+        let mut devices: Vec<DeviceFigure> =
+            self.devices.iter().map(|(device, known)| known.figure(device)).collect();
         devices.sort_by(|a, b| (b.whole.p99, &a.device).cmp(&(a.whole.p99, &b.device)));
         let last = self.devices.values().map(|device| device.traced_at).max().unwrap_or(now);
         self.figures = Some(Figures { count: all.count(), last, whole, stages, devices });
@@ -435,11 +505,29 @@ mod tests {
         near(painted.most, 9_000);
         near(figures.whole.p50, 18_300);
         near(figures.whole.most, 25_300);
-        assert_eq!(figures.devices.len(), 1);
+        let [device] = &figures.devices[..] else { panic!("{:?}", figures.devices) };
+        let averages = [1_000, 3_000, 10_000, 1_300, 6_500].map(Duration::from_micros);
+        assert_eq!((device.count, device.stages), (2, averages));
+        assert_eq!(device.whole.counts, figures.whole.counts, "the same histogram by device");
+        let (low, high) = device.whole.fullest().unwrap();
+        assert_eq!((low.as_micros(), high.as_micros()), (17_782, 31_622));
         assert_eq!(figures.whole.counts.iter().sum::<u64>(), 2);
         let told = latency.told(at(2_000_000)).unwrap();
         assert_eq!(told, [(300, 4_000), (2_300, 9_000)]);
         assert_eq!(latency.told(at(9_000_000)), None);
+    }
+
+    #[test]
+    fn every_time_stands_in_a_column() {
+        let mut brief = Brief::new().unwrap();
+        let times = [0, 1, 9, 10, 17, 999, 1_000, 1_001, 9_999_999, 10_000_000, 60_000_000, u64::MAX];
+        for whole in times {
+            brief.note(&[0, 0, 0, 0, 0, whole]);
+        }
+        let figure = Figure::of(&brief.whole);
+        assert_eq!(figure.counts.iter().sum::<u64>() as usize, times.len(), "{:?}", figure.counts);
+        assert!(figure.counts[COLUMNS - 1] >= 3, "{:?}", figure.counts);
+        assert_eq!(Figure::of(&Brief::new().unwrap().whole).fullest(), None);
     }
 
     #[test]
@@ -468,6 +556,10 @@ mod tests {
         assert_eq!(latency.waiting.len(), WAITING_MAX);
         latency.painted(at(30_000));
         assert_eq!(latency.devices.len(), DEVICES_MAX);
+        for device in latency.devices.values() {
+            let counts = device.now.whole.distinct_values() + device.before.whole.distinct_values();
+            assert!(counts * size_of::<u16>() + size_of::<OfDevice>() < 2_500, "{counts} counts of a device");
+        }
         assert_eq!(latency.untold.len(), protocol::limits::PAINTED_MAX);
     }
 }

@@ -10,7 +10,7 @@ use crate::theme::{Tokens, fonts, tokens};
 use crate::views::widgets::{self, Icon};
 
 /// Width of the panel where there is room.
-const WIDTH: f32 = 560.0;
+const WIDTH: f32 = 640.0;
 /// Height of the panel with everything in it.
 const HEIGHT: f32 = 460.0;
 /// Height of a row.
@@ -19,6 +19,8 @@ const ROW: f32 = 22.0;
 const NUMBER: f32 = 66.0;
 /// Width of a drawn histogram.
 const BARS: f32 = 170.0;
+/// From this width on it stands in the row of a device which stage takes the most.
+const WIDE: f32 = 560.0;
 /// Devices that are shown: the slowest.
 const DEVICES: usize = 8;
 
@@ -87,32 +89,29 @@ fn show(ui: &mut Ui, model: &Model, figures: &Figures, width: f32, actions: &mut
     ui.add_space(6.0);
     heading(ui, "Stage", width, true);
     for (stage, figure) in Stage::ALL.iter().zip(&figures.stages) {
-        row(ui, stage.label(), figure, width, false, true).on_hover_text(stage.about());
+        row(ui, stage.label(), None, figure, width, Look::Stage).on_hover_text(stage.about());
     }
-    let whole = row(ui, "Sensor to screen", &figures.whole, width, true, true);
+    let whole = row(ui, "Sensor to screen", None, &figures.whole, width, Look::Sum);
     whole.on_hover_text("All of it, of each reading by itself: its p99 is not the sum of the others.");
     axis(ui, width);
     ui.add_space(8.0);
     heading(ui, "Slowest devices", width, false);
     for device in figures.devices.iter().take(DEVICES) {
         let name = device.device.as_str();
-        let response = row(ui, name, &device.whole, width, false, false);
-        let slowest = Stage::ALL.iter().zip(&device.stages).max_by_key(|(_, figure)| figure.p50);
-        let at = response.rect;
-        if let Some((stage, figure)) = slowest {
-            let text = format!("{}  {}", stage.label(), format::milliseconds(figure.p50));
-            let left = pos2(at.right() - bars(width), at.center().y);
-            widgets::text_in(ui, left, bars(width), &text, fonts::regular(11.5), t.text_weak);
-        }
-        let hint = format!("{} traces. Click to open the device.", format::count(device.count));
+        let slowest = Stage::ALL.iter().zip(&device.stages).max_by_key(|(_, time)| **time);
+        let slowest =
+            slowest.map(|(stage, time)| format!("{} {}", stage.label(), format::milliseconds(*time)));
+        let aside = slowest.as_deref().filter(|_| width >= WIDE);
+        let at = row(ui, name, aside, &device.whole, width, Look::Device).rect;
+        let most = slowest.map_or_else(String::new, |slowest| format!("on average most in: {slowest}"));
+        let hint = format!(
+            "{} traces; {most}. What the columns are stands above. Click to open the device.",
+            format::count(device.count)
+        );
         let response =
             ui.interact(at, ui.scope_id().with(("device", name)), Sense::click()).on_hover_text(hint);
         response.widget_info(|| {
-            let label = format!(
-                "{name}: p50 {}, p99 {}",
-                format::milliseconds(device.whole.p50),
-                format::milliseconds(device.whole.p99)
-            );
+            let label = format!("{}; {most}", in_words(name, &device.whole));
             egui::WidgetInfo::labeled(egui::Role::Button, true, label)
         });
         widgets::focus_ring(ui, &response, at);
@@ -148,8 +147,34 @@ fn heading(ui: &mut Ui, name: &str, width: f32, numbers: bool) {
     ui.painter().hline(rect.x_range(), rect.bottom(), line);
 }
 
-fn row(ui: &mut Ui, name: &str, figure: &Figure, width: f32, is_sum: bool, has_bars: bool) -> egui::Response {
+/// What a row is about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Look {
+    Stage,
+    Sum,
+    Device,
+}
+
+/// A row as it is read out: the numbers, and between which most are.
+fn in_words(name: &str, figure: &Figure) -> String {
+    let [p50, p99, most] = [figure.p50, figure.p99, figure.most].map(format::milliseconds);
+    let fullest = figure.fullest().map_or_else(String::new, |(low, high)| {
+        format!(", mostly {} to {}", format::milliseconds(low), format::milliseconds(high))
+    });
+    format!("{name}: p50 {p50}, p99 {p99}, most {most}{fullest}")
+}
+
+/// Draws a row: a name, something about it beside, three numbers, and a histogram.
+fn row(
+    ui: &mut Ui,
+    name: &str,
+    aside: Option<&str>,
+    figure: &Figure,
+    width: f32,
+    look: Look,
+) -> egui::Response {
     let t = Tokens::of(ui);
+    let is_sum = look == Look::Sum;
     let (rect, response) = ui.allocate_exact_size(vec2(width, ROW), Sense::hover());
     if is_sum {
         ui.painter().hline(rect.x_range(), rect.top(), egui::Stroke::new(1.0, t.line));
@@ -157,32 +182,32 @@ fn row(ui: &mut Ui, name: &str, figure: &Figure, width: f32, is_sum: bool, has_b
     let y = rect.center().y;
     let places = places(rect, width);
     let (font, color) = if is_sum { (fonts::semibold(12.5), t.text) } else { (fonts::regular(12.5), t.text) };
-    widgets::text_in(ui, pos2(rect.left(), y), places[0] - rect.left(), name, font, color);
+    let mut room = places[0] - rect.left();
+    if let Some(aside) = aside {
+        let galley = ui.painter().layout_no_wrap(aside.to_owned(), fonts::regular(11.5), t.text_weak);
+        room -= galley.size().x + 10.0;
+        let at = pos2(rect.left() + room + 2.0, y - galley.size().y / 2.0);
+        ui.painter().galley(at, galley, t.text_weak);
+    }
+    widgets::text_in(ui, pos2(rect.left(), y), room, name, font, color);
     for (x, value) in places.into_iter().zip([figure.p50, figure.p99, figure.most]) {
         let at = pos2(x + NUMBER - 8.0, y);
         ui.painter().text(at, Align2::RIGHT_CENTER, format::milliseconds(value), fonts::mono(11.5), color);
     }
-    if has_bars {
-        let area = Rect::from_min_max(pos2(rect.right() - bars(width), rect.top() + 3.0), rect.max);
-        let most = figure.counts.iter().copied().max().unwrap_or(0).max(1) as f32;
-        let step = area.width() / COLUMNS as f32;
-        let fill = if is_sum { t.accent } else { t.text_weak };
-        for (i, count) in figure.counts.iter().enumerate().filter(|(_, count)| **count > 0) {
-            let height = (*count as f32 / most * (area.height() - 3.0)).max(1.0);
-            let left = area.left() + i as f32 * step;
-            let bar = Rect::from_min_max(
-                pos2(left, area.bottom() - height),
-                pos2(left + step - 1.0, area.bottom()),
-            );
-            ui.painter().rect_filled(bar, 0.0, fill);
-        }
+    let area = Rect::from_min_max(pos2(rect.right() - bars(width), rect.top() + 3.0), rect.max);
+    let most = figure.counts.iter().copied().max().unwrap_or(0).max(1) as f32;
+    let step = area.width() / COLUMNS as f32;
+    let fill = if is_sum { t.accent } else { t.text_weak };
+    for (i, count) in figure.counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+        let height = (*count as f32 / most * (area.height() - 3.0)).max(1.0);
+        let left = area.left() + i as f32 * step;
+        let bar =
+            Rect::from_min_max(pos2(left, area.bottom() - height), pos2(left + step - 1.0, area.bottom()));
+        ui.painter().rect_filled(bar, 0.0, fill);
     }
-    if has_bars {
-        response.widget_info(|| {
-            let [p50, p99, most] = [figure.p50, figure.p99, figure.most].map(format::milliseconds);
-            let label = format!("{name}: p50 {p50}, p99 {p99}, most {most}");
-            egui::WidgetInfo::labeled(egui::Role::Label, true, label)
-        });
+    // What a device is called is read out with the button over its row.
+    if look != Look::Device {
+        response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Label, true, in_words(name, figure)));
     }
     response
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dashboard::model::Event;
 use dashboard::settings::ThemeChoice;
-use egui_kittest::kittest::Queryable as _;
+use egui_kittest::kittest::{NodeT as _, Queryable as _};
 use protocol::SeriesId;
 use protocol::trace::Trace;
 use protocol::viewer::ViewerMessage;
@@ -82,6 +82,14 @@ fn the_way_of_readings_is_shown_by_stage_and_by_device_and_told_to_the_hub() {
     }
     assert!(says(&window, "Painted: p50 4.0 ms, p99 4.0 ms"));
     assert!(says(&window, "sensor to screen "), "the status bar");
+    // Each device has its own histogram, in words: the fullest column, and the stage that takes the most.
+    for device in ["greenhouse-01", "greenhouse-02", "greenhouse-03"] {
+        let row = format!("{device}: p50 ");
+        let rows: Vec<_> = window.harness.query_all_by_label_contains(&row).collect();
+        assert_eq!(rows.len(), 1, "{device}");
+        let label = rows[0].accesskit_node().label().unwrap_or_default();
+        assert!(label.contains(", mostly 18 ms to 32 ms; on average most in: Sent"), "{label}");
+    }
     window.harness.snapshot("latency_dark");
 
     let told: Vec<_> = window

@@ -9,7 +9,7 @@ use crate::action::Action;
 use crate::format;
 use crate::model::Model;
 use crate::model::page::Asked;
-use crate::model::wire::{Inspector, WireEdit};
+use crate::model::wire::{Inspector, Stage, WireEdit};
 use crate::theme::{Tokens, fonts};
 use crate::views::widgets;
 use crate::views::wire::table;
@@ -91,12 +91,28 @@ pub(super) fn figures(ui: &mut Ui, model: &Model, wire: &Inspector, actions: &mu
             polling(ui, figures);
         }
         None => {
-            let text = "There are figures as soon as the device is connected.";
-            ui.add(egui::Label::new(RichText::new(text).color(t.text_weak)).wrap());
+            ui.add(egui::Label::new(RichText::new(no_figures(model, wire)).color(t.text_weak)).wrap());
         }
     }
     ui.add_space(6.0);
     connections(ui, model, wire, actions);
+}
+
+/// Why there are no figures.
+fn no_figures(model: &Model, wire: &Inspector) -> String {
+    let device = &wire.device;
+    match &wire.stage {
+        _ if !model.connection.is_connected() => "No figures: there is no connection to the hub.".to_owned(),
+        Stage::Refused(_) => {
+            format!(
+                "No figures: the hub refused to let this connection watch {device}. Why stands beside the table; the \
+                 connections below are for everyone."
+            )
+        }
+        Stage::Away | Stage::Asking => format!("The hub is asked for the wire of {device}…"),
+        Stage::Watching if wire.is_connected => "The first figures come within a second.".to_owned(),
+        Stage::Watching => format!("{device} is not connected: there are figures as soon as it is."),
+    }
 }
 
 fn traffic(ui: &mut Ui, wire: &Inspector, figures: &Figures) {

@@ -6,7 +6,7 @@ use protocol::wire::{Event, Frame, Side, to_hex};
 use crate::action::Action;
 use crate::format;
 use crate::model::Model;
-use crate::model::wire::{Inspector, Row, What, WireEdit, export, pretty};
+use crate::model::wire::{Inspector, Row, Stage, What, WireEdit, export, pretty};
 use crate::theme::{Tokens, fonts, tokens};
 use crate::views::widgets;
 use crate::views::wire::table;
@@ -22,6 +22,7 @@ pub(super) fn frame(ui: &mut Ui, model: &Model, wire: &Inspector, actions: &mut 
     let Some(row) = wire.selected() else {
         let text = match wire.selection {
             Some(_) => "This row is not kept any more: choose another one.",
+            None if matches!(wire.stage, Stage::Refused(_)) => "There are no frames: the hub refused.",
             None => {
                 "Choose a row: what it is stands here, as bytes and as JSON. Up and Down go through them, Enter to \
                      what answers it."

@@ -5,7 +5,7 @@ use protocol::wire::Handshake;
 
 use crate::format;
 use crate::model::Model;
-use crate::model::wire::Inspector;
+use crate::model::wire::{Inspector, Stage};
 use crate::theme::{Tokens, fonts, tokens};
 use crate::views::widgets;
 
@@ -18,7 +18,10 @@ pub(super) fn version(name: &str) -> String {
 pub(super) fn handshake(ui: &mut Ui, model: &Model, wire: &Inspector) {
     let t = Tokens::of(ui);
     let Some((watched, handshake)) = wire.current().and_then(|w| Some((w, w.handshake()?))) else {
-        let text = "How the connection was made is not known yet: it is told when the device is connected.";
+        let text = match &wire.stage {
+            Stage::Refused(_) => "How the connection was made is not told either: the hub refused.",
+            _ => "How the connection was made is not known yet: it is told when the device is connected.",
+        };
         ui.add(egui::Label::new(RichText::new(text).color(t.text_weak)).wrap());
         return;
     };
