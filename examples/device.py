@@ -32,7 +32,7 @@ class Device(threading.Thread):
                 print("connection ended:", error, file=sys.stderr)
                 code = error.response.status_code if hasattr(error, "response") else ws and ws.close_code
             attempt = 0 if time.monotonic() >= steady_at else min(attempt + 1, 6)
-            time.sleep(random.uniform(0, min(30, 0.5 * 2**attempt)))  # full jitter
+            time.sleep(random.uniform(0, min(20, 0.5 * 2**attempt)))  # full jitter
 
     def exchange(self, ws, last):
         while self.next in self.batches and self.next <= last and time.monotonic() >= self.resume_at:

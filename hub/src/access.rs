@@ -212,6 +212,12 @@ async fn let_through(line: Line, mut request: Request, next: Next) -> Response {
         }
         request.extensions_mut().insert(principal);
     }
+    if path != DEVICE_PATH && path != VIEWER_PATH {
+        // What it takes now may depend on the peer, whose body may be slow, and on what is asked for.
+        if let Some(connection) = request.extensions().get::<Connection>() {
+            connection.turn.end();
+        }
+    }
     next.run(request).await
 }
 

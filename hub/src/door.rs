@@ -1,11 +1,15 @@
 //! The way in: accepts connections, agrees on TLS, and hands them to HTTP; with a deadline on each step and a cap on strangers.
 //!
+//! Accepting is the work of a thread of its own: beside thousands of handshakes on the runtime its turn would come too seldom,
+//! and the system's queue of those that wait to be accepted would overflow.
+//!
 //! Whoever is turned away is told by which limit and when to come back, where that costs little: on a port without TLS, and
 //! for so many at a time; others find the connection closed.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use axum::Router;
@@ -14,6 +18,7 @@ use hyper_util::service::TowerToHyperService;
 use serde_json::json;
 use tokio::io::{AsyncWriteExt as _, DuplexStream};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::either::Either;
@@ -21,6 +26,7 @@ use tokio_util::either::Either;
 use crate::clock;
 use crate::deadline::WriteDeadline;
 use crate::gate::Stranger;
+use crate::handshake::{self, Turn};
 use crate::http;
 use crate::limits::{Limit, Refusal};
 use crate::serve::Hub;
@@ -34,6 +40,8 @@ pub(crate) const LAST_REQUEST_DEADLINE: Duration = Duration::from_secs(1);
 pub(crate) const TURN_AWAY_DEADLINE: Duration = Duration::from_secs(1);
 /// When whoever was turned away may come back.
 const COME_BACK: Duration = Duration::from_secs(5);
+/// After the system had no connection for us although there was one, as when no descriptor is left.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 /// Between two lines in the log about the same limit.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -46,7 +54,21 @@ pub(crate) struct Connection {
     pub(crate) certificate: Option<Arc<Result<Identity, String>>>,
     /// Counts as a stranger's until a credential is shown.
     pub(crate) stranger: Arc<Stranger>,
+    /// Its handshake is worked on, until then.
+    pub(crate) turn: Arc<Turn>,
     _place: Arc<OwnedSemaphorePermit>,
+}
+
+impl Connection {
+    fn new(
+        address: SocketAddr,
+        certificate: Option<Arc<Result<Identity, String>>>,
+        stranger: Stranger,
+        place: OwnedSemaphorePermit,
+    ) -> Self {
+        let (stranger, turn) = (Arc::new(stranger), Arc::default());
+        Self { address, certificate, stranger, turn, _place: Arc::new(place) }
+    }
 }
 
 /// Tells the log how often a limit turned connections away, now and then: whoever knocks often must not fill it.
@@ -72,61 +94,87 @@ impl TurnedAway {
     }
 }
 
-/// Takes connections in until the hub stops.
-pub async fn accept(hub: Arc<Hub>, listener: TcpListener) {
-    let service = TowerToHyperService::new(http::router(&hub));
-    let room = Arc::new(Semaphore::new(hub.config.max_connections));
-    let (most, strangers) =
-        (TurnedAway::by(Limit::MaxConnections), TurnedAway::by(Limit::StrangersPerAddress));
-    let limits = &hub.config.limits;
-    let turned_away = Arc::new(Semaphore::new(limits.count(Limit::TurnedAway)));
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = hub.stopping.cancelled() => return,
-        };
-        let (stream, address) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                // No descriptor left, or the peer gave up: neither is a reason to stop accepting.
-                tracing::warn!(%error, "a connection was not accepted");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                continue;
+/// Takes connections in until the hub stops, on a thread of its own. What it has let in goes on where this is called.
+/// `hub.tasks` waits for the thread, too.
+pub fn open(hub: &Arc<Hub>, listener: std::net::TcpListener) -> std::io::Result<()> {
+    let accepting = runtime::Builder::new_current_thread().enable_all().build()?;
+    let listener = {
+        let _inside = accepting.enter();
+        TcpListener::from_std(listener)?
+    };
+    let porter = Porter::new(Arc::clone(hub), runtime::Handle::current());
+    let present = hub.tasks.token();
+    thread::Builder::new().name("accept".into()).spawn(move || {
+        accepting.block_on(porter.accept(listener));
+        drop(present);
+    })?;
+    Ok(())
+}
+
+/// Who lets connections in.
+struct Porter {
+    hub: Arc<Hub>,
+    /// Where connections are served.
+    within: runtime::Handle,
+    service: TowerToHyperService<Router>,
+    room: Arc<Semaphore>,
+    turned_away: Arc<Semaphore>,
+    /// Because there is no room, and because there are too many strangers.
+    most: TurnedAway,
+    strangers: TurnedAway,
+}
+
+impl Porter {
+    fn new(hub: Arc<Hub>, within: runtime::Handle) -> Self {
+        Self {
+            service: TowerToHyperService::new(http::router(&hub)),
+            room: Arc::new(Semaphore::new(hub.config.max_connections)),
+            turned_away: Arc::new(Semaphore::new(hub.config.limits.count(Limit::TurnedAway))),
+            most: TurnedAway::by(Limit::MaxConnections),
+            strangers: TurnedAway::by(Limit::StrangersPerAddress),
+            hub,
+            within,
+        }
+    }
+
+    /// Ends when the hub stops, and closes the port.
+    async fn accept(self, listener: TcpListener) {
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = self.hub.stopping.cancelled() => return,
+                accepted = listener.accept() => accepted,
+            };
+            // Here it is of no use to anybody: it moves to the runtime that serves it.
+            let accepted = accepted.and_then(|(stream, address)| Ok((stream.into_std()?, address)));
+            match accepted {
+                Ok((stream, address)) => self.take(stream, address),
+                Err(error) => {
+                    // No descriptor left, or the peer gave up: neither is a reason to stop accepting.
+                    tracing::warn!(%error, "a connection was not accepted");
+                    tokio::time::sleep(ACCEPT_AGAIN).await;
+                }
             }
-        };
+        }
+    }
+
+    fn take(&self, stream: std::net::TcpStream, address: SocketAddr) {
         let accepted_at = clock::now();
-        let place = Arc::clone(&room).try_acquire_owned();
-        let stranger = hub.gate.enter(address.ip());
+        let place = Arc::clone(&self.room).try_acquire_owned();
+        let stranger = self.hub.gate.enter(address.ip());
         let (place, stranger) = match (place, stranger) {
             (Ok(place), Ok(stranger)) => (place, stranger),
             (place, _) => {
-                let turned = if place.is_err() { &most } else { &strangers };
-                hub.metrics.reached(turned.limit);
-                turned.log(address, limits.get(turned.limit));
-                let turn = Arc::clone(&turned_away).try_acquire_owned();
-                if turn.is_err() {
-                    hub.metrics.reached(Limit::TurnedAway);
-                }
-                if hub.tls.is_none()
-                    && let Ok(turn) = turn
-                {
-                    let refusal = limits.refusal(turned.limit, "too many connections").after(COME_BACK);
-                    let answer = too_many(&refusal);
-                    hub.tasks.spawn(async move {
-                        drop(tokio::time::timeout(TURN_AWAY_DEADLINE, say(stream, answer)).await);
-                        drop(turn);
-                    });
-                }
-                continue;
+                let turned = if place.is_err() { &self.most } else { &self.strangers };
+                return self.turn_away(stream, address, turned);
             }
         };
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%address, %error, "no TCP_NODELAY");
         }
-        let service = service.clone();
-        let hub_of_connection = Arc::clone(&hub);
-        hub.tasks.spawn(async move {
-            let hub = hub_of_connection;
+        let (hub, service) = (Arc::clone(&self.hub), self.service.clone());
+        let serve = async move {
+            let Some(stream) = here(stream, address) else { return };
             let stream = match &hub.tls {
                 None => Either::Left(stream),
                 Some(tls) => {
@@ -140,12 +188,41 @@ pub async fn accept(hub: Arc<Hub>, listener: TcpListener) {
                 }
             };
             let certificate = tls::identity(&stream).map(Arc::new);
-            let stranger = Arc::new(stranger);
-            let connection = Connection { address, certificate, stranger, _place: Arc::new(place) };
+            let connection = Connection::new(address, certificate, stranger, place);
             let stream = Tapped::new(stream, address.to_string(), accepted_at);
             serve_connection(&hub, stream, connection, service).await;
-        });
+        };
+        self.hub.tasks.spawn_on(serve, &self.within);
     }
+
+    fn turn_away(&self, stream: std::net::TcpStream, address: SocketAddr, turned: &TurnedAway) {
+        let hub = &self.hub;
+        let limits = &hub.config.limits;
+        hub.metrics.reached(turned.limit);
+        turned.log(address, limits.get(turned.limit));
+        let Ok(turn) = Arc::clone(&self.turned_away).try_acquire_owned() else {
+            hub.metrics.reached(Limit::TurnedAway);
+            return;
+        };
+        if hub.tls.is_some() {
+            return;
+        }
+        let answer = too_many(&limits.refusal(turned.limit, "too many connections").after(COME_BACK));
+        let tell = async move {
+            if let Some(stream) = here(stream, address) {
+                drop(tokio::time::timeout(TURN_AWAY_DEADLINE, say(stream, answer)).await);
+            }
+            drop(turn);
+        };
+        hub.tasks.spawn_on(tell, &self.within);
+    }
+}
+
+/// The connection on the runtime that this is called on.
+fn here(stream: std::net::TcpStream, address: SocketAddr) -> Option<TcpStream> {
+    TcpStream::from_std(stream)
+        .inspect_err(|error| tracing::warn!(%address, %error, "a connection was not taken in"))
+        .ok()
 }
 
 /// Takes in a connection from this very process, as a simulation and the fuzz targets make it. From here on it is like any
@@ -153,8 +230,7 @@ pub async fn accept(hub: Arc<Hub>, listener: TcpListener) {
 pub fn enter(hub: &Arc<Hub>, stream: DuplexStream, address: SocketAddr) {
     let (room, stranger) = (Arc::new(Semaphore::new(1)), hub.gate.enter(address.ip()));
     let (Ok(place), Ok(stranger)) = (room.try_acquire_owned(), stranger) else { return };
-    let connection =
-        Connection { address, certificate: None, stranger: Arc::new(stranger), _place: Arc::new(place) };
+    let connection = Connection::new(address, None, stranger, place);
     let service = TowerToHyperService::new(http::router(hub));
     let hub_of_connection = Arc::clone(hub);
     hub.tasks.spawn(async move {
@@ -218,11 +294,18 @@ async fn say(mut stream: TcpStream, answer: String) -> std::io::Result<()> {
 
 async fn serve_connection(
     hub: &Hub,
-    stream: Tapped,
+    mut stream: Tapped,
     connection: Connection,
     service: TowerToHyperService<Router>,
 ) {
-    let address = connection.address;
+    if handshake::wait(hub, &mut stream, connection.address, &connection.turn).await {
+        // In a box of its own: whoever waits must not take the room for it.
+        Box::pin(speak_http(hub, stream, connection, service)).await;
+    }
+}
+
+async fn speak_http(hub: &Hub, stream: Tapped, connection: Connection, service: TowerToHyperService<Router>) {
+    let (address, turn) = (connection.address, Arc::clone(&connection.turn));
     let service = hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(connection.clone());
         hyper::service::Service::call(&service, request)
@@ -240,6 +323,7 @@ async fn serve_connection(
     let mut connection = std::pin::pin!(connection);
     let result = tokio::select! {
         result = connection.as_mut() => result,
+        () = turn.end_in_time() => return,
         () = hub.stopping.cancelled() => {
             connection.as_mut().graceful_shutdown();
             match tokio::time::timeout(LAST_REQUEST_DEADLINE, connection).await {

@@ -56,22 +56,35 @@ pub fn router(hub: &Arc<Hub>) -> Router {
                 "no such path: the hub has /v1/device, /v1/viewer, /v1/commands, /v1/groups, /v1/tokens and others, see docs/protocol.md",
             )
         })
-        .layer(middleware::from_fn_with_state(Arc::clone(hub), in_time))
+        .layer(middleware::from_fn_with_state(Arc::clone(hub), answer))
         .with_state(Arc::clone(hub))
 }
 
+/// Answers a request. With the answer the turn of a first request is over; one that goes on as a WebSocket ends it when the
+/// memory of the handshake is given back.
+async fn answer(State(hub): State<Arc<Hub>>, request: Request, next: Next) -> Response {
+    let turn = request.extensions().get::<Connection>().map(|connection| Arc::clone(&connection.turn));
+    let answer = in_time(&hub, request, next).await;
+    if let Some(turn) = turn
+        && answer.status() != StatusCode::SWITCHING_PROTOCOLS
+    {
+        turn.end();
+    }
+    answer
+}
+
 /// A request whose head is too large, whose body does not come, or that takes too long to answer, is given up.
-async fn in_time(State(hub): State<Arc<Hub>>, request: Request, next: Next) -> Response {
+async fn in_time(hub: &Hub, request: Request, next: Next) -> Response {
     let limits = &hub.config.limits;
     let headers = request.headers();
     if headers.len() > limits.count(Limit::RequestHeaders) {
-        return limited(&hub, Limit::RequestHeaders, &format!("{} headers", headers.len()));
+        return limited(hub, Limit::RequestHeaders, &format!("{} headers", headers.len()));
     }
     // A line ends with CR LF, and a name with a colon and a space.
     let lines = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum::<usize>();
     let head = lines + request.uri().to_string().len();
     if head > limits.count(Limit::RequestHeadBytes) {
-        return limited(&hub, Limit::RequestHeadBytes, &format!("a head of {head} bytes"));
+        return limited(hub, Limit::RequestHeadBytes, &format!("a head of {head} bytes"));
     }
     match tokio::time::timeout(limits.time(Limit::RequestSeconds), next.run(request)).await {
         Ok(answer) => {
@@ -79,9 +92,9 @@ async fn in_time(State(hub): State<Arc<Hub>>, request: Request, next: Next) -> R
                 hub.metrics.reached(*limit);
             }
             let too_large = answer.status() == StatusCode::PAYLOAD_TOO_LARGE;
-            if too_large { limited(&hub, Limit::RequestBodyBytes, "the body is larger") } else { answer }
+            if too_large { limited(hub, Limit::RequestBodyBytes, "the body is larger") } else { answer }
         }
-        Err(_) => limited(&hub, Limit::RequestSeconds, "the request was not answered in time"),
+        Err(_) => limited(hub, Limit::RequestSeconds, "the request was not answered in time"),
     }
 }
 
@@ -246,6 +259,7 @@ pub(crate) async fn authenticate(
                 Ok(()) => Err(Box::new(unauthorized(&problem))),
                 Err(wait) => {
                     hub.metrics.reached(Limit::FailuresPerMinute);
+                    connection.turn.end();
                     tokio::time::sleep(hub.config.limits.time(Limit::GuessSeconds)).await;
                     Err(Box::new(retry_later(&wait)))
                 }
@@ -495,9 +509,11 @@ fn upgrade(hub: Arc<Hub>, principal: Principal, mut request: Request, door: Door
             ),
         };
         // What was read with the head, as a rule nothing: its buffer of 8 KiB would stay for as long as the session.
-        let early = parts.read_buf.to_vec();
+        let mut early = parts.read_buf.to_vec();
         drop(parts.read_buf);
         let mut stream = parts.io.into_inner().into_inner();
+        early.extend_from_slice(&stream.not_read_again());
+        connection.turn.end();
         let is_device = door == Door::Device;
         let recording = hub.wires.for_a_stranger().filter(|_| is_device);
         stream.upgraded(peer.name(), &early, is_device, recording);

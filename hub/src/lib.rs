@@ -18,6 +18,7 @@ pub mod door;
 pub mod exchange;
 pub mod gate;
 pub mod groups;
+mod handshake;
 pub mod http;
 pub mod ingest;
 pub mod late;

@@ -140,6 +140,8 @@ limits! {
     RequestBodyBytes = "limits.request_body_bytes", wire::VIEWER_MESSAGE_MAX_BYTES, 1_024 => 16 * 1024 * 1024, "request", Refused, "send less";
     /// from the head of a request to its answer, the body in it; then 408.
     RequestSeconds = "limits.request_seconds", 30, 1 => STEP_MAX, "request", Refused, "try again at once";
+    /// connections whose first request is worked on; those beyond wait, with what they sent and nothing more.
+    HandshakesAtOnce = "limits.handshakes_at_once", 256, 1 => MANY, "hub", Waits, "";
     /// tickets that are open.
     TicketsOpen = "limits.tickets_open", 10_000, 1 => MANY, "hub", Refused, "try again in 30 s";
     /// tickets of one token that are open.

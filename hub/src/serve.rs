@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use store::{Reader, StoreError, Writer};
-use tokio::net::TcpSocket;
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -57,6 +58,8 @@ pub struct Hub {
     pub gate: Arc<Gate>,
     /// What devices that are gone had used up of their rates.
     pub paces: Paces,
+    /// Handshakes that are worked on at once.
+    pub handshakes: Arc<Semaphore>,
     /// Tickets of web pages.
     pub tickets: Tickets,
     /// What goes over the wire, made visible.
@@ -149,9 +152,10 @@ pub struct Running {
 pub async fn start(config: Config) -> Result<Running, ServeError> {
     let tls = config.tls.clone().map(TlsPort::load).transpose()?.map(Arc::new);
     make_folder(&config)?;
-    let listener = listen(config.listen, config.limits.get(Limit::AcceptBacklog))?;
-    let address =
-        listener.local_addr().map_err(|problem| ServeError::Listen { address: config.listen, problem })?;
+    let listen = |problem| ServeError::Listen { address: config.listen, problem };
+    let socket = bind(config.listen).map_err(listen)?;
+    let address = socket.local_addr().map_err(listen)?;
+    let backlog = u32::try_from(config.limits.get(Limit::AcceptBacklog)).unwrap_or(u32::MAX);
     let path = config.database();
     let begin = |mut writer: Writer, live, metrics, failed, limits: &Limits| {
         let checkpointer = writer
@@ -160,7 +164,10 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
         Ingest::start(writer, checkpointer, live, metrics, failed, limits).map_err(ServeError::Thread)
     };
     let (hub, commands, ingest) = assemble(config, tls, Readers::new, begin)?;
-    hub.tasks.spawn(door::accept(Arc::clone(&hub), listener));
+    // Not before somebody accepts: while a large file is read, a fleet that comes back would fill the queue.
+    let listen = |problem| ServeError::Listen { address, problem };
+    let listener = socket.listen(backlog).and_then(TcpListener::into_std).map_err(listen)?;
+    door::open(&hub, listener).map_err(ServeError::Thread)?;
     if let Some(tls) = &hub.tls {
         hub.tasks.spawn(Arc::clone(tls).keep(hub.stopping.clone()));
     } else if !address.ip().to_canonical().is_loopback() {
@@ -238,6 +245,7 @@ fn assemble<T>(
         metrics,
         gate: Arc::new(Gate::new((&config.limits).into())),
         paces: Paces::default(),
+        handshakes: Arc::new(Semaphore::new(config.limits.count(Limit::HandshakesAtOnce))),
         tickets: Tickets::default(),
         wires,
         revocations: Revocations::default(),
@@ -252,16 +260,12 @@ fn assemble<T>(
     Ok((hub, commands_task, writes))
 }
 
-/// As many connections as `backlog` wait to be accepted. A storm of reconnects overflows the usual 128, at a second's cost
-/// each.
-fn listen(address: SocketAddr, backlog: u64) -> Result<tokio::net::TcpListener, ServeError> {
-    let open = || {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        socket.listen(u32::try_from(backlog).unwrap_or(u32::MAX))
-    };
-    open().map_err(|problem| ServeError::Listen { address, problem })
+/// Takes the address, so that nobody else has it. Whoever connects is refused until somebody listens.
+fn bind(address: SocketAddr) -> std::io::Result<TcpSocket> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
 }
 
 impl Running {

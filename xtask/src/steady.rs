@@ -45,8 +45,8 @@ pub(crate) struct Storm {
     /// For how long the hub is down the last time, in seconds
     #[arg(long, default_value_t = 10)]
     down: u64,
-    /// Memory that the hub may use, in MiB: 10 000 devices take more than the 256 of the others
-    #[arg(long, default_value_t = 512)]
+    /// Memory that the hub may use, in MiB
+    #[arg(long, default_value_t = 256)]
     memory_mib: u64,
     #[command(flatten)]
     build: Build,

@@ -2,6 +2,7 @@
 //!
 //! Kept while HTTP is spoken, at most [`KEPT_MAX`] bytes of each; secrets are replaced before anything is kept for longer.
 
+use bytes::Bytes;
 use protocol::Timestamp;
 use protocol::wire::{Handshake, Side, Tls};
 
@@ -24,6 +25,8 @@ pub struct Heads {
     answered_at: Timestamp,
     request: Vec<u8>,
     response: Vec<u8>,
+    /// Read already, and to be read once more.
+    pub(super) again: Bytes,
 }
 
 impl Heads {
@@ -38,6 +41,7 @@ impl Heads {
             answered_at: at,
             request: Vec::new(),
             response: Vec::new(),
+            again: Bytes::new(),
         }
     }
 

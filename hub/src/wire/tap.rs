@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
 use protocol::Timestamp;
 use protocol::frame::{self, Framer, Head, Piece};
 use protocol::viewer::EndedBy;
@@ -185,6 +186,21 @@ impl Tapped {
         self.phase = Phase::Frames(frames);
     }
 
+    /// What was read comes once more to whoever reads next. Only while HTTP is spoken.
+    pub fn read_again(&mut self, bytes: Vec<u8>) {
+        if let Phase::Http(heads) = &mut self.phase {
+            heads.again = bytes.into();
+        }
+    }
+
+    /// What of that nobody has read.
+    pub fn not_read_again(&mut self) -> Bytes {
+        match &mut self.phase {
+            Phase::Http(heads) => std::mem::take(&mut heads.again),
+            Phase::Frames(_) | Phase::Dark => Bytes::new(),
+        }
+    }
+
     /// Whether all that has come from the peer is whole messages.
     pub fn is_between_messages(&self) -> bool {
         match &self.phase {
@@ -223,6 +239,16 @@ impl AsyncRead for Tapped {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if let Phase::Http(heads) = &mut self.phase
+            && !heads.again.is_empty()
+        {
+            let count = heads.again.len().min(buffer.remaining());
+            buffer.put_slice(&heads.again.split_to(count));
+            if heads.again.is_empty() {
+                heads.again = Bytes::new();
+            }
+            return Poll::Ready(Ok(()));
+        }
         let before = buffer.filled().len();
         let had_room = buffer.remaining() > 0;
         ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;

@@ -4,11 +4,11 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use protocol::{DEVICE_PATH, SUBPROTOCOL, VIEWER_PATH};
 use serde_json::{Value as Json, json};
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::harness::{Role, TestHub, stdout, until, within};
-use crate::wire::{Bystander, Raw, hello, http, http_json, upgrade_request};
+use crate::wire::{Bystander, Raw, frame, hello, http, http_json, upgrade_request};
 
 #[tokio::test]
 async fn i_12_each_door_opens_to_its_own_tokens_only() {
@@ -272,5 +272,56 @@ async fn i_12_no_token_is_in_the_log_or_in_the_database_and_its_files_are_the_ow
                 assert!(!found, "a token is in {}", path.display());
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn whoever_keeps_the_hub_waiting_takes_nobodys_turn() {
+    let mut hub = TestHub::nowhere(&[]);
+    let limits = "[limits]\nhandshakes_at_once = 1\nfailures_per_minute = 1\nguess_seconds = 60\n";
+    std::fs::write(hub.data().join("hub.toml"), limits).unwrap();
+    hub.launch().await;
+    let mut bystander = Bystander::join(&hub).await;
+    let wrong = upgrade_request(DEVICE_PATH, "wrong");
+    let half = &wrong[..wrong.len() / 2];
+    let claim = "POST /v1/claim HTTP/1.1\r\nHost: hub\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{";
+    let kept = "GET /healthz HTTP/1.1\r\nHost: hub\r\n\r\n";
+    let mut strangers = Vec::new();
+    for begin in ["", half, claim, kept, &wrong] {
+        // More than there are seconds to wait: a turn that is kept lasts for one.
+        for _ in 0..40 {
+            let mut stream = TcpStream::connect(hub.address).await.unwrap();
+            stream.write_all(begin.as_bytes()).await.unwrap();
+            strangers.push(stream);
+        }
+    }
+    bystander.is_undisturbed().await;
+    within("a whole fleet to be let in, one after the other", async {
+        let fleet = (0..50).map(|_| Raw::connect(&hub, DEVICE_PATH, Role::Fleet));
+        futures_util::future::join_all(fleet).await;
+    })
+    .await;
+    bystander.is_undisturbed().await;
+}
+
+#[tokio::test]
+async fn a_request_may_come_in_pieces_with_frames_behind_it() {
+    let hub = TestHub::start().await;
+    let request = upgrade_request(DEVICE_PATH, &hub.token(Role::Fleet));
+    let hello = frame(0x81, hello("pump").to_string().as_bytes());
+    let bytes = [request.as_bytes(), &hello].concat();
+    for pieces in [1, 2, 7, 100] {
+        let mut stream = TcpStream::connect(hub.address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        for piece in bytes.chunks(bytes.len().div_ceil(pieces)) {
+            stream.write_all(piece).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        let mut said = Vec::new();
+        while !String::from_utf8_lossy(&said).contains(r#""type":"welcome""#) {
+            let count = within("the welcome", stream.read_buf(&mut said)).await.unwrap();
+            assert!(count > 0, "{pieces} pieces: {}", String::from_utf8_lossy(&said));
+        }
+        assert!(said.starts_with(b"HTTP/1.1 101"));
     }
 }
