@@ -244,12 +244,25 @@ pub fn is_bad_usage(error: &anyhow::Error) -> bool {
     error.is::<BadUsage>() || error.downcast_ref().is_some_and(EndpointError::is_bad_usage)
 }
 
+/// What `RUST_LOG` says.
+fn log_filter(text: &str) -> Result<EnvFilter, BadUsage> {
+    EnvFilter::builder().parse(text).map_err(|error| {
+        let variable = EnvFilter::DEFAULT_ENV;
+        BadUsage(format!(
+            "the variable {variable} is {text:?}: {error}; give a level, or filters as in info,client=debug"
+        ))
+    })
+}
+
 /// Does what was asked for. The exit code is 0 only if every reading arrived.
 pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     // The WebSocket library logs whole requests, tokens included, at trace.
     let quiet = ["tungstenite=info", "tokio_tungstenite=info"].into_iter().filter_map(|d| d.parse().ok());
     // What a fleet's connections warn of, the report tells once instead of once for each device.
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,client=error"));
+    let filter = match std::env::var(EnvFilter::DEFAULT_ENV) {
+        Ok(text) if !text.trim().is_empty() => log_filter(&text)?,
+        _ => EnvFilter::new("warn,client=error"),
+    };
     let filter = quiet.fold(filter, EnvFilter::add_directive);
     let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
@@ -441,6 +454,16 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_filter_of_the_log_that_cannot_be_is_named_with_its_variable() {
+        assert!(log_filter("info,client=debug").is_ok());
+        let error = log_filter("client=loud").unwrap_err().to_string();
+        assert!(
+            error.contains("RUST_LOG is \"client=loud\"") && error.contains("info,client=debug"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -61,6 +61,38 @@ async fn a_bad_flag_is_bad_usage_and_named() {
 }
 
 #[tokio::test]
+async fn a_bad_variable_of_the_environment_is_named_and_not_the_flag_that_was_not_typed() {
+    let hub = TestHub::nowhere(&[]);
+    let serve = &["serve"][..];
+    for (variable, arguments, parts) in [
+        (
+            ("TELEMETRY_HEARTBEAT_SECONDS", "7s"),
+            serve,
+            &["is \"7s\"", "a whole number of seconds from 1 to 3600"][..],
+        ),
+        (("TELEMETRY_MAX_CONNECTIONS", "0"), serve, &["is \"0\"", "from 1 to 1000000"]),
+        (("TELEMETRY_LISTEN", "here"), serve, &["is \"here\"", "127.0.0.1:7878"]),
+        (("TELEMETRY_LOG", "loud"), serve, &["is \"loud\"", "not a level"]),
+        (("TELEMETRY_LOG_FORMAT", "xml"), serve, &["is \"xml\"", "text, json"]),
+        (("TELEMETRY_HUB", "http//x"), &["tail"], &["\"http//x\" is not the URL of a hub", "ws://host:port"]),
+    ] {
+        let output = hub.run_with(variable, arguments).await;
+        let error = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{variable:?}: {error}");
+        for part in parts.iter().chain([&variable.0]) {
+            assert!(error.contains(part), "{variable:?} must name {part:?}: {error}");
+        }
+    }
+    let output =
+        hub.run_with(("TELEMETRY_LISTEN", "127.0.0.1:0"), &["serve", "--heartbeat-seconds", "7s"]).await;
+    let error = stderr(&output);
+    assert!(
+        error.contains("--heartbeat-seconds <SECONDS> is \"7s\"") && !error.contains("TELEMETRY"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
 async fn a_second_hub_on_the_same_folder_or_address_is_refused_and_the_first_goes_on() {
     let hub = TestHub::process(&[]).await;
     let error = fails(&hub, &[], 1).await;

@@ -253,6 +253,13 @@ impl TestHub {
         within("the program to end", program(self.data()).args(arguments).output()).await.unwrap()
     }
 
+    /// The same with a variable in its environment.
+    pub(crate) async fn run_with(&self, variable: (&str, &str), arguments: &[&str]) -> Output {
+        let (name, value) = variable;
+        let mut program = program(self.data());
+        within("the program to end", program.args(arguments).env(name, value).output()).await.unwrap()
+    }
+
     /// The same, pointed at this hub.
     pub(crate) async fn cli(&self, arguments: &[&str]) -> Output {
         let url = self.url();

@@ -89,6 +89,41 @@ fn what_we_depend_on_comes_from_crates_io_with_a_checksum() {
     }
 }
 
+/// What a manifest or a package of a lock file names in a list.
+fn names<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let name = |line: &'a str| line.trim_start_matches([' ', '"']).split(['.', ' ', '=', '"']).next();
+    lines.filter_map(name).filter(|name| !name.is_empty() && !name.starts_with(['#', ']'])).collect()
+}
+
+#[test]
+fn the_lock_file_of_the_fuzz_targets_has_what_our_crates_need_now() {
+    let lock = std::fs::read_to_string(root().join("fuzz/Cargo.lock")).unwrap();
+    let mut count = 0;
+    for folder in ["hub", "store", "store/vtab", "protocol", "client"] {
+        let manifest = std::fs::read_to_string(root().join(folder).join("Cargo.toml")).unwrap();
+        let name = manifest.lines().find(|line| line.starts_with("name = ")).unwrap();
+        let package = lock.split("[[package]]").find(|package| package.contains(&format!("\n{name}\n")));
+        let package = package.unwrap_or_else(|| panic!("{name} is not in fuzz/Cargo.lock"));
+        let (_, locked) = package.split_once("dependencies = [").unwrap();
+        let locked = names(locked.lines());
+        let (_, needed) = manifest.split_once("\n[dependencies]\n").unwrap();
+        let needed = names(
+            needed
+                .lines()
+                .take_while(|line| !line.starts_with('['))
+                .filter(|line| !line.contains("optional")),
+        );
+        for dependency in needed {
+            assert!(
+                locked.contains(&dependency),
+                "{folder} needs {dependency}: run `cargo update --manifest-path fuzz/Cargo.toml --workspace`, and commit fuzz/Cargo.lock"
+            );
+            count += 1;
+        }
+    }
+    assert!(count > 30, "{count} dependencies were read");
+}
+
 #[test]
 fn what_we_depend_on_may_be_used_as_we_use_it() {
     let output = Command::new(env!("CARGO"))
