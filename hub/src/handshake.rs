@@ -26,7 +26,7 @@ const PIECE: usize = 4 * 1024;
 const HEADERS: usize = 128;
 /// The longest turn. Chosen: a hundred times of what the work takes, so that whatever it should wait for holds up the others for
 /// moments only.
-const TURN_MAX: Duration = Duration::from_secs(1);
+pub(crate) const TURN_MAX: Duration = Duration::from_secs(1);
 
 /// The turn of a connection. It ends when the answer is there, or when it goes on as a WebSocket; at the latest with the
 /// connection.

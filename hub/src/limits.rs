@@ -16,7 +16,7 @@ use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, Vis
 
 use crate::session::viewer;
 use crate::wire::{heads, recording};
-use crate::{auth, door, ingest};
+use crate::{auth, door, handshake, ingest};
 
 /// What happens when a limit is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -392,6 +392,11 @@ pub const FIXED: &[Fixed] = &[
         "seconds for the last request of a connection when the hub stops",
         door::LAST_REQUEST_DEADLINE.as_secs(),
         "within `shutdown_seconds`; then the connection is closed",
+    ),
+    fixed(
+        "seconds that a first request keeps its turn among `handshakes_at_once`",
+        handshake::TURN_MAX.as_secs(),
+        "then the next one begins beside it",
     ),
     fixed(
         "seconds for telling somebody why they are turned away",
