@@ -51,6 +51,7 @@ async fn a_viewer_learns_when_a_device_was_connected_and_why_it_was_not_any_more
     assert!(viewer.error("not_found").await.contains("drill"));
 
     let listed = hub.run(&["device", "connections", "pump", "--json"]).await;
+    assert!(listed.status.success(), "{listed:?}");
     let lines: Vec<Json> = stdout(&listed).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines, found);
     assert!(stdout(&hub.run(&["device", "connections", "pump"]).await).contains("maintenance"));

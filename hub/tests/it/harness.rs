@@ -291,10 +291,16 @@ impl Drop for TestHub {
     }
 }
 
-/// The program with nothing of our own environment.
+/// The program with nothing of our own environment. Where it is not told which hub, it finds none: at the usual address may be
+/// that of whoever runs the tests.
 pub(crate) fn program(home: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hub"));
-    command.env_clear().env("HOME", home).env("TELEMETRY_DATA", home).stdin(Stdio::null()).kill_on_drop(true);
+    command
+        .env_clear()
+        .env("HOME", home)
+        .env("TELEMETRY_DATA", home)
+        .env("TELEMETRY_HUB", "ws://127.0.0.1:9");
+    command.stdin(Stdio::null()).kill_on_drop(true);
     command
 }
 
