@@ -65,7 +65,9 @@ for flag, default in [("url", "ws://127.0.0.1:7878"), ("token-file", ""), ("devi
                       ("rate", 1.0), ("seconds", math.inf)]:
     parser.add_argument("--" + flag, type=type(default), default=default)
 args, device, seq, start = parser.parse_args(), Device(daemon=True), 0, time.monotonic()
-token = open(args.token_file).read().strip() if args.token_file else os.environ["TELEMETRY_TOKEN"]
+token = open(args.token_file).read().strip() if args.token_file else os.environ.get("TELEMETRY_TOKEN")
+if not token:
+    parser.error("no token: --token-file FILE or TELEMETRY_TOKEN; `hub device add ID` makes one")
 options = {"subprotocols": ["telemetry.v1.json"], "additional_headers": {"Authorization": "Bearer " + token}}
 device.start()
 signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C
