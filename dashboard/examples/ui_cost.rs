@@ -266,14 +266,8 @@ impl Bench {
     /// Exactly the charts of the stage.
     fn lay_out(&mut self) -> anyhow::Result<()> {
         let Stage { charts, series_each, .. } = self.stage;
-        let old: Vec<_> = self.app.layout().charts().map(|pane| pane.chart).collect();
-        for chart in 0..charts {
-            let series = (0..series_each).map(|s| SeriesId(1 + chart * series_each + s)).collect();
-            self.app.act(Action::AddChart { title: None, series });
-        }
-        for chart in old {
-            self.app.act(Action::CloseChart(chart));
-        }
+        let of_chart = |chart| (0..series_each).map(|s| SeriesId(1 + chart * series_each + s)).collect();
+        replace_charts(&mut self.app, (0..charts).map(of_chart));
         for _ in 0..5 {
             self.draw(Vec::new());
         }
@@ -451,6 +445,17 @@ impl Bench {
     }
 }
 
+/// Shows a chart of each of these series, and no other.
+fn replace_charts(app: &mut App, charts: impl Iterator<Item = Vec<SeriesId>>) {
+    let old: Vec<_> = app.layout().charts().map(|pane| pane.chart).collect();
+    for series in charts {
+        app.act(Action::AddChart { title: None, series });
+    }
+    for chart in old {
+        app.act(Action::CloseChart(chart));
+    }
+}
+
 /// Replaces the charts by six of four series each, of what changes fastest in a simulated fleet. False: nothing is known of
 /// it yet.
 fn show_the_fastest(app: &mut App) -> bool {
@@ -460,13 +465,7 @@ fn show_the_fastest(app: &mut App) -> bool {
     if series.is_empty() {
         return false;
     }
-    let old: Vec<_> = app.layout().charts().map(|pane| pane.chart).collect();
-    for part in series.chunks(4) {
-        app.act(Action::AddChart { title: None, series: part.to_vec() });
-    }
-    for chart in old {
-        app.act(Action::CloseChart(chart));
-    }
+    replace_charts(app, series.chunks(4).map(<[_]>::to_vec));
     true
 }
 
