@@ -77,10 +77,13 @@ async fn open(
         let stream = dial(endpoint).await?;
         let refusal = |error| refusal(&address, &endpoint.host(), error);
         let request = request(endpoint, path).map_err(refusal)?;
-        let (socket, _) = tokio_tungstenite::client_async_with_config(request, stream, Some(limits.config()))
-            .await
-            .map_err(refusal)?;
-        Ok(socket)
+        match tokio_tungstenite::client_async_with_config(request, stream, Some(limits.config())).await {
+            Ok((socket, _)) => Ok(socket),
+            Err(error) => Err(match (refusal(error), endpoint.unknown_token()) {
+                (ConnectError::Unauthorized { .. }, Some(message)) => ConnectError::Unauthorized { message },
+                (error, _) => error,
+            }),
+        }
     };
     match tokio::time::timeout(deadline, attempt).await {
         Ok(result) => result,

@@ -1,7 +1,8 @@
 //! Decides which hub to connect to and with which token: from arguments, the environment, or the hub's own data folder.
 //!
 //! Nothing here opens a connection. A token is read from a file only for a hub on this very machine, so that a local
-//! secret is never sent to a host that somebody typed.
+//! secret is never sent to a host that somebody typed. A hub leaves its URL in its data folder while it runs; one that was
+//! killed has left it too, so that nobody may answer there, or another hub.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -21,8 +22,12 @@ pub const TOKEN_MAX_BYTES: usize = 256;
 pub struct Endpoint {
     /// The hub: `ws://host:port` or `wss://host:port`. The path is the client's affair.
     pub url: Url,
+    /// The file in the hub's data folder that named the URL, if nobody else did.
+    pub address_file: Option<PathBuf>,
     /// What proves that the hub may let us in. `None`: a certificate does.
     pub token: Option<Token>,
+    /// The file that the token is from, to be named where the hub refuses it.
+    pub token_file: Option<PathBuf>,
     /// How TLS is spoken, where the URL asks for it.
     pub tls: Option<Tls>,
     /// Another way to the hub's port than its address.
@@ -127,6 +132,14 @@ pub enum EndpointError {
         /// What is wrong with what it says.
         problem: Box<Self>,
     },
+    /// What a hub seems to have left in its data folder is not its URL.
+    #[error("{}: {problem}; remove the file, or name the hub with --hub", path.display())]
+    AddressFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with what it says.
+        problem: Box<Self>,
+    },
     /// TLS is asked for and cannot be spoken.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -193,25 +206,34 @@ impl EndpointError {
 impl Endpoint {
     /// Finds the hub and the credential.
     ///
-    /// The URL: as given, else the variable `TELEMETRY_HUB`, else [`protocol::DEFAULT_ADDRESS`].
+    /// The URL: as given, else the variable `TELEMETRY_HUB`, else as a hub has left it in the data folder, else
+    /// [`protocol::DEFAULT_ADDRESS`].
     /// A certificate and its key: as given, else the variables `TELEMETRY_CERTIFICATE` and `TELEMETRY_KEY`.
     /// The token: as given, else the variable `TELEMETRY_TOKEN`, else none if there is a certificate, else, if the host is
-    /// this machine, the role's file in the data folder (as given, else the variable `TELEMETRY_DATA`, else the user's data
-    /// directory).
+    /// this machine, the role's file in the data folder.
+    /// The data folder: as given, else the variable `TELEMETRY_DATA`, else in the user's data directory.
     /// The CAs: as given, else the variable `TELEMETRY_CA`, else those that the system trusts.
     pub fn find(role: TokenRole, given: Given<'_>) -> Result<Self, EndpointError> {
-        Self::find_with(role, given, |name| std::env::var(name).ok())
+        Self::find_with(role, given, environment)
     }
 
     /// Makes an endpoint from a URL and a token, with nothing looked up. For TLS the system's CAs are trusted.
     pub fn new(url: &str, token: &str) -> Result<Self, EndpointError> {
-        Self { token: Some(Token::new(token)?), url: parse_url(url)?, tls: None, dialer: None }
-            .with_tls(&TlsFiles::default())
+        Self { token: Some(Token::new(token)?), ..Self::of(parse_url(url)?) }.with_tls(&TlsFiles::default())
     }
 
     /// The hub alone, as [`Endpoint::find`] finds it, without a credential.
     pub fn find_hub(given: Given<'_>) -> Result<Self, EndpointError> {
-        Self::hub_with(given, |name| std::env::var(name).ok())
+        Self::hub_with(given, environment)
+    }
+
+    /// The URL alone, as [`Endpoint::find`] finds it, and not checked: for people, before anything is opened.
+    pub fn find_url(given: Given<'_>) -> String {
+        url_with(given, environment).0
+    }
+
+    const fn of(url: Url) -> Self {
+        Self { url, address_file: None, token: None, token_file: None, tls: None, dialer: None }
     }
 
     /// The same endpoint with other files for TLS; they are read only if its URL asks for TLS.
@@ -226,18 +248,42 @@ impl Endpoint {
 
     /// Whether the hub is on this very machine, so that its files are ours to use.
     pub fn is_here(&self) -> bool {
-        is_loopback(&self.url)
+        self.address_file.is_some() || is_loopback(&self.url)
+    }
+
+    /// The hub for people: its URL, the address behind it where it names no port, and the file that named it.
+    pub fn describe(&self) -> String {
+        let url = self.url.as_str().trim_end_matches('/');
+        let address = self.address();
+        let address = if url.contains(&address) { String::new() } else { format!(" ({address})") };
+        let file = self.address_file.as_ref();
+        let file =
+            file.map_or_else(String::new, |file| format!(", where {} says that one runs", file.display()));
+        format!("{url}{address}{file}")
+    }
+
+    /// What it may mean that the hub does not know the token, if that is from a file.
+    pub fn unknown_token(&self) -> Option<String> {
+        let file = self.token_file.as_ref()?;
+        Some(format!(
+            "{} does not know the token in {}, or it is revoked. The folder may be another hub's: name the right folder \
+             with --data, or the right hub with --hub",
+            self.address(),
+            file.display()
+        ))
     }
 
     fn hub_with(given: Given<'_>, variable: impl Fn(&str) -> Option<String>) -> Result<Self, EndpointError> {
+        let (text, source) = url_with(given, &variable);
+        let url = parse_url(&text).map_err(|error| match &source {
+            Source::Given => error,
+            Source::Variable => error.of(local::HUB_VARIABLE),
+            Source::File(path) => EndpointError::AddressFile { path: path.clone(), problem: Box::new(error) },
+        })?;
+        let address_file = if let Source::File(path) = source { Some(path) } else { None };
         let variable = |name| variable(name).filter(|text| !text.trim().is_empty());
         let file = |named: Option<&Path>, name| {
             named.map(Path::to_owned).or_else(|| variable(name).map(PathBuf::from))
-        };
-        let url = match (given.url, variable(local::HUB_VARIABLE)) {
-            (Some(text), _) => parse_url(text)?,
-            (None, Some(text)) => parse_url(&text).map_err(|error| error.of(local::HUB_VARIABLE))?,
-            (None, None) => parse_url(&format!("ws://{}", protocol::DEFAULT_ADDRESS))?,
         };
         let certificate = file(given.certificate, local::CERTIFICATE_VARIABLE);
         let identity = match (certificate, file(given.key, local::KEY_VARIABLE)) {
@@ -246,7 +292,7 @@ impl Endpoint {
             (Some(_), None) | (None, Some(_)) => return Err(EndpointError::HalfIdentity),
         };
         let files = TlsFiles { ca: file(given.ca, local::CA_VARIABLE), identity };
-        Self { url, token: None, tls: None, dialer: None }.with_tls(&files)
+        Self { address_file, ..Self::of(url) }.with_tls(&files)
     }
 
     fn find_with(
@@ -255,7 +301,7 @@ impl Endpoint {
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, EndpointError> {
         let hub = Self::hub_with(given, &variable)?;
-        let variable = |name| variable(name).filter(|text| !text.trim().is_empty());
+        let variable = |name: &str| variable(name).filter(|text| !text.trim().is_empty());
         if let Some(token) = given.token {
             return Ok(Self { token: Some(Token::new(token)?), ..hub });
         }
@@ -271,16 +317,8 @@ impl Endpoint {
                 host: hub.url.host_str().unwrap_or_default().to_owned(),
             });
         }
-        let folder = match given
-            .data
-            .map(Path::to_owned)
-            .or_else(|| variable(local::DATA_VARIABLE).map(PathBuf::from))
-        {
-            Some(folder) => folder,
-            None => default_data_folder().ok_or(EndpointError::NoDataFolder)?,
-        };
-        let token = read_token(folder.join(role.file_name()))?;
-        Ok(Self { token: Some(token), ..hub })
+        let file = folder_with(given, variable).ok_or(EndpointError::NoDataFolder)?.join(role.file_name());
+        Ok(Self { token: Some(read_token(file.clone())?), token_file: Some(file), ..hub })
     }
 
     /// The URL of one of the hub's WebSockets: [`protocol::DEVICE_PATH`] or [`protocol::VIEWER_PATH`].
@@ -306,6 +344,42 @@ impl Endpoint {
 /// The folder in which a hub of this user keeps its data unless told otherwise.
 pub fn default_data_folder() -> Option<PathBuf> {
     directories::BaseDirs::new().map(|dirs| dirs.data_dir().join(local::DATA_FOLDER))
+}
+
+/// What a variable of the environment says.
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// Where a URL is from.
+enum Source {
+    /// Somebody named it, or it is the usual one.
+    Given,
+    /// The variable.
+    Variable,
+    /// A hub has left it in its data folder.
+    File(PathBuf),
+}
+
+fn url_with(given: Given<'_>, variable: impl Fn(&str) -> Option<String>) -> (String, Source) {
+    if let Some(url) = given.url {
+        return (url.to_owned(), Source::Given);
+    }
+    if let Some(url) = variable(local::HUB_VARIABLE).filter(|text| !text.trim().is_empty()) {
+        return (url, Source::Variable);
+    }
+    let file = folder_with(given, variable).map(|folder| folder.join(local::ADDRESS_FILE));
+    // Not there, or not for us: no hub of ours runs there.
+    match file.and_then(|file| Some((std::fs::read_to_string(&file).ok()?, file))) {
+        Some((url, file)) => (url.trim().to_owned(), Source::File(file)),
+        None => (format!("ws://{}", protocol::DEFAULT_ADDRESS), Source::Given),
+    }
+}
+
+/// The data folder: as given, else the variable, else the user's.
+fn folder_with(given: Given<'_>, variable: impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
+    let named = || variable(local::DATA_VARIABLE).filter(|text| !text.trim().is_empty());
+    given.data.map(Path::to_owned).or_else(|| named().map(PathBuf::from)).or_else(default_data_folder)
 }
 
 fn parse_url(text: &str) -> Result<Url, EndpointError> {
@@ -428,11 +502,46 @@ mod tests {
     #[test]
     fn the_argument_comes_before_the_environment_and_the_environment_before_the_default() {
         let variables = [("TELEMETRY_HUB", "ws://b:1"), ("TELEMETRY_TOKEN", "secret")];
-        assert_eq!(find(Some("ws://a:2"), &variables, None).unwrap().url.as_str(), "ws://a:2/");
-        assert_eq!(find(None, &variables, None).unwrap().url.as_str(), "ws://b:1/");
-        let only_token = find(None, &variables[1..], None).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let folder = Some(folder.path());
+        assert_eq!(find(Some("ws://a:2"), &variables, folder).unwrap().url.as_str(), "ws://a:2/");
+        assert_eq!(find(None, &variables, folder).unwrap().url.as_str(), "ws://b:1/");
+        let only_token = find(None, &variables[1..], folder).unwrap();
         assert_eq!(only_token.url.as_str(), "ws://127.0.0.1:7878/");
         assert_eq!(secret(&only_token), "secret");
+    }
+
+    #[test]
+    fn a_hub_is_found_by_its_folder_after_what_is_named_and_before_the_usual_address() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("hub.url");
+        std::fs::write(&file, "ws://192.0.2.7:41234\n").unwrap();
+        std::fs::write(folder.path().join("operator.token"), "from-file\n").unwrap();
+        let find = |url, variables: &[(&str, &str)]| find(url, variables, Some(folder.path()));
+        let found = find(None, &[]).unwrap();
+        assert_eq!((found.url.as_str(), secret(&found)), ("ws://192.0.2.7:41234/", "from-file"));
+        assert_eq!(
+            found.describe(),
+            format!("ws://192.0.2.7:41234, where {} says that one runs", file.display())
+        );
+        let words = found.unknown_token().unwrap();
+        assert!(words.contains("192.0.2.7:41234") && words.contains("operator.token"), "{words}");
+        let named = find(Some("localhost"), &[("TELEMETRY_HUB", "ws://b:1")]).unwrap();
+        assert_eq!(named.describe(), "ws://localhost (localhost:80)");
+        assert_eq!(find(None, &[("TELEMETRY_HUB", "ws://localhost:1")]).unwrap().address(), "localhost:1");
+        let data = folder.path().to_str().unwrap();
+        let by_variable = Endpoint::find_with(TokenRole::Operator, Given::default(), |name| {
+            (name == "TELEMETRY_DATA").then(|| data.to_owned())
+        });
+        assert_eq!(by_variable.unwrap().url, found.url);
+
+        let by_hand = find(None, &[("TELEMETRY_TOKEN", "secret")]).unwrap();
+        assert_eq!((&by_hand.url, by_hand.unknown_token()), (&found.url, None));
+        std::fs::write(&file, "here").unwrap();
+        assert_eq!(find(None, &[]).unwrap().url.as_str(), "ws://here/");
+        std::fs::write(&file, "").unwrap();
+        let error = find(None, &[]).unwrap_err().to_string();
+        assert!(error.contains("hub.url") && error.contains("names no host"), "{error}");
     }
 
     #[test]

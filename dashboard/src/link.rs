@@ -42,12 +42,8 @@ pub struct Target {
 impl Target {
     /// The hub's address for people, as far as it is known before connecting.
     pub fn address(&self) -> String {
-        let text = self
-            .hub
-            .clone()
-            .or_else(|| std::env::var(protocol::local::HUB_VARIABLE).ok())
-            .unwrap_or_else(|| protocol::DEFAULT_ADDRESS.to_owned());
-        crate::model::hubs::host(&text)
+        let given = Given { url: self.hub.as_deref(), data: self.data.as_deref(), ..Given::default() };
+        crate::model::hubs::host(&Endpoint::find_url(given))
     }
 
     /// Whether a person named the hub or its data folder for this start.

@@ -21,7 +21,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[derive(Debug, Parser)]
 #[command(version, about)]
 struct Arguments {
-    /// The hub, as ws://host:port. Without it: this machine's.
+    /// The hub, as ws://host:port [default: $TELEMETRY_HUB, else the hub shown last, else this machine's]
     #[arg(long, value_name = "URL")]
     hub: Option<String>,
     /// The hub's data folder, which holds the tokens. Only for a hub on this machine.

@@ -53,7 +53,7 @@ struct Hub {
     #[arg(
         long = "hub",
         value_name = "URL",
-        help = "The hub [default: $TELEMETRY_HUB, else ws://127.0.0.1:7878]"
+        help = "The hub [default: $TELEMETRY_HUB, else the one that runs on the data folder, else ws://127.0.0.1:7878]"
     )]
     url: Option<String>,
     #[arg(

@@ -3,11 +3,12 @@
 //! Up: folder, database and its lock, tokens, memory of devices and latest values, ingest thread, commands, listener.
 //! Down: no new connections; sessions drain and close 1001; commands end; ingest commits what it has and checkpoints.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use protocol::local;
 use store::{Reader, StoreError, Writer};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::Semaphore;
@@ -173,6 +174,7 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
     } else if !address.ip().to_canonical().is_loopback() {
         tracing::warn!(%address, "INSECURE: there is no TLS, and other machines may reach this address: whoever is on the way reads every token and every reading, and can send commands with them");
     }
+    tell_address(&hub, address);
     tracing::info!(%address, tls = hub.tls.is_some(), data = %hub.config.data.display(), position = hub.live.position().0, "hub is listening");
     Ok(Running { address, hub, commands, ingest })
 }
@@ -186,6 +188,34 @@ pub async fn start_by_hand(config: Config) -> Result<(Arc<Hub>, ByHand), ServeEr
             Ok(Ingest::by_hand(writer, live, metrics, failed, limits))
         })?;
     Ok((hub, by_hand))
+}
+
+/// Leaves the URL in the data folder, where programs on this machine look for it. A hub without it works as well.
+fn tell_address(hub: &Hub, address: SocketAddr) {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    let scheme = if hub.tls.is_some() { "wss" } else { "ws" };
+    let file = hub.config.data.join(local::ADDRESS_FILE);
+    let part = file.with_extension("url.part");
+    let url = format!("{scheme}://{}\n", SocketAddr::new(ip, address.port()));
+    // Whoever looks must not find it half written.
+    let written = std::fs::write(&part, url).and_then(|()| std::fs::rename(&part, &file));
+    if let Err(error) = written {
+        tracing::warn!(file = %file.display(), %error, "programs on this machine must be told the hub's address: it cannot be written");
+    }
+}
+
+/// Nobody is to come any more. Before the folder is free for another hub, which leaves its own.
+fn forget_address(hub: &Hub) {
+    let file = hub.config.data.join(local::ADDRESS_FILE);
+    if let Err(error) = std::fs::remove_file(&file)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        tracing::warn!(file = %file.display(), %error, "the hub's address cannot be removed");
+    }
 }
 
 fn make_folder(config: &Config) -> Result<(), ServeError> {
@@ -283,6 +313,7 @@ impl Running {
     pub async fn stop(self) -> bool {
         let Self { hub, commands, ingest, .. } = self;
         tracing::info!("stopping");
+        forget_address(&hub);
         hub.stopping.cancel();
         hub.tasks.close();
         let deadline = hub.config.shutdown;

@@ -56,6 +56,8 @@ pub mod local {
     pub const KEY_VARIABLE: &str = "TELEMETRY_KEY";
     /// Name of the data folder inside the user's data directory (`~/.local/share` on Linux).
     pub const DATA_FOLDER: &str = "telemetry-hub";
+    /// The URL of the hub that runs on a data folder, in that folder: `ws://127.0.0.1:7878`. One that was killed leaves it behind.
+    pub const ADDRESS_FILE: &str = "hub.url";
     /// The database in the data folder.
     pub const DATABASE_FILE: &str = "telemetry.db";
     /// Token of the administrator in the data folder, readable by its owner only.

@@ -63,6 +63,20 @@ async fn a_viewer_whose_token_is_refused_waits_for_a_person() {
     assert!(matches!(events.recv().await, Some(ViewerEvent::Connected(_))));
 }
 
+#[tokio::test]
+async fn a_token_of_a_file_that_is_refused_is_perhaps_another_hubs() {
+    let hub = Hub::start().await;
+    let endpoint = client::Endpoint { token_file: Some("data/operator.token".into()), ..hub.endpoint() };
+    let address = endpoint.address();
+    let (events_tx, mut events) = mpsc::channel(16);
+    let _viewer = ViewerClient::spawn(ViewerConfig::new(endpoint), events_tx);
+    hub.refuse("401 Unauthorized", "no such token").await;
+    events.recv().await;
+    let Some(ViewerEvent::Disconnected { reason, .. }) = events.recv().await else { panic!() };
+    let words = format!("{address} does not know the token in data/operator.token");
+    assert!(reason.contains(&words) && reason.contains("another hub"), "{reason}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn waits_between_attempts_are_jittered_and_bounded() {
     let hub = Hub::start().await;

@@ -66,7 +66,7 @@ async fn request_as(
     let body = body.map(Json::to_string).unwrap_or_default();
     let endpoint = remote::endpoint(remote)?;
     let Some(stream) = remote::dial(&endpoint).await? else { return Ok(None) };
-    let token = remote::token(remote, &endpoint, role)?;
+    let endpoint = remote::with_token(remote, endpoint, role)?;
     // A proxy may want a path before ours.
     let path = format!("{}{path}", endpoint.url.path().trim_end_matches('/'));
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
@@ -75,7 +75,7 @@ async fn request_as(
         .method(method)
         .uri(path)
         .header(hyper::header::HOST, endpoint.address())
-        .header(hyper::header::AUTHORIZATION, format!("Bearer {token}"))
+        .header(hyper::header::AUTHORIZATION, remote::bearer(&endpoint))
         .body(Full::new(bytes::Bytes::from(body)))?;
     let response = sender.send_request(request).await.context("the hub did not answer")?;
     let status = response.status();
@@ -86,7 +86,7 @@ async fn request_as(
     if status.is_success() {
         return Ok(Some(body));
     }
-    bail!("the hub refused: {status}: {}", body.get("error").and_then(Json::as_str).unwrap_or(""))
+    Err(remote::refused(&endpoint, status, body.get("error").and_then(Json::as_str).unwrap_or("")))
 }
 
 fn add_to_database(id: &DeviceId, remote: &Remote) -> anyhow::Result<String> {
@@ -107,11 +107,16 @@ pub(super) fn by_hand() -> Actor {
 
 /// The database that is used where no hub answers; says so. Only for a hub on this machine.
 pub(super) fn database(remote: &Remote) -> anyhow::Result<PathBuf> {
-    if !remote::endpoint(remote)?.is_here() {
-        return Err(remote::no_answer(remote));
+    let endpoint = remote::endpoint(remote)?;
+    if !endpoint.is_here() {
+        return Err(remote::no_answer(&endpoint));
     }
     let path = data_folder(remote.data.as_deref())?.join(local::DATABASE_FILE);
-    print::error(&format!("no hub answers at {}: the database {} is used", remote.hub, path.display()));
+    print::error(&format!(
+        "no hub answers at {}: the database {} is used",
+        endpoint.describe(),
+        path.display()
+    ));
     Ok(path)
 }
 

@@ -202,10 +202,10 @@ struct TailArgs {
 /// Where the hub is, and with which token.
 #[derive(Debug, Clone, Args)]
 struct Remote {
-    /// The hub
-    #[arg(long, env = protocol::local::HUB_VARIABLE, value_name = "URL", default_value = "ws://127.0.0.1:7878")]
-    hub: String,
-    /// Data folder of a hub on this machine, where the token is found
+    /// The hub [default: the one that runs on the data folder, else ws://127.0.0.1:7878]
+    #[arg(long, env = protocol::local::HUB_VARIABLE, value_name = "URL")]
+    hub: Option<String>,
+    /// Data folder of a hub on this machine, which has its address and its tokens [default: telemetry-hub in the user's data folder]
     #[arg(long, env = protocol::local::DATA_VARIABLE, value_name = "DIR")]
     data: Option<std::path::PathBuf>,
     /// CAs in PEM that are trusted instead of the system's, for a hub at wss://

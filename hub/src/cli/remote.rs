@@ -13,7 +13,7 @@ use serde_json::json;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::ClientRequestBuilder;
 use tokio_tungstenite::tungstenite::protocol::Message;
-use tokio_tungstenite::tungstenite::{self, http::Uri};
+use tokio_tungstenite::tungstenite::{self, http::StatusCode, http::Uri};
 
 use super::{BadUsage, Remote, TailArgs, print};
 use crate::config::data_folder;
@@ -25,11 +25,16 @@ pub(super) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyh
 
 /// Where the hub is, and whom to trust.
 pub(super) fn endpoint(remote: &Remote) -> anyhow::Result<Endpoint> {
-    let given = Given { url: Some(&remote.hub), ca: remote.ca.as_deref(), ..Given::default() };
+    let given = Given {
+        url: remote.hub.as_deref(),
+        data: remote.data.as_deref(),
+        ca: remote.ca.as_deref(),
+        ..Given::default()
+    };
     Endpoint::find_hub(given).map_err(|error| match error {
         EndpointError::BadUrl { .. } => {
             // What is typed and what stands in the variable come the same way.
-            let typed = std::env::var(local::HUB_VARIABLE).ok().is_none_or(|text| text != remote.hub);
+            let typed = std::env::var(local::HUB_VARIABLE).ok() != remote.hub;
             let from = if typed { "--hub" } else { local::HUB_VARIABLE };
             BadUsage(format!("{from}: {error}")).into()
         }
@@ -47,18 +52,18 @@ pub(super) async fn dial(endpoint: &Endpoint) -> anyhow::Result<Option<Transport
     }
 }
 
-/// The token: as given, else that of a role in the data folder.
-pub(super) fn token(remote: &Remote, endpoint: &Endpoint, role: TokenRole) -> anyhow::Result<String> {
+/// Adds the token: as given, else that of a role in the data folder.
+pub(super) fn with_token(remote: &Remote, endpoint: Endpoint, role: TokenRole) -> anyhow::Result<Endpoint> {
     if let Some(token) = &remote.token {
         let token = Token::new(token);
         let token =
             token.map_err(|error| BadUsage(format!("--token or {}: {error}", local::TOKEN_VARIABLE)))?;
-        return Ok(token.reveal().to_owned());
+        return Ok(Endpoint { token: Some(token), ..endpoint });
     }
     if !endpoint.is_here() {
         bail!(
             "no token for {}: give one with {}; a token file is used only for a hub on this machine",
-            remote.hub,
+            endpoint.describe(),
             local::TOKEN_VARIABLE
         );
     }
@@ -70,14 +75,24 @@ pub(super) fn token(remote: &Remote, endpoint: &Endpoint, role: TokenRole) -> an
             local::TOKEN_VARIABLE
         )
     })?;
-    Ok(text.trim().to_owned())
+    let token = Token::new(&text).with_context(|| path.display().to_string())?;
+    Ok(Endpoint { token: Some(token), token_file: Some(path), ..endpoint })
+}
+
+/// The header that shows the token.
+pub(super) fn bearer(endpoint: &Endpoint) -> String {
+    format!("Bearer {}", endpoint.token.as_ref().map_or("", Token::reveal))
+}
+
+/// What the hub refused, in its words; or in ours, where it does not know the token of a file.
+pub(super) fn refused(endpoint: &Endpoint, status: StatusCode, words: &str) -> anyhow::Error {
+    let ours = endpoint.unknown_token().filter(|_| status == StatusCode::UNAUTHORIZED);
+    anyhow::anyhow!("the hub refused: {status}: {}", ours.as_deref().unwrap_or(words))
 }
 
 /// Says where a hub was looked for in vain, the port in it, and what to do.
-pub(super) fn no_answer(remote: &Remote) -> anyhow::Error {
-    let tried = endpoint(remote).map_or_else(|_| remote.hub.clone(), |endpoint| endpoint.address());
-    let at =
-        if remote.hub.contains(&tried) { remote.hub.clone() } else { format!("{} ({tried})", remote.hub) };
+pub(super) fn no_answer(endpoint: &Endpoint) -> anyhow::Error {
+    let at = endpoint.describe();
     anyhow::anyhow!("no hub answers at {at}: start one with `hub serve`, or name another with --hub")
 }
 
@@ -98,9 +113,9 @@ impl Viewer {
         let endpoint = endpoint(remote)?;
         let Some(stream) = dial(&endpoint).await? else { return Ok(None) };
         let uri: Uri = endpoint.socket_url(VIEWER_PATH).as_str().parse()?;
-        let token = token(remote, &endpoint, TokenRole::Operator)?;
+        let endpoint = with_token(remote, endpoint, TokenRole::Operator)?;
         let request = ClientRequestBuilder::new(uri)
-            .with_header("Authorization", format!("Bearer {token}"))
+            .with_header("Authorization", bearer(&endpoint))
             .with_sub_protocol(SUBPROTOCOL);
         let config = socket_config(16 * 1024, limits::HUB_MESSAGE_MAX_BYTES, 1024 * 1024);
         match tokio_tungstenite::client_async_with_config(request, stream, Some(config)).await {
@@ -110,7 +125,7 @@ impl Viewer {
                 let said = serde_json::from_slice::<serde_json::Value>(body).ok();
                 let problem = said.as_ref().and_then(|said| said.get("error")?.as_str());
                 let problem = problem.map_or_else(|| String::from_utf8_lossy(body), Into::into);
-                bail!("the hub refused: {}: {problem}", response.status())
+                Err(refused(&endpoint, response.status(), &problem))
             }
             Err(error) => Err(error).context("the upgrade failed"),
         }
@@ -119,7 +134,7 @@ impl Viewer {
     pub(super) async fn must_connect(remote: &Remote) -> anyhow::Result<Self> {
         match Self::connect(remote).await? {
             Some(viewer) => Ok(viewer),
-            None => Err(no_answer(remote)),
+            None => Err(no_answer(&endpoint(remote)?)),
         }
     }
 

@@ -174,6 +174,42 @@ async fn without_a_hub_or_a_token_the_error_says_what_to_do() {
 }
 
 #[tokio::test]
+async fn a_hub_is_found_by_its_data_folder_wherever_it_listens() {
+    let mut hub = TestHub::process(&[]).await;
+    let folder = hub.data().to_owned();
+    let ask = async |arguments: &[&str]| {
+        let mut command = program(&folder);
+        command.env_remove("TELEMETRY_HUB").args(arguments);
+        within("the program to end", command.output()).await.unwrap()
+    };
+    let device = hub.welcomed("pump").await;
+    let list = ask(&["device", "list"]).await;
+    assert!(stdout(&list).contains("online") && stderr(&list).is_empty(), "{}", stderr(&list));
+    let add = ask(&["device", "add", "pump-1"]).await;
+    connects(&hub, stdout(&add).trim(), "pump-1").await;
+
+    // Another hub does not know this folder's tokens, whichever way it is asked.
+    let other = TestHub::process(&[]).await;
+    let words = format!("{} does not know the token in {}", other.address, folder.display());
+    for arguments in [&["tail"][..], &["command", "list"], &["token", "list"]] {
+        let refused = ask(&[arguments, &["--hub", &other.url()]].concat()).await;
+        assert_eq!(refused.status.code(), Some(1));
+        let said = stderr(&refused);
+        assert!(said.contains("401") && said.contains(&words) && said.contains("--data"), "{said}");
+    }
+
+    drop(device);
+    hub.kill().await;
+    let list = ask(&["device", "list"]).await;
+    assert!(list.status.success() && stdout(&list).contains("pump-1"), "{}", stderr(&list));
+    let words = format!("no hub answers at {}, where {}/hub.url", hub.url(), folder.display());
+    assert!(stderr(&list).contains(&words), "{}", stderr(&list));
+    hub.launch().await;
+    hub.stop().await;
+    assert!(!folder.join("hub.url").exists(), "whoever stops in order takes it away");
+}
+
+#[tokio::test]
 async fn a_tail_that_matches_nothing_says_so_and_waits() {
     let hub = TestHub::process(&[]).await;
     let mut device = hub.welcomed("pump").await;
