@@ -4,6 +4,7 @@
 //! Sees to it that a device has one session: the newer wins (I-13).
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use protocol::device::{Cancel, CommandRequest, Hello};
@@ -37,10 +38,41 @@ pub type SessionSender = mailbox::Sender<ToSession>;
 /// Messages waiting for one session. Chosen: as many commands as a device may have open, and a few more.
 pub const SESSION_QUEUE: usize = protocol::limits::COMMANDS_OPEN_PER_DEVICE_MAX + 16;
 
+/// When a session heard its device last: noted by it with each message, and read by whoever asks meanwhile.
+#[derive(Debug, Clone)]
+pub struct LastHeard(Arc<AtomicI64>);
+
+impl LastHeard {
+    /// Begins with a device that was just heard.
+    pub fn new(now: Timestamp) -> Self {
+        Self(Arc::new(AtomicI64::new(now.0)))
+    }
+
+    /// Something was heard.
+    pub fn note(&self, now: Timestamp) {
+        self.0.store(now.0, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> Timestamp {
+        Timestamp(self.0.load(Ordering::Relaxed))
+    }
+}
+
 struct Entry {
     key: DeviceKey,
     info: Arc<DeviceInfo>,
-    session: Option<(SessionId, SessionSender)>,
+    session: Option<Present>,
+}
+
+/// The session of a connected device.
+#[derive(Debug)]
+pub struct Present {
+    /// Which one.
+    pub id: SessionId,
+    /// The way into it.
+    pub sender: SessionSender,
+    /// When it heard its device last.
+    pub heard: LastHeard,
 }
 
 #[derive(Default)]
@@ -83,6 +115,12 @@ impl Directory {
     /// All devices, by id.
     pub fn snapshot(&self) -> Vec<Arc<DeviceInfo>> {
         self.lock().devices.values().map(|entry| Arc::clone(&entry.info)).collect()
+    }
+
+    /// All devices, by id, and when those that are connected were heard last.
+    pub fn heard(&self) -> Vec<(Arc<DeviceInfo>, Option<Timestamp>)> {
+        let heard = |entry: &Entry| entry.session.as_ref().map(|present| present.heard.get());
+        self.lock().devices.values().map(|entry| (Arc::clone(&entry.info), heard(entry))).collect()
     }
 
     /// One device.
@@ -136,7 +174,11 @@ impl Directory {
 
     /// The way to a connected device.
     pub fn session(&self, id: &DeviceId) -> Option<SessionSender> {
-        self.lock().devices.get(id).and_then(|entry| entry.session.as_ref()).map(|(_, sender)| sender.clone())
+        self.lock()
+            .devices
+            .get(id)
+            .and_then(|entry| entry.session.as_ref())
+            .map(|present| present.sender.clone())
     }
 
     /// A device was made known without having connected.
@@ -169,7 +211,7 @@ impl Directory {
         &self,
         hello: &Hello,
         registered: &Registered,
-        session: (SessionId, SessionSender),
+        session: Present,
         now: Timestamp,
     ) -> Option<SessionSender> {
         let (older, info) = {
@@ -201,7 +243,7 @@ impl Directory {
                 commands: hello.commands.clone(),
                 late_or_lost: entry.as_ref().map(|e| e.info.late_or_lost.clone()).unwrap_or_default(),
             });
-            let older = entry.and_then(|entry| entry.session).map(|(_, sender)| sender);
+            let older = entry.and_then(|entry| entry.session).map(|present| present.sender);
             let entry = Entry { key: registered.device, info: Arc::clone(&info), session: Some(session) };
             state.devices.insert(hello.device.clone(), entry);
             (older, info)
@@ -221,7 +263,7 @@ impl Directory {
         let (key, info) = {
             let mut state = self.lock();
             let entry = state.devices.get_mut(id)?;
-            if entry.session.as_ref().is_none_or(|(present, _)| *present != session) {
+            if entry.session.as_ref().is_none_or(|present| present.id != session) {
                 return None;
             }
             entry.session = None;
@@ -252,6 +294,9 @@ impl Directory {
             }
             let surplus = known.len().saturating_sub(LATE_OR_LOST_MAX);
             known.drain(..surplus);
+            if let Some(present) = &entry.session {
+                info.last_seen = Some(present.heard.get());
+            }
             entry.info = Arc::new(info);
             Arc::clone(&entry.info)
         };

@@ -14,7 +14,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use futures_util::stream;
 use hub::Hub;
-use hub::directory::{SESSION_QUEUE, ToSession};
+use hub::directory::{LastHeard, Present, SESSION_QUEUE, ToSession};
 use hub::ingest::{Arrival, Completions, Fate};
 use hub::mailbox::mailbox;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -118,7 +118,8 @@ async fn hello(
     let registered = registered.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
     let (sender, inward) = mailbox(SESSION_QUEUE);
     let session = hub.next_session();
-    hub.directory.connected(&hello, &registered, (session, sender.clone()), now);
+    let present = Present { id: session, sender: sender.clone(), heard: LastHeard::new(now) };
+    hub.directory.connected(&hello, &registered, present, now);
     let metrics = hello.metrics.iter().map(|metric| metric.name.to_string());
     let device = Arc::new(Device {
         series: metrics.zip(registered.series.iter().copied()).collect(),

@@ -34,7 +34,7 @@ use super::ahead::Ahead;
 use super::{End, Heartbeat, Peer, Socket, close, end_of, too_fast, turn, until, write};
 use crate::clock;
 use crate::commands::Pending;
-use crate::directory::{SESSION_QUEUE, SessionSender, ToSession};
+use crate::directory::{LastHeard, Present, SESSION_QUEUE, SessionSender, ToSession};
 use crate::ingest::{Arrival, Completions, Fate};
 use crate::late::Watch;
 use crate::limits::{Limit, Limits, Refusal};
@@ -94,7 +94,9 @@ pub async fn run(hub: Arc<Hub>, mut socket: Socket, peer: Peer) {
         }
     };
     let now = clock::now();
-    if let Some(older) = hub.directory.connected(&hello, &registered, (peer.session, sender.clone()), now) {
+    let heard = LastHeard::new(now);
+    let present = Present { id: peer.session, sender: sender.clone(), heard: heard.clone() };
+    if let Some(older) = hub.directory.connected(&hello, &registered, present, now) {
         tracing::info!(device = %id, session = peer.name(), "a newer session takes over");
         // Full: that session is stuck on its peer and will end by its write deadline.
         older.put(ToSession::Close(CloseCode::Replaced));
@@ -108,7 +110,7 @@ pub async fn run(hub: Arc<Hub>, mut socket: Socket, peer: Peer) {
         tap.on_hello(hello_at);
         hub.wires.connected(&id, tap)
     });
-    let mut session = Session::new(&hub, &peer, hello, &registered, inward, wire);
+    let mut session = Session::new(&hub, &peer, hello, &registered, inward, wire, heard);
     session.largest = bytes;
     if let Some(shown) = shown {
         session.clock_shows(shown, hello_at);
@@ -321,6 +323,8 @@ struct Session<'a> {
     /// What the device said of its commands and is not stored yet, in order.
     updates: FuturesOrdered<Pending<()>>,
     heartbeat: Heartbeat,
+    /// The same as the heartbeat knows, for viewers.
+    last_heard: LastHeard,
     /// What of its readings came late or was lost.
     watch: Watch,
     /// Its connection, as others see it.
@@ -346,6 +350,7 @@ impl<'a> Session<'a> {
         registered: &Registered,
         inward: mailbox::Receiver<ToSession>,
         wire: Option<Connected>,
+        last_heard: LastHeard,
     ) -> Self {
         let heartbeat = Heartbeat::new(&hub.config.limits, clock::now());
         let pace = hub.paces.enter(&hello.device, &peer.principal.role, &hub.config.limits, Instant::now());
@@ -363,6 +368,7 @@ impl<'a> Session<'a> {
             updates: FuturesOrdered::new(),
             beat: heartbeat.timer(),
             heartbeat,
+            last_heard,
             largest: 0,
             renewed_at: None,
             watch: Watch::new(clock::now(), newest(hub, &registered.series)),
@@ -533,6 +539,7 @@ impl<'a> Session<'a> {
         turn().await;
         let now = clock::now();
         self.heartbeat.heard(now);
+        self.last_heard.note(now);
         self.read_at = Instant::now();
         self.pace.on_message(self.read_at);
         self.largest = self.largest.max(message.len());

@@ -552,15 +552,16 @@ impl Session {
 
     async fn say_devices(&self) -> Result<(), End> {
         let (mut part, mut bytes) = (Vec::new(), 0);
-        for device in self.hub.directory.snapshot() {
-            let more = json_bytes(&*device);
+        for (device, heard) in self.hub.directory.heard() {
+            let device = DeviceInfo { last_seen: heard.or(device.last_seen), ..DeviceInfo::clone(&device) };
+            let more = json_bytes(&device);
             if !part.is_empty() && (part.len() >= DEVICES_PER_MESSAGE || bytes + more > LIST_BYTES) {
                 let devices = std::mem::take(&mut part);
                 self.say(Devices { devices, snapshot: true, more: true }).await?;
                 bytes = 0;
             }
             bytes += more;
-            part.push(DeviceInfo::clone(&device));
+            part.push(device);
         }
         self.say(Devices { devices: part, snapshot: true, more: false }).await
     }

@@ -269,3 +269,15 @@ async fn viewers_are_told_when_devices_come_and_go() {
     assert!(change["devices"][0]["since"].as_i64().unwrap() >= since);
     assert!(change["devices"][0]["last_seen"].as_i64().unwrap() >= since);
 }
+
+#[tokio::test]
+async fn a_connected_device_was_seen_when_it_was_last_heard() {
+    let hub = TestHub::start().await;
+    let mut device = hub.welcomed("pump").await;
+    let before = hub::clock::now();
+    device.say(counted(1, 1, 1)).await;
+    device.acked(1).await;
+    let (_viewer, devices) = hub.viewer(Role::Viewer).await;
+    let seen = devices[0]["last_seen"].as_i64().unwrap();
+    assert!(seen >= before.0 && devices[0]["since"].as_i64().unwrap() <= before.0, "{devices:?}");
+}
