@@ -29,8 +29,11 @@ class Device(threading.Thread):
                     while self.measuring or self.batches:
                         self.exchange(ws, self.settled + welcome["limits"]["unacked_batches"])
             except (OSError, websockets.WebSocketException) as error:
-                print("connection ended:", error, file=sys.stderr)
-                code = error.response.status_code if hasattr(error, "response") else ws and ws.close_code
+                refusal = getattr(error, "response", None)  # an answer without a WebSocket: its body says why
+                code = refusal.status_code if refusal else ws and ws.close_code
+                why = (refusal.body or b"").decode() if refusal else ws and ws.close_reason
+                end = "connection ended for good:" if code in FINAL_ENDS else "connection ended:"
+                print(end, *[code] if code else [], why or error, file=sys.stderr)
             attempt = 0 if time.monotonic() >= steady_at else min(attempt + 1, 6)
             time.sleep(random.uniform(0, min(20, 0.5 * 2**attempt)))  # full jitter
 

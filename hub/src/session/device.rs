@@ -193,10 +193,13 @@ async fn expect_hello(hub: &Hub, socket: &mut Socket, peer: &Peer) -> Result<(He
     match &peer.principal.role {
         CredentialRole::Fleet => Ok((hello, text.len())),
         CredentialRole::Device(id) if *id == hello.device => Ok((hello, text.len())),
-        CredentialRole::Device(_)
-        | CredentialRole::Viewer
-        | CredentialRole::Operator
-        | CredentialRole::Admin => Err(End::close(CloseCode::WrongDevice)),
+        CredentialRole::Device(id) => {
+            let reason = format!("{}: {id}, not {}", CloseCode::WrongDevice.reason(), hello.device);
+            Err(End::Close(CloseCode::WrongDevice, reason))
+        }
+        CredentialRole::Viewer | CredentialRole::Operator | CredentialRole::Admin => {
+            Err(End::close(CloseCode::WrongDevice))
+        }
     }
 }
 

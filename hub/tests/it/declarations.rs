@@ -154,7 +154,7 @@ async fn i_12_a_token_of_one_device_is_not_good_for_another() {
     let token = stdout(&added).trim().to_owned();
     let mut wrong = hub.dial(DEVICE_PATH, &token).await;
     wrong.say(hello("boiler")).await;
-    assert_eq!(wrong.closed().await, (4007, "credential is for another device".to_owned()));
+    assert_eq!(wrong.closed().await, (4007, "credential is for another device: pump, not boiler".to_owned()));
     let mut right = hub.dial(DEVICE_PATH, &token).await;
     right.say(hello("pump")).await;
     assert!(matches!(right.hear().await, Heard::Message(welcome) if welcome["type"] == "welcome"));

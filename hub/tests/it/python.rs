@@ -67,6 +67,24 @@ async fn the_python_device_loses_nothing_over_a_restart_and_runs_its_command_onc
 }
 
 #[tokio::test]
+async fn the_python_device_says_why_it_is_refused_for_good() {
+    let hub = TestHub::process(&[]).await;
+    let added = hub.cli(&["device", "add", "bench-1"]).await;
+    let token = stdout(&added).trim().to_owned();
+    for (token, words) in [
+        (token.as_str(), "for good: 4007 credential is for another device: bench-1, not python-1"),
+        ("nonsense", "`hub device add` makes one for a device"),
+    ] {
+        let mut device = python();
+        device.arg(root().join("examples/device.py")).args(["--url", &hub.url()]);
+        let output =
+            within("the device to end", device.env("TELEMETRY_TOKEN", token).output()).await.unwrap();
+        assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+        assert!(stderr(&output).contains(words), "{}", stderr(&output));
+    }
+}
+
+#[tokio::test]
 async fn a_python_viewer_sees_the_snapshot_and_then_each_reading_once_also_over_a_reconnect() {
     const LAST: i64 = 4_000;
     let hub = TestHub::process(&[]).await;
