@@ -314,7 +314,13 @@ pub(super) fn stats(args: &StatsArgs) -> anyhow::Result<ExitCode> {
         ),
         ("file", format!("{}{}", size(sizes.file_bytes), a_reading(sizes.file_bytes, stats.readings))),
         ("  free", size(sizes.free_bytes)),
-        ("log", size(sizes.log_bytes)),
+        (
+            "log",
+            format!(
+                "{}, the write-ahead log: beside the file, and written over and over",
+                size(sizes.log_bytes)
+            ),
+        ),
     ] {
         if !print::line(&format!("{name:<10} {value}")) {
             return Ok(ExitCode::SUCCESS);

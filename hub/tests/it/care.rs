@@ -133,6 +133,7 @@ async fn stats_count_what_is_stored_beside_the_hub_that_stores_it() {
     );
     assert_eq!((&pump["device"], &pump["readings"], &pump["hot"]), (&json!("pump"), &json!(5), &json!(5)));
     let stats = stdout(&hub.run(&["stats", "--devices"]).await);
+    assert!(stats.contains("the write-ahead log: beside the file"), "{stats}");
     assert!(stats.contains("readings   5") && stats.contains("pump"), "{stats}");
 }
 
