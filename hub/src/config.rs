@@ -479,6 +479,10 @@ mod tests {
                 "[limits]\nsubscriptions = 65",
                 "limits.subscriptions is 65: it must be a whole number from 1 to 64",
             ),
+            (
+                "[limits]\nlist_rows = 499",
+                "limits.list_rows is 499: it must be a whole number from 500 to 1000",
+            ),
             ("[limits]\nrequest_body_bytes = \"1 MB\"", "a whole number of bytes from 1024"),
             ("log = \"loud\"", "log: \"loud\" is not a level"),
             ("log_format = \"xml\"", "log_format is \"xml\": it must be \"text\" or \"json\""),

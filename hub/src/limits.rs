@@ -226,7 +226,7 @@ limits! {
     /// subscriptions of a viewer.
     Subscriptions = "limits.subscriptions", wire::SUBSCRIPTIONS_MAX, 1 => wire::SUBSCRIPTIONS_MAX, "viewer", Refused, "unsubscribe one first";
     /// messages a second that a subscription asks for.
-    SubscriptionHz = "limits.subscription_hz", wire::MAX_HZ, 1 => wire::MAX_HZ, "subscription", Refused, "ask for fewer";
+    SubscriptionHz = "limits.subscription_hz", wire::MAX_HZ, 2 => wire::MAX_HZ, "subscription", Refused, "ask for fewer";
     /// inspections of an operator that are open.
     Inspections = "limits.inspections", wire::INSPECTIONS_MAX, 1 => wire::INSPECTIONS_MAX, "viewer", Refused, "stop one first";
     /// bytes of each payload that an inspection asks for.
@@ -242,7 +242,7 @@ limits! {
     /// traces of which one `painted` tells.
     PaintedWaits = "limits.painted_waits", wire::PAINTED_MAX, 1 => wire::PAINTED_MAX, "message", Refused, "tell them in several messages";
     /// rows of a list that are asked for at once: commands, groups, the audit trail.
-    ListRows = "limits.list_rows", wire::LIST_MAX, 1 => wire::LIST_MAX, "request", Refused, "ask for fewer, and for those before them with before";
+    ListRows = "limits.list_rows", wire::LIST_MAX, wire::LIST_PAGE => wire::LIST_MAX, "request", Refused, "ask for fewer, and for those before them with before";
     /// connections of a device that are remembered.
     ConnectionsKept = "limits.connections_kept", wire::CONNECTIONS_KEPT, 1 => wire::CONNECTIONS_KEPT, "device", Forgotten, "";
     /// entries of a selection, all lists together.

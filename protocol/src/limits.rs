@@ -87,6 +87,9 @@ pub const GROUP_PATTERNS_MAX: usize = 256;
 pub const GROUPS_OPEN_MAX: usize = 64;
 /// Rows of a list, of commands or groups, unless asked otherwise.
 pub const LIST_DEFAULT: usize = 100;
+/// Rows of a list that any hub gives at once: what programs ask for that read on until there are no more. Chosen: a screen of
+/// charts with their commands, in one answer.
+pub const LIST_PAGE: usize = 500;
 /// Most rows of a list that may be asked for at once.
 pub const LIST_MAX: usize = 1_000;
 /// Connections of one device that the hub remembers. Chosen: some weeks of a device that is restarted every few hours.

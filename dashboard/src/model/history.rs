@@ -8,8 +8,8 @@ use protocol::viewer::{CommandInfo, CommandsRequest};
 
 use super::commands::{CommandLog, issued_at};
 
-/// Commands in one answer. Chosen: well below the hub's most, and enough for a screen of charts.
-pub(super) const PAGE: u32 = 500;
+/// Commands in one answer.
+pub(super) const PAGE: u32 = protocol::limits::LIST_PAGE as u32;
 /// Most commands that are loaded for one view. Chosen: ten for each pixel; more cannot be told apart.
 const VIEW_MAX: usize = 5_000;
 /// How long before the view a command may have been issued that still goes on in it, in microseconds; at most that.

@@ -540,7 +540,7 @@ async fn i_6_what_comes_over_http_is_held_against_the_limits() {
 #[tokio::test]
 async fn i_6_what_a_body_a_path_or_a_query_breaks_is_named_and_counted_like_what_a_message_breaks() {
     let hub = hub_with(
-        "[limits]\ndevice_id_bytes = 10\nlabel_bytes = 6\nlist_rows = 3\nclaim_seconds = 600\ncommand_payload_bytes = 100\n\
+        "[limits]\ndevice_id_bytes = 10\nlabel_bytes = 6\nlist_rows = 500\nclaim_seconds = 600\ncommand_payload_bytes = 100\n\
          command_lifetime_seconds = 60\ngroup_patterns = 1\ngroup_devices = 1\ntraces = 2\npainted_waits = 2\n",
     )
     .await;
@@ -587,9 +587,9 @@ async fn i_6_what_a_body_a_path_or_a_query_breaks_is_named_and_counted_like_what
         (asked(&format!("/v1/devices/{long}/ledger")), Limit::DeviceIdBytes, most),
         (asked(&format!("/v1/commands?device={long}")), Limit::DeviceIdBytes, most),
         (asked(&format!("/v1/commands/{long}")), Limit::CommandIdBytes, 64),
-        (asked("/v1/commands?limit=4"), Limit::ListRows, 3),
-        (asked("/v1/groups?limit=4"), Limit::ListRows, 3),
-        (asked("/v1/audit?limit=4"), Limit::ListRows, 3),
+        (asked("/v1/commands?limit=501"), Limit::ListRows, 500),
+        (asked("/v1/groups?limit=501"), Limit::ListRows, 500),
+        (asked("/v1/audit?limit=501"), Limit::ListRows, 500),
     ];
     let token = hub.token(Role::Admin);
     for ((method, path, body), limit, value) in cases {
@@ -605,13 +605,13 @@ async fn i_6_what_a_body_a_path_or_a_query_breaks_is_named_and_counted_like_what
         let after = refused_by(&metrics(&hub).await, limit);
         assert_eq!(after, before + 1, "{method} {path}: {answer}");
     }
-    let (status, _) = crate::wire::http_json(&hub, "GET", "/v1/commands?limit=3", &token, "").await;
+    let (status, _) = crate::wire::http_json(&hub, "GET", "/v1/commands?limit=500", &token, "").await;
     assert_eq!(status, 200);
 
     let (mut viewer, _) = hub.viewer(Role::Viewer).await;
     for (message, limit, value) in [
-        (json!({"type": "commands", "id": 1, "limit": 4}), Limit::ListRows, 3),
-        (json!({"type": "groups", "id": 2, "limit": 4}), Limit::ListRows, 3),
+        (json!({"type": "commands", "id": 1, "limit": 501}), Limit::ListRows, 500),
+        (json!({"type": "groups", "id": 2, "limit": 501}), Limit::ListRows, 500),
         (json!({"type": "subscribe", "id": 3, "traces": 3}), Limit::Traces, 2),
         (json!({"type": "painted", "id": 4, "waits": [[1, 1], [1, 1], [1, 1]]}), Limit::PaintedWaits, 2),
     ] {
