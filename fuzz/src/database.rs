@@ -156,7 +156,7 @@ fn use_reader(reader: &Reader) {
     drop(reader.stats());
     drop(reader.since(Position(0), 10_000));
     drop(reader.since(Position(4_000), 10_000));
-    drop(reader.credentials());
+    drop(reader.credentials(None, 1_000));
     drop(reader.commands(&store::CommandFilter::default(), 100));
     let (from, to) = (Timestamp(0), Timestamp::END_READING);
     for series in (1..=SERIES).map(SeriesId) {

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{Path, Request, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use protocol::desk::Actor;
@@ -24,8 +25,9 @@ use crate::clock;
 use crate::http::{refusal, retry_later};
 use crate::limits::{Limit, Limits, Refusal};
 use crate::orders::caller::Refused;
-use crate::orders::fields;
+use crate::orders::{check_limit, fields};
 use crate::serve::Hub;
+use crate::tokens::PageQuery;
 
 /// For how long a code is good unless asked otherwise.
 pub const LIFETIME_DEFAULT: Duration = Duration::from_hours(24);
@@ -165,8 +167,15 @@ pub(crate) async fn add(
     Ok((StatusCode::CREATED, Json(body)).into_response())
 }
 
-pub(crate) async fn list(State(hub): State<Arc<Hub>>, _: Admin) -> Result<Json<Value>, Refused> {
-    let claims = hub.readers.read(store::Reader::claims).await?;
+/// Claims, newest first.
+pub(crate) async fn list(
+    State(hub): State<Arc<Hub>>,
+    _: Admin,
+    query: Result<Query<PageQuery>, QueryRejection>,
+) -> Result<Json<Value>, Refused> {
+    let Query(PageQuery { before, limit }) = query?;
+    let limit = check_limit(&hub, limit)?;
+    let claims = hub.readers.read(move |reader| reader.claims(before, limit)).await?;
     let claims: Vec<ClaimInfo> = claims.into_iter().map(ClaimInfo::from).collect();
     Ok(Json(json!({ "claims": claims })))
 }

@@ -241,7 +241,7 @@ limits! {
     Traces = "limits.traces", wire::TRACES_MAX, 1 => wire::TRACES_MAX, "subscription", Refused, "ask for fewer";
     /// traces of which one `painted` tells.
     PaintedWaits = "limits.painted_waits", wire::PAINTED_MAX, 1 => wire::PAINTED_MAX, "message", Refused, "tell them in several messages";
-    /// rows of a list that are asked for at once: commands, groups, the audit trail.
+    /// rows of a list that are asked for at once: commands, groups, tokens, claims, the audit trail; not below 500.
     ListRows = "limits.list_rows", wire::LIST_MAX, wire::LIST_PAGE => wire::LIST_MAX, "request", Refused, "ask for fewer, and for those before them with before";
     /// connections of a device that are remembered.
     ConnectionsKept = "limits.connections_kept", wire::CONNECTIONS_KEPT, 1 => wire::CONNECTIONS_KEPT, "device", Forgotten, "";

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use protocol::{DeviceId, ErrorCode, Timestamp};
@@ -21,7 +22,7 @@ use crate::auth::AuthError;
 use crate::clock;
 use crate::limits::{Limit, Limits};
 use crate::orders::caller::Refused;
-use crate::orders::fields;
+use crate::orders::{check_limit, fields};
 use crate::serve::Hub;
 
 /// Tells the sessions of a credential that it was revoked.
@@ -164,8 +165,24 @@ pub(crate) async fn add(
     Ok((StatusCode::CREATED, Json(body)).into_response())
 }
 
-pub(crate) async fn list(State(hub): State<Arc<Hub>>, _: Admin) -> Result<Json<Value>, Refused> {
-    let credentials = hub.readers.read(store::Reader::credentials).await?;
+/// Which part of a list is asked for.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PageQuery {
+    /// The number of the last one of the page before.
+    pub(crate) before: Option<i64>,
+    pub(crate) limit: Option<u32>,
+}
+
+/// Tokens, newest first.
+pub(crate) async fn list(
+    State(hub): State<Arc<Hub>>,
+    _: Admin,
+    query: Result<Query<PageQuery>, QueryRejection>,
+) -> Result<Json<Value>, Refused> {
+    let Query(PageQuery { before, limit }) = query?;
+    let limit = check_limit(&hub, limit)?;
+    let credentials = hub.readers.read(move |reader| reader.credentials(before, limit)).await?;
     let tokens: Vec<TokenInfo> = credentials.into_iter().map(TokenInfo::from).collect();
     Ok(Json(json!({ "tokens": tokens })))
 }

@@ -122,10 +122,12 @@ impl Writer {
 }
 
 impl Reader {
-    /// All claims, those used or expired too, oldest first.
-    pub fn claims(&self) -> Result<Vec<Claim>, StoreError> {
-        let mut statement = self.connection.prepare_cached(&format!("{SELECT} ORDER BY claim_key"))?;
-        let mut rows = statement.query([])?;
+    /// Claims, those used or expired too, newest first: those made before `before`, at most `limit`.
+    pub fn claims(&self, before: Option<i64>, limit: usize) -> Result<Vec<Claim>, StoreError> {
+        let sql = format!("{SELECT} WHERE claim_key < ?1 ORDER BY claim_key DESC LIMIT ?2");
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let mut rows =
+            statement.query((before.unwrap_or(i64::MAX), i64::try_from(limit).unwrap_or(i64::MAX)))?;
         let mut claims = Vec::new();
         while let Some(row) = rows.next()? {
             claims.push(read(row)?);

@@ -97,10 +97,12 @@ impl Reader {
         find(&self.connection, &format!("{SELECT} WHERE hash = ?1 AND revoked_at IS NULL"), [hash.as_slice()])
     }
 
-    /// All credentials, revoked ones too, oldest first.
-    pub fn credentials(&self) -> Result<Vec<Credential>, StoreError> {
-        let mut statement = self.connection.prepare_cached(&format!("{SELECT} ORDER BY credential_key"))?;
-        let mut rows = statement.query([])?;
+    /// Credentials, revoked ones too, newest first: those made before `before`, at most `limit`.
+    pub fn credentials(&self, before: Option<i64>, limit: usize) -> Result<Vec<Credential>, StoreError> {
+        let sql = format!("{SELECT} WHERE credential_key < ?1 ORDER BY credential_key DESC LIMIT ?2");
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let mut rows =
+            statement.query((before.unwrap_or(i64::MAX), i64::try_from(limit).unwrap_or(i64::MAX)))?;
         let mut credentials = Vec::new();
         while let Some(row) = rows.next()? {
             credentials.push(read(row)?);

@@ -98,12 +98,12 @@ fn add(device: DeviceId, hours: u64, remote: &Remote) -> anyhow::Result<ExitCode
 }
 
 fn list(json: bool, remote: &Remote) -> anyhow::Result<ExitCode> {
-    let request = device::administer(Method::GET, "/v1/claims", None, remote);
-    let claims: Vec<ClaimInfo> = match block_on(request)? {
-        Some(answer) => serde_json::from_value(answer.get("claims").cloned().unwrap_or_default())
-            .context("the hub's answer is not a list of claims")?,
-        None => device::open_database(remote)?.claims()?.into_iter().map(ClaimInfo::from).collect(),
-    };
+    let claims = device::whole_list(
+        "claims",
+        remote,
+        |claim: &ClaimInfo| claim.key,
+        |reader| Ok(reader.claims(None, usize::MAX)?.into_iter().map(ClaimInfo::from).collect()),
+    )?;
     if !json
         && !print::line(&format!("{:>5} {:<24} {:<25} {:<10} BY", "KEY", "DEVICE", "GOOD UNTIL", "STATE"))
     {

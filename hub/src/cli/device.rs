@@ -9,8 +9,10 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::Method;
 use hyper_util::rt::TokioIo;
 use protocol::desk::Actor;
+use protocol::limits::LIST_PAGE;
 use protocol::viewer::{ConnectionInfo, DeviceInfo};
 use protocol::{DeviceId, Tag, Timestamp, local};
+use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 use store::{Reader, Writer};
 
@@ -54,6 +56,34 @@ pub(super) async fn administer(
     remote: &Remote,
 ) -> anyhow::Result<Option<Json>> {
     request_as(TokenRole::Admin, method, path, body, remote).await
+}
+
+/// All rows of one of the hub's lists for administrators, `/v1/NAME`, page by page; where no hub answers, from its database.
+/// The newest last, where the eye is.
+pub(super) fn whole_list<T: DeserializeOwned>(
+    name: &str,
+    remote: &Remote,
+    key: impl Fn(&T) -> i64,
+    stored: impl FnOnce(&Reader) -> anyhow::Result<Vec<T>>,
+) -> anyhow::Result<Vec<T>> {
+    let mut rows: Vec<T> = Vec::new();
+    loop {
+        let before = rows.last().map_or_else(String::new, |row| format!("&before={}", key(row)));
+        let path = format!("/v1/{name}?limit={LIST_PAGE}{before}");
+        let Some(answer) = remote::block_on(administer(Method::GET, &path, None, remote))? else {
+            rows = stored(&open_database(remote)?)?;
+            break;
+        };
+        let page: Vec<T> = serde_json::from_value(answer.get(name).cloned().unwrap_or_default())
+            .with_context(|| format!("the hub's answer is not a list of {name}"))?;
+        let is_last = page.len() < LIST_PAGE;
+        rows.extend(page);
+        if is_last {
+            break;
+        }
+    }
+    rows.reverse();
+    Ok(rows)
 }
 
 async fn request_as(

@@ -76,12 +76,12 @@ fn add(new: NewToken, remote: &Remote) -> anyhow::Result<ExitCode> {
 }
 
 fn list(json: bool, remote: &Remote) -> anyhow::Result<ExitCode> {
-    let tokens: Vec<TokenInfo> = match block_on(device::administer(Method::GET, "/v1/tokens", None, remote))?
-    {
-        Some(answer) => serde_json::from_value(answer.get("tokens").cloned().unwrap_or_default())
-            .context("the hub's answer is not a list of tokens")?,
-        None => device::open_database(remote)?.credentials()?.into_iter().map(TokenInfo::from).collect(),
-    };
+    let tokens = device::whole_list(
+        "tokens",
+        remote,
+        |token: &TokenInfo| token.key,
+        |reader| Ok(reader.credentials(None, usize::MAX)?.into_iter().map(TokenInfo::from).collect()),
+    )?;
     if !json && !print::line(&format!("{:>5} {:<9} {:<27} {:<27} LABEL", "KEY", "ROLE", "MADE", "REVOKED")) {
         return Ok(ExitCode::SUCCESS);
     }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use futures_util::SinkExt as _;
+use protocol::desk::Actor;
 use protocol::{DEVICE_PATH, VIEWER_PATH};
 use serde_json::{Value as Json, json};
 use tokio::io::AsyncWriteExt as _;
@@ -93,6 +94,54 @@ async fn tokens_over_http_are_for_administrators_and_say_what_is_wrong() {
     assert_eq!(status, 200, "one may take one's own away: {revoked}");
     assert!(revoked["revoked_at"].is_i64() && revoked["label"] == "anna", "{revoked}");
     assert_eq!(http_json(&hub, "GET", "/v1/tokens", anna, "").await.0, 401);
+}
+
+#[tokio::test]
+async fn tokens_and_claims_are_listed_in_pages_newest_first_and_whole_on_the_command_line() {
+    const MANY: usize = protocol::limits::LIST_PAGE + 1;
+    let mut hub = TestHub::nowhere(&[]);
+    let mut writer = store::Writer::open(&hub.database()).unwrap();
+    let (now, actor) = (hub::clock::now(), Actor { by: "test".into(), address: None });
+    for number in 0..MANY as u64 {
+        let mut hash = [0; 32];
+        hash[..8].copy_from_slice(&number.to_be_bytes());
+        let (role, label) = (store::CredentialRole::Viewer, format!("wall {number}"));
+        let token = store::NewCredential { hash, role, label, created_at: now };
+        writer.add_credential(&token, &actor).unwrap();
+        let device = "pump".parse().unwrap();
+        writer
+            .add_claim(&store::NewClaim { hash, device, created_at: now, expires_at: now }, &actor)
+            .unwrap();
+    }
+    drop(writer);
+    for runs in [false, true] {
+        if runs {
+            hub.start_again().await;
+        }
+        let local = if runs { 4 } else { 0 };
+        for (name, count) in [("token", MANY + local), ("claim", MANY)] {
+            let listed = stdout(&hub.cli(&[name, "list", "--json"]).await);
+            let keys: Vec<usize> = listed
+                .lines()
+                .map(|line| serde_json::from_str::<Json>(line).unwrap()["key"].as_u64().unwrap() as usize)
+                .collect();
+            assert_eq!(keys, (1..=count).collect::<Vec<_>>(), "{name}, newest last");
+        }
+    }
+    let admin = hub.token(Role::Admin);
+    for path in ["tokens", "claims"] {
+        let keys = async |query: &str| -> Vec<i64> {
+            let (status, page) = http_json(&hub, "GET", &format!("/v1/{path}{query}"), &admin, "").await;
+            assert_eq!(status, 200, "{page}");
+            page[path].as_array().unwrap().iter().map(|row| row["key"].as_i64().unwrap()).collect()
+        };
+        let first = keys("").await;
+        assert_eq!((first.len(), first[0] - first[99]), (100, 99), "{path}: the newest hundred");
+        assert_eq!(keys(&format!("?before={}&limit=2", first[99])).await, [first[99] - 1, first[99] - 2]);
+        assert_eq!(keys("?before=1").await, [0; 0]);
+        let (status, refused) = http_json(&hub, "GET", &format!("/v1/{path}?after=1"), &admin, "").await;
+        assert!(status == 400 && refused["error"].as_str().unwrap().contains("after"), "{refused}");
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! Credentials: found by hash, gone once revoked. Claims: good once, in their time. And the audit trail of both.
 
-use store::{AuditEntry, AuditFilter, CredentialKey, CredentialRole, NewClaim, NewCredential, StoreError};
+use store::{
+    AuditEntry, AuditFilter, Claim, CredentialKey, CredentialRole, NewClaim, NewCredential, StoreError,
+};
 
 use crate::support::{Base, NOW, anna};
 
@@ -36,7 +38,11 @@ fn a_credential_opens_what_it_was_made_for_until_it_is_revoked() {
     assert_eq!((&revoked.role, revoked.revoked_at), (&CredentialRole::Fleet, Some(NOW)));
     assert_eq!(writer.revoke_credential(keys[1], &anna(), NOW.plus_micros(5)).unwrap(), revoked);
     assert_eq!(reader.credential(&[2; 32]).unwrap(), None);
-    assert_eq!(reader.credentials().unwrap().len(), 5);
+    let listed = |before, limit| -> Vec<CredentialKey> {
+        reader.credentials(before, limit).unwrap().iter().map(|credential| credential.key).collect()
+    };
+    assert_eq!(listed(None, 9), keys.iter().rev().copied().collect::<Vec<_>>());
+    assert_eq!(listed(Some(keys[2].0), 1), [keys[1]]);
     assert!(matches!(
         writer.revoke_credential(CredentialKey(99), &anna(), NOW),
         Err(StoreError::NotFound("credential"))
@@ -100,8 +106,11 @@ fn a_claim_is_good_once_and_only_in_its_time() {
     assert_eq!(writer.use_claim(&[3; 32], [12; 32], None, later(6)).unwrap(), None, "taken back");
     assert!(matches!(writer.end_claim(99, &anna(), NOW), Err(StoreError::NotFound("claim"))));
     assert_eq!(base.reader().credential(&[12; 32]).unwrap(), None);
-    let claims = base.reader().claims().unwrap();
-    assert_eq!(claims.iter().map(|claim| claim.key).collect::<Vec<_>>(), [first, second, third]);
+    let claims = base.reader().claims(None, 9).unwrap();
+    let keys = |claims: &[Claim]| claims.iter().map(|claim| claim.key).collect::<Vec<_>>();
+    assert_eq!(keys(&claims), [third, second, first]);
+    assert_eq!(keys(&base.reader().claims(None, 2).unwrap()), [third, second]);
+    assert_eq!(keys(&base.reader().claims(Some(second), 2).unwrap()), [first]);
     assert_eq!(claims[1].created_by, "anna");
     assert!(!format!("{:?}", claim(171)).contains("171"));
 }

@@ -136,7 +136,7 @@ fn ask_everything(path: &Path) -> usize {
         note(reader.latest().is_err());
         note(reader.stats().is_err());
         note(reader.since(protocol::Position(0), 10_000).is_err());
-        note(reader.credentials().is_err());
+        note(reader.credentials(None, 9).is_err());
         note(reader.commands(&store::CommandFilter::default(), 100).is_err());
         for series in 1..=9 {
             note(reader.raw(SeriesId(series), Timestamp(0), Timestamp::END_READING, 100_000).is_err());

@@ -118,7 +118,7 @@ fn a_group_and_credentials_of_a_past_version_are_kept_and_nothing_is_known_of_it
     let groups = reader.groups(None, 10).unwrap();
     assert_eq!((groups.len(), groups[0].request.name.as_str(), groups[0].tally.total()), (1, "reset", 2));
     let roles: Vec<_> =
-        reader.credentials().unwrap().iter().map(|c| (c.role.as_str(), c.label.clone())).collect();
+        reader.credentials(None, 99).unwrap().iter().map(|c| (c.role.as_str(), c.label.clone())).collect();
     assert_eq!(roles.len(), 4);
     assert!(roles.contains(&("viewer", "wall".into())), "{roles:?}");
     assert_eq!(reader.connections(&"pump".parse().unwrap()).unwrap(), Some(vec![]));
@@ -128,7 +128,7 @@ fn a_group_and_credentials_of_a_past_version_are_kept_and_nothing_is_known_of_it
 fn credentials_of_a_past_version_open_what_they_did_and_a_group_is_kept() {
     let base = fixture(7);
     let mut writer = base.writer();
-    let credentials = base.reader().credentials().unwrap();
+    let credentials = base.reader().credentials(None, 99).unwrap();
     let kept: Vec<_> = credentials
         .iter()
         .map(|c| (c.key.0, c.role.as_str(), c.label.as_str(), c.revoked_at.is_some()))
@@ -136,9 +136,9 @@ fn credentials_of_a_past_version_open_what_they_did_and_a_group_is_kept() {
     assert_eq!(
         kept,
         [
-            (1, "operator", "anna", false),
+            (3, "viewer", "wall screen", true),
             (2, "device", "device pump", false),
-            (3, "viewer", "wall screen", true)
+            (1, "operator", "anna", false)
         ]
     );
     assert_eq!(base.reader().credential(&[1; 32]).unwrap().unwrap().label, "anna");
