@@ -17,32 +17,32 @@ use jiff::tz::TimeZone;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Live charts, history, devices and commands of a hub.
+/// A window on a telemetry hub: live charts, history, devices and commands.
 #[derive(Debug, Parser)]
-#[command(version, about)]
+#[command(version)]
 struct Arguments {
-    /// The hub, as ws://host:port [default: $TELEMETRY_HUB, else the hub shown last, else this machine's]
+    /// The hub, as ws://host:port [default: `$TELEMETRY_HUB`, else the hub shown last, else this machine's]
     #[arg(long, value_name = "URL")]
     hub: Option<String>,
-    /// The hub's data folder, which holds the tokens. Only for a hub on this machine.
+    /// Data folder of a hub on this machine, which has its address and its tokens [default: `$TELEMETRY_DATA`, else telemetry-hub in the user's data folder]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// A file with the token of an operator or viewer.
+    /// File with the token of an operator or viewer [default: `$TELEMETRY_TOKEN`, else the one in the data folder]
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// CAs in PEM that are trusted instead of the system's, for a hub at wss://. Without it: `$TELEMETRY_CA`.
+    /// File of CAs in PEM to trust instead of the system's, for a hub at wss:// [default: `$TELEMETRY_CA`]
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
-    /// The palette; otherwise the one chosen last.
+    /// Colours [default: those chosen last]
     #[arg(long, value_enum)]
     theme: Option<ThemeChoice>,
-    /// Begin with a layout made from what the fleet declares instead of the saved one.
+    /// Begin with charts chosen by what the devices measure, instead of those shown last
     #[arg(long)]
     fresh_layout: bool,
-    /// Close after this many seconds.
+    /// Close after this many seconds
     #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
     exit_after: Option<Duration>,
-    /// At the end print how soon something was shown, and how long readings waited to be painted, as a line of JSON.
+    /// At the end print how soon something was shown, and how long readings waited to be painted, as a line of JSON
     #[arg(long)]
     figures: bool,
 }

@@ -21,7 +21,7 @@ const TIME_MAX: Duration = Duration::from_hours(10_000);
 /// Time between two looks at a running fleet.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Simulates a fleet of devices, or measures what a hub takes.
+/// Simulates a fleet of devices for a hub, or measures what a hub takes.
 #[derive(Debug, Parser)]
 #[command(name = "device-sim", version)]
 pub struct Arguments {
@@ -31,11 +31,11 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Runs a fleet that behaves like a real one.
+    /// Run a fleet that behaves like a real one, until Ctrl-C
     Run(Box<Run>),
-    /// Sends as fast as the hub acknowledges, or at a rate, and measures.
+    /// Send as fast as the hub acknowledges, or at a rate, and report what it takes and how soon
     Load(Box<Load>),
-    /// Gets the token of a device with a code of `hub claim add`, and prints it.
+    /// Get the token of a device with a code of `hub claim add`, and print it
     Claim(Box<Claim>),
 }
 
@@ -53,25 +53,25 @@ struct Hub {
     #[arg(
         long = "hub",
         value_name = "URL",
-        help = "The hub [default: $TELEMETRY_HUB, else the one that runs on the data folder, else ws://127.0.0.1:7878]"
+        help = "URL of the hub [default: $TELEMETRY_HUB, else the hub that runs on the data folder, else ws://127.0.0.1:7878]"
     )]
     url: Option<String>,
     #[arg(
         long,
         value_name = "TOKEN",
-        help = "The fleet's token [default: $TELEMETRY_TOKEN, else fleet.token in the data folder of a hub on this machine]"
+        help = "Token of the fleet, or of the one device [default: $TELEMETRY_TOKEN, else fleet.token in the data folder]"
     )]
     token: Option<String>,
     #[arg(
         long,
         value_name = "FOLDER",
-        help = "The hub's data folder [default: $TELEMETRY_DATA, else where a hub keeps it]"
+        help = "Data folder of a hub on this machine, which has its address and its tokens [default: $TELEMETRY_DATA, else telemetry-hub in the user's data folder]"
     )]
     data: Option<PathBuf>,
     #[arg(
         long,
         value_name = "FILE",
-        help = "CAs in PEM that are trusted instead of the system's [default: $TELEMETRY_CA]"
+        help = "File of CAs in PEM to trust instead of the system's, for a hub at wss:// [default: $TELEMETRY_CA]"
     )]
     ca: Option<PathBuf>,
     #[arg(
@@ -89,48 +89,48 @@ struct Run {
     #[command(flatten)]
     hub: Hub,
     /// How many devices
-    #[arg(long, short = 'n', default_value_t = 6, value_parser = whole::<u32>(1, 100_000))]
+    #[arg(long, short = 'n', value_name = "COUNT", default_value_t = 6, value_parser = whole::<u32>(1, 100_000))]
     devices: u32,
-    /// Kinds of devices, in turn; all of them if left out
-    #[arg(long, value_delimiter = ',')]
+    /// Kinds of devices, in turn: pump,solar [default: all of them]
+    #[arg(long, value_name = "KINDS", value_delimiter = ',')]
     kinds: Vec<DeviceKind>,
-    /// Multiplies how often everything is measured
-    #[arg(long, default_value_t = 1.0, value_parser = above_zero, allow_negative_numbers = true)]
+    /// How often everything is measured, as a multiple of the usual
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = above_zero, allow_negative_numbers = true)]
     rate: f64,
-    /// How fast time passes for the models
-    #[arg(long, default_value_t = 1.0, value_parser = above_zero, allow_negative_numbers = true)]
+    /// How fast time passes for what the devices measure: with 60, an hour of sun takes a minute
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = above_zero, allow_negative_numbers = true)]
     speed: f64,
-    /// What everything but epochs is drawn from
-    #[arg(long, default_value_t = 1, value_parser = whole::<u64>(0, u64::MAX), allow_negative_numbers = true)]
+    /// Seed of all that is left to chance: the same number gives the same fleet
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = whole::<u64>(0, u64::MAX), allow_negative_numbers = true)]
     seed: u64,
     /// Shortest time between two messages of a device
-    #[arg(long, default_value = "200ms", value_parser = duration)]
+    #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = duration)]
     batch: Duration,
-    /// Bytes that a device holds until they are acknowledged
-    #[arg(long, default_value_t = client::device::OUTBOX_BYTES, value_parser = whole::<usize>(1_024, 1 << 40))]
+    /// Memory of a device for readings that are not acknowledged, in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = client::device::OUTBOX_BYTES, value_parser = whole::<usize>(1_024, 1 << 40))]
     outbox_bytes: usize,
-    /// Text before every device id
-    #[arg(long, default_value = "")]
+    /// Text that every device id begins with
+    #[arg(long, value_name = "TEXT", default_value = "")]
     prefix: String,
-    /// Folder in which each device keeps which commands it did; without it, a fleet that is started again has forgotten
+    /// Folder in which devices remember which commands they did; without it a fleet that is started again has forgotten
     #[arg(long, value_name = "DIR")]
     memory: Option<std::path::PathBuf>,
-    /// Stops after this time; otherwise at Ctrl-C
-    #[arg(long, value_parser = duration)]
+    /// Stop after this time: 90s, 5m, 1h [default: at Ctrl-C]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
     duration: Option<Duration>,
-    /// How long the stop waits for the last acks
-    #[arg(long, default_value = "10s", value_parser = duration)]
+    /// How long to wait at the end until everything is acknowledged
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
     drain: Duration,
-    /// Connections that break, per device and minute
+    /// How often a connection breaks, per device and minute
     #[arg(long, value_name = "RATE", default_value_t = 0.0, value_parser = not_negative)]
     disconnects: f64,
-    /// Devices that fall silent and keep their connection, per device and minute
+    /// How often a device falls silent and keeps its connection, per device and minute
     #[arg(long, value_name = "RATE", default_value_t = 0.0, value_parser = not_negative)]
     silences: f64,
     /// How long a silence takes
     #[arg(long, value_name = "TIME", default_value = "40s", value_parser = duration)]
     silence: Duration,
-    /// Reboots that forget what was not acknowledged and start a new epoch, per device and minute
+    /// How often a device restarts and loses what was not acknowledged, per device and minute
     #[arg(long, value_name = "RATE", default_value_t = 0.0, value_parser = not_negative)]
     reboots: f64,
     /// Share of messages that are sent twice, 0 to 1
@@ -139,23 +139,23 @@ struct Run {
     /// Largest error of a device's clock, either way
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration)]
     clock_skew: Duration,
-    /// All devices are offline from a time for a time, and then send everything at once: 30s+20s
+    /// All devices lose their connection at a time for a time, and then send everything at once: 30s+20s
     #[arg(long, value_name = "AT+LENGTH", value_parser = outage)]
     outage: Vec<Outage>,
-    /// What is played with commands, and with which share of them: slow=0.2,fail=0.1, say. Also reject, disconnect, power-cut,
-    /// late (the connection is gone until long after the end), overdue (connected, and said long after the end), twice, mute
+    /// What goes wrong with commands, and with which share of them: slow=0.2,fail=0.1. Also reject, disconnect, power-cut,
+    /// late (the connection is gone until long after the end), overdue (connected, and told long after the end), twice, mute
     #[arg(long, value_name = "FAULT=SHARE", value_delimiter = ',', value_parser = command_fault)]
     command_faults: Vec<(CommandFault, f64)>,
-    /// The longest that a command takes with which something is played
+    /// The longest that such a command takes
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = duration)]
     command_time: Duration,
-    /// How long after its end a command is said to have ended, with late and overdue
+    /// With late and overdue: how long after its end a command is said to have ended
     #[arg(long, value_name = "TIME", default_value = "15s", value_parser = duration)]
     late: Duration,
-    /// File to which is added what devices did with commands: lines of JSON
+    /// File to which what devices did with commands is added, as lines of JSON
     #[arg(long, value_name = "FILE")]
     deeds: Option<PathBuf>,
-    /// Prints the report as JSON
+    /// Print the report as JSON
     #[arg(long)]
     json: bool,
 }
@@ -165,33 +165,34 @@ struct Load {
     #[command(flatten)]
     hub: Hub,
     /// How many connections, each a device
-    #[arg(long, default_value_t = 50, value_parser = whole::<u32>(1, 10_000))]
+    #[arg(long, value_name = "COUNT", default_value_t = 50, value_parser = whole::<u32>(1, 10_000))]
     connections: u32,
     /// Readings in one message
-    #[arg(long, default_value_t = 10, value_parser = whole::<u32>(1, 4_096))]
+    #[arg(long, value_name = "COUNT", default_value_t = 10, value_parser = whole::<u32>(1, 4_096))]
     readings_per_message: u32,
-    /// Messages of one connection that wait for their ack at a time, at most
-    #[arg(long, default_value_t = 16, value_parser = whole::<u32>(1, 256))]
+    /// Most messages of a connection that wait for their acknowledgement at a time
+    #[arg(long, value_name = "COUNT", default_value_t = 16, value_parser = whole::<u32>(1, 256))]
     in_flight: u32,
-    /// Series of one connection; they take turns
-    #[arg(long, default_value_t = 10, value_parser = whole::<u32>(1, 256))]
+    /// Metrics of each device; they take turns
+    #[arg(long, value_name = "COUNT", default_value_t = 10, value_parser = whole::<u32>(1, 256))]
     series: u32,
-    /// Readings a second over all connections, evenly: an ack is late from when its message was due [default: as fast as it goes]
+    /// Readings a second over all connections, evenly; times are then counted from when a message was due [default: as fast as
+    /// the hub acknowledges]
     #[arg(long, value_name = "READINGS", value_parser = whole::<u64>(1, 1_000_000_000))]
     rate: Option<u64>,
-    /// How long to send before it is measured
+    /// How long to send before measuring
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration)]
     warm_up: Duration,
-    /// How long to send, measured
-    #[arg(long, default_value = "10s", value_parser = duration)]
+    /// How long to send and measure
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
     duration: Duration,
-    /// Sends the same messages to an MQTT broker instead, at QoS 1
+    /// Send the same messages to an MQTT broker instead, at QoS 1
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = broker, conflicts_with_all = ["url", "token", "data"])]
     mqtt: Option<String>,
-    /// Also measures what this process uses: the one that receives
+    /// Also measure what this process uses: that of the hub or broker
     #[arg(long, value_name = "PID", value_parser = whole::<u32>(1, u64::from(u32::MAX)))]
     server: Option<u32>,
-    /// Prints the report as JSON
+    /// Print the report as JSON
     #[arg(long)]
     json: bool,
 }

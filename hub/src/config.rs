@@ -21,22 +21,22 @@ use crate::retention;
 /// What can be set on the command line (first) and in the environment (second).
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Options {
-    /// Address to listen on [default: 127.0.0.1:7878]
+    /// Address to listen on; port 0 takes any that is free [default: 127.0.0.1:7878]
     #[arg(long, env = "TELEMETRY_LISTEN", value_name = "ADDRESS:PORT", value_parser = address)]
     pub listen: Option<SocketAddr>,
-    /// Folder for the database and the local tokens [default: the user's data directory/telemetry-hub]
+    /// Folder for the database and the tokens of this machine [default: telemetry-hub in the user's data folder]
     #[arg(long, env = "TELEMETRY_DATA", value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// TOML file with the same settings [default: hub.toml in the data folder, if it is there]
+    /// File of settings in TOML; flags come before it [default: hub.toml in the data folder, if it is there]
     #[arg(long, env = "TELEMETRY_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// What to log: a level, or filters as in `info,hub::session=debug` [default: info]
+    /// How much to log: off, error, warn, info, debug or trace; of a part as well, as in `info,hub::session=debug` [default: info]
     #[arg(long, env = "TELEMETRY_LOG", value_name = "FILTER", value_parser = log_filter)]
     pub log: Option<String>,
     /// How to log [default: text]
     #[arg(long, env = "TELEMETRY_LOG_FORMAT", value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
-    /// The hub's certificate in PEM, with those between it and its CA: with it the port speaks TLS
+    /// The hub's certificate in PEM, with those between it and its CA: turns on TLS
     #[arg(long, env = "TELEMETRY_TLS_CERTIFICATE", value_name = "FILE")]
     pub tls_certificate: Option<PathBuf>,
     /// The key of the certificate, in PEM
@@ -45,16 +45,16 @@ pub struct Options {
     /// CAs in PEM: a device that shows a certificate of theirs needs no token
     #[arg(long, env = "TELEMETRY_TLS_CLIENT_CA", value_name = "FILE")]
     pub tls_client_ca: Option<PathBuf>,
-    /// Listen without TLS on an address that others reach: tokens and readings are open to whoever is on the way
+    /// Allow an address that others reach without TLS: whoever is on the way can read tokens and readings
     #[arg(long, env = "TELEMETRY_INSECURE")]
     pub insecure: bool,
-    /// Most connections at once [default: 10000]
+    /// How many devices and viewers may be connected at once [default: 10000]
     #[arg(long, env = "TELEMETRY_MAX_CONNECTIONS", value_name = "COUNT", value_parser = |text: &str| Limit::MaxConnections.parse::<usize>(text))]
     pub max_connections: Option<usize>,
-    /// Seconds between two pings to a peer, 1 to 3600 [default: 7]
+    /// Seconds between two pings to a device or viewer, 1 to 3600 [default: 7]
     #[arg(long, env = "TELEMETRY_HEARTBEAT_SECONDS", value_name = "SECONDS", value_parser = |text: &str| Limit::HeartbeatSeconds.parse::<u32>(text))]
     pub heartbeat_seconds: Option<u32>,
-    /// Seconds that an orderly stop may take before the rest is cut off, 1 to 600 [default: 5]
+    /// Seconds that stopping may take before open connections are cut off, 1 to 600 [default: 5]
     #[arg(long, env = "TELEMETRY_SHUTDOWN_SECONDS", value_name = "SECONDS", value_parser = |text: &str| Limit::ShutdownSeconds.parse::<u32>(text))]
     pub shutdown_seconds: Option<u32>,
 }

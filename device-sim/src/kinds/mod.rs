@@ -37,17 +37,17 @@ pub trait Model: Send + Sync {
 /// The kinds there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, clap::ValueEnum)]
 pub enum DeviceKind {
-    /// Moves water from a tank.
+    /// Moves water from a tank
     Pump,
-    /// Keeps goods frozen.
+    /// Keeps goods frozen
     ColdRoom,
-    /// Grows tomatoes.
+    /// Grows tomatoes
     Greenhouse,
-    /// Measures the sky.
+    /// Measures the sky
     Weather,
-    /// Mills parts.
+    /// Mills parts
     MachineTool,
-    /// Charges a battery from the sun.
+    /// Charges a battery from the sun
     Solar,
 }
 

@@ -21,7 +21,7 @@ const BACKUP_BYTES_PER_SECOND: u64 = 32 * 1024 * 1024;
 /// Which database.
 #[derive(Debug, Clone, Args)]
 pub(super) struct Folder {
-    /// Data folder of the hub [default: the user's data directory/telemetry-hub]
+    /// Data folder of the hub [default: telemetry-hub in the user's data folder]
     #[arg(long, env = local::DATA_VARIABLE, value_name = "DIR")]
     data: Option<PathBuf>,
 }
@@ -36,7 +36,7 @@ impl Folder {
 pub(super) struct VerifyArgs {
     /// A database file, such as a backup [default: that of the data folder]
     file: Option<PathBuf>,
-    /// Only accounts, sequences and references: open no block and leave out SQLite's check of the whole file
+    /// Check only whether the counts add up, which is fast; do not open the stored readings or check the whole file
     #[arg(long)]
     quick: bool,
     /// One JSON object a line: each finding, then what was checked
@@ -64,7 +64,7 @@ pub(super) struct BackupArgs {
 pub(super) struct RestoreArgs {
     /// A file that `hub backup` made
     file: PathBuf,
-    /// Keep a database that is there already aside, and put this one in its place
+    /// Replace a database that is there already; the old one is kept beside it
     #[arg(long)]
     force: bool,
     #[command(flatten)]

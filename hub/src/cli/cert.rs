@@ -60,7 +60,7 @@ pub(super) struct Place {
     /// Folder for the files [default: certs in the data folder]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
-    /// Data folder of the hub
+    /// Data folder of the hub [default: telemetry-hub in the user's data folder]
     #[arg(long, env = protocol::local::DATA_VARIABLE, value_name = "DIR")]
     data: Option<PathBuf>,
 }

@@ -17,7 +17,7 @@ use crate::limits::Limits;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ClaimCommand {
-    /// Make a code for a device and print it, once
+    /// Make a code for a device and print it: it is shown only now
     Add {
         /// Id of the device
         id: DeviceId,
@@ -27,7 +27,7 @@ pub(super) enum ClaimCommand {
         #[command(flatten)]
         remote: Remote,
     },
-    /// List claims, those used or expired too; never the codes
+    /// List codes by number, used and expired ones too; never the codes themselves
     List {
         /// One JSON object a line
         #[arg(long)]
@@ -35,7 +35,7 @@ pub(super) enum ClaimCommand {
         #[command(flatten)]
         remote: Remote,
     },
-    /// Make a code good for nothing that was not used
+    /// Take a code back that was not used
     Revoke {
         /// Its number in the list
         key: i64,

@@ -20,24 +20,24 @@ use crate::exchange::{self, Choice, ExchangeError, Format, Progress};
 
 #[derive(Debug, Args)]
 pub(super) struct ExportArgs {
-    /// File to write: its extension, .csv or .parquet, says how. `-` is standard output, as CSV
+    /// File to write: its name ends with .csv or .parquet. - is standard output, as CSV
     file: PathBuf,
-    /// Only devices that match: `pump-*`
+    /// Only devices that match: 'pump-*'; may be given several times
     #[arg(long = "device", value_name = "PATTERN")]
     devices: Vec<String>,
-    /// Only metrics that match
+    /// Only metrics that match; may be given several times
     #[arg(long = "metric", value_name = "PATTERN")]
     metrics: Vec<String>,
-    /// Earliest time: `-7d`, `2026-01-31`, `2026-01-31T12:00:00Z` [default: the beginning]
+    /// Earliest time: -7d (s, m, h, d or w before now), 2026-01-31, 2026-01-31T12:00:00Z [default: the beginning]
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     from: Option<String>,
     /// Time at which it ends, itself not included [default: the end]
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     to: Option<String>,
-    /// How to write, where the name does not say it
+    /// Format, where the name does not say it
     #[arg(long)]
     format: Option<Format>,
-    /// Data folder of the hub, which may run
+    /// Data folder of the hub, which may run [default: telemetry-hub in the user's data folder]
     #[arg(long, env = local::DATA_VARIABLE, value_name = "DIR")]
     data: Option<PathBuf>,
 }
@@ -46,10 +46,10 @@ pub(super) struct ExportArgs {
 pub(super) struct ImportArgs {
     /// File to read: .csv or .parquet
     file: PathBuf,
-    /// How to read, where the name does not say it
+    /// Format, where the name does not say it
     #[arg(long)]
     format: Option<Format>,
-    /// Data folder; no hub may run on it
+    /// Data folder; no hub may run on it [default: telemetry-hub in the user's data folder]
     #[arg(long, env = local::DATA_VARIABLE, value_name = "DIR")]
     data: Option<PathBuf>,
 }

@@ -56,7 +56,7 @@ pub(super) enum GroupCommand {
     Cancel {
         /// Id of the group
         id: GroupId,
-        /// Ask the devices that have begun to stop, too
+        /// Also ask the devices that have begun to stop
         #[arg(long)]
         begun: bool,
         #[command(flatten)]
@@ -68,7 +68,7 @@ pub(super) enum GroupCommand {
     Retry {
         /// Id of the group
         id: GroupId,
-        /// Which members instead of failed,rejected,expired; unresolved ones may have done it
+        /// Which members: their states [default: failed,rejected,expired]. Unresolved ones may have done it
         #[arg(long, value_name = "STATES", value_parser = states)]
         state: Option<States>,
         #[command(flatten)]
@@ -103,14 +103,14 @@ pub(super) struct SendArgs {
     /// Only say who would get it, and who would not and why
     #[arg(long)]
     dry_run: bool,
-    /// Seconds each may wait for its delivery, from its turn on [default: 300]
+    /// Seconds each may wait until its device gets it, from its turn on; then it expires [default: 300]
     #[arg(long, value_name = "SECONDS", value_parser = super::seconds)]
     lifetime: Option<f64>,
-    /// When each is handed over: `at_once`, `after_received` or `after_finished`, seen from those before it
-    /// [default: as the device declares]
+    /// When each device gets it: `at_once`, or after those before it were received (`after_received`) or have ended
+    /// (`after_finished`) [default: as the device declares]
     #[arg(long, value_name = "WAY", value_parser = super::delivery)]
     delivery: Option<Delivery>,
-    /// Send it even to devices that did not declare it
+    /// Send it even to devices that did not say that they know it
     #[arg(long)]
     force: bool,
     #[command(flatten)]

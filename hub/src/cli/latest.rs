@@ -19,10 +19,10 @@ pub(super) struct LatestArgs {
     /// As of this time: -7d (s, m, h, d or w before now), 2026-01-31, 2026-01-31T12:00:00Z [default: the latest of all]
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     at: Option<String>,
-    /// Only devices that match: `pump-*`
+    /// Only devices that match: 'pump-*'; may be given several times
     #[arg(long = "device", value_name = "PATTERN")]
     devices: Vec<String>,
-    /// Only metrics that match
+    /// Only metrics that match; may be given several times
     #[arg(long = "metric", value_name = "PATTERN")]
     metrics: Vec<String>,
     /// One JSON object a line

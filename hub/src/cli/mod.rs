@@ -29,9 +29,11 @@ use protocol::{CommandId, DeviceId, MetricName};
 
 use crate::config::{ConfigError, Options};
 
-/// A telemetry hub: readings in over WebSockets, onto disk, out to viewers, and commands back.
+/// A telemetry hub: stores what devices measure, shows it live, and brings commands to them.
+///
+/// Without a subcommand it runs the hub, like `hub serve`. The other commands ask a hub that runs, or work on its database.
 #[derive(Debug, Parser)]
-#[command(name = "hub", version, about, args_conflicts_with_subcommands = true)]
+#[command(name = "hub", version, args_conflicts_with_subcommands = true)]
 pub struct Cli {
     /// Flags of `serve`, which is what runs when no subcommand is named.
     #[command(flatten)]
@@ -42,45 +44,45 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the hub (the default)
+    /// Run the hub, until Ctrl-C
     Serve(Options),
-    /// Devices and their tokens
+    /// Add devices, list them, and see what became of what they sent
     #[command(subcommand)]
     Device(DeviceCommand),
-    /// Tokens: who may connect
+    /// Make, list and revoke tokens, with which devices and people connect
     #[command(subcommand)]
     Token(token::TokenCommand),
-    /// Codes with which devices get their tokens
+    /// Make codes, each of which gives a device its token once
     #[command(subcommand)]
     Claim(claim::ClaimCommand),
-    /// Print who was let in, who was not, and who changed who may connect, newest last
+    /// Print who connected, who was refused, and who changed who may connect, newest last
     Audit(claim::AuditArgs),
-    /// A private CA, and certificates for a hub and its devices
+    /// Make a private CA, and certificates for a hub and its devices
     #[command(subcommand)]
     Cert(cert::CertCommand),
-    /// Commands to devices
+    /// Send a command to a device, and follow, list or cancel commands
     #[command(subcommand, name = "command")]
     Order(OrderCommand),
-    /// One command to many devices
+    /// Send one command to many devices, and follow, list, cancel or retry such groups
     #[command(subcommand)]
     Group(group::GroupCommand),
-    /// Print readings as they are stored
+    /// Print readings as they are stored, until Ctrl-C
     Tail(TailArgs),
     /// Watch what a device's connection carries, frame by frame; also as a capture for Wireshark
     Wire(wire::WireArgs),
     /// Print the newest reading of each metric, now or as of a time
     Latest(latest::LatestArgs),
-    /// Check a database and say what is wrong, and where: exit code 0 clean, 1 damaged, 4 it could not be checked
+    /// Check a database, also while the hub runs: exit code 0 clean, 1 damaged, 4 it could not be checked
     Verify(care::VerifyArgs),
     /// Copy the database to a file, also while the hub runs
     Backup(care::BackupArgs),
     /// Put a backup in the place of the database; the hub must not run
     Restore(care::RestoreArgs),
-    /// The database in numbers, also while the hub runs
+    /// Count devices and readings, and say how much room they take, also while the hub runs
     Stats(care::StatsArgs),
-    /// Write readings into a file, CSV or Parquet
+    /// Write stored readings into a file, CSV or Parquet, also while the hub runs
     Export(files::ExportArgs),
-    /// Store the readings of such a file
+    /// Store the readings of a CSV or Parquet file; the hub must not run
     Import(files::ImportArgs),
     /// Query the database in SQL, also while the hub runs; see docs/operations.md
     Sql(sql::SqlArgs),
@@ -88,14 +90,14 @@ enum Command {
 
 #[derive(Debug, Subcommand)]
 enum DeviceCommand {
-    /// Make a device and print its token, once
+    /// Add a device, and print a token for it, which is shown only now
     Add {
         /// Id of the device
         id: DeviceId,
         #[command(flatten)]
         remote: Remote,
     },
-    /// List devices
+    /// List devices: whether they are connected, when they were last heard, what they measure and obey
     List {
         /// One JSON object a line
         #[arg(long)]
@@ -113,7 +115,7 @@ enum DeviceCommand {
         #[command(flatten)]
         remote: Remote,
     },
-    /// Show the ledger of a device: what became of everything it sent
+    /// Show what became of everything a device sent, and whether it adds up
     Show {
         /// Id of the device
         id: DeviceId,
@@ -141,14 +143,14 @@ enum OrderCommand {
         /// One JSON object for each change
         #[arg(long)]
         json: bool,
-        /// Seconds it may wait for its delivery [default: 300]
+        /// Seconds it may wait until the device gets it; then it expires [default: 300]
         #[arg(long, value_name = "SECONDS", value_parser = seconds)]
         lifetime: Option<f64>,
-        /// When it is handed over: `at_once`, `after_received` or `after_finished`, seen from those before it
-        /// [default: as the device declares]
+        /// When the device gets it: `at_once`, or after those before it were received (`after_received`) or have ended
+        /// (`after_finished`) [default: as the device declares]
         #[arg(long, value_name = "WAY", value_parser = delivery)]
         delivery: Option<Delivery>,
-        /// Send it even if the device did not declare it
+        /// Send it even if the device did not say that it knows it
         #[arg(long)]
         force: bool,
         #[command(flatten)]
@@ -156,7 +158,7 @@ enum OrderCommand {
     },
     /// List commands, newest first: who told which device what, and what became of it
     List(order::ListArgs),
-    /// Show the life of a command
+    /// Show what became of a command, step by step
     Show {
         /// Id of the command
         id: CommandId,
@@ -183,10 +185,10 @@ enum OrderCommand {
 
 #[derive(Debug, Args)]
 struct TailArgs {
-    /// Only devices that match: `pump-*`
+    /// Only devices that match: 'pump-*'; may be given several times
     #[arg(long = "device", value_name = "PATTERN")]
     devices: Vec<String>,
-    /// Only metrics that match
+    /// Only metrics that match; may be given several times
     #[arg(long = "metric", value_name = "PATTERN")]
     metrics: Vec<String>,
     /// Stop after this many readings
@@ -202,16 +204,16 @@ struct TailArgs {
 /// Where the hub is, and with which token.
 #[derive(Debug, Clone, Args)]
 struct Remote {
-    /// The hub [default: the one that runs on the data folder, else ws://127.0.0.1:7878]
+    /// URL of the hub [default: the hub that runs on the data folder, else 127.0.0.1:7878]
     #[arg(long, env = protocol::local::HUB_VARIABLE, value_name = "URL")]
     hub: Option<String>,
     /// Data folder of a hub on this machine, which has its address and its tokens [default: telemetry-hub in the user's data folder]
     #[arg(long, env = protocol::local::DATA_VARIABLE, value_name = "DIR")]
     data: Option<std::path::PathBuf>,
-    /// CAs in PEM that are trusted instead of the system's, for a hub at wss://
+    /// File of CAs in PEM to trust instead of the system's, for a hub at wss://
     #[arg(long, env = protocol::local::CA_VARIABLE, value_name = "FILE")]
     ca: Option<std::path::PathBuf>,
-    /// Token, if it is not in the data folder
+    /// Token [default: that in the data folder]
     #[arg(long, env = protocol::local::TOKEN_VARIABLE, value_name = "TOKEN", hide_env_values = true)]
     token: Option<String>,
 }

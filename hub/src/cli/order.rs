@@ -38,7 +38,7 @@ pub(super) struct ListArgs {
     /// Only those of this group
     #[arg(long, value_name = "ID")]
     group: Option<GroupId>,
-    /// Only those issued by this one: `local operator`
+    /// Only those issued by this one, the label of a token: 'local operator'
     #[arg(long)]
     by: Option<String>,
     /// Only those issued at this time or later: -7d (s, m, h, d or w before now), 2026-01-31, 2026-01-31T12:00:00Z

@@ -20,12 +20,12 @@ const TABLE_ROWS: usize = 1_000;
 
 #[derive(Debug, Args)]
 pub(super) struct SqlArgs {
-    /// The query, or several with `;` between them [default: standard input]
+    /// The query, or several with ; between them [default: standard input]
     query: Option<String>,
     /// How to print the rows
     #[arg(long, default_value = "table")]
     format: RowFormat,
-    /// Data folder of the hub, which may run
+    /// Data folder of the hub, which may run [default: telemetry-hub in the user's data folder]
     #[arg(long, env = local::DATA_VARIABLE, value_name = "DIR")]
     data: Option<PathBuf>,
 }

@@ -17,15 +17,15 @@ use crate::{auth, clock};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum TokenCommand {
-    /// Make a token and print it, once
+    /// Make a token and print it: it is shown only now
     Add {
-        /// What it opens: device, fleet, viewer, operator or admin
+        /// For whom: device, fleet (any device), viewer (looks), operator (also sends commands) or admin (also says who may connect)
         #[arg(long)]
         role: String,
         /// The device, where the role is device
         #[arg(long, value_name = "ID")]
         device: Option<DeviceId>,
-        /// Who holds it: the audit trail names its holder so [default for a device: its id]
+        /// Who holds it, for the list of tokens and the audit trail [default for a device: its id]
         #[arg(long)]
         label: Option<String>,
         #[command(flatten)]
@@ -39,7 +39,7 @@ pub(super) enum TokenCommand {
         #[command(flatten)]
         remote: Remote,
     },
-    /// Let a token open nothing any more, and close what it has open
+    /// Take a token back: it opens nothing any more, and what it has open is closed
     Revoke {
         /// Its number in the list
         key: i64,
