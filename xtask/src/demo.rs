@@ -21,6 +21,9 @@ const FLEET_PATIENCE: Duration = Duration::from_secs(20);
 /// How long the hub may take to stop in order; it cuts itself off before.
 const HUB_PATIENCE: Duration = Duration::from_secs(10);
 
+/// What is built.
+const PROGRAMS: [&str; 3] = ["hub", "device-sim", "dashboard"];
+
 /// How often a hub that was killed is started again. Chosen: enough to play with, few enough to end a loop.
 const RESTARTS_MAX: u32 = 100;
 
@@ -53,7 +56,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let fleet = start_fleet(args, &hub, &data)?;
     let mut window = if window { Some(start_window(&hub, &data)?) } else { None };
     if window.is_none() {
-        say_how_to_open_a_window(&hub, &data);
+        say_how_to_open_a_window(&data);
     }
     say("Ctrl-C ends all of it");
 
@@ -73,7 +76,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
                 break;
             }
             say(&format!("the window did not open or failed ({status}): the demo goes on without it"));
-            say_how_to_open_a_window(&hub, &data);
+            say_how_to_open_a_window(&data);
         }
         if let Some(status) = hub.running.ended()? {
             restarts += 1;
@@ -123,20 +126,23 @@ fn window_is_possible(args: &Args) -> bool {
 }
 
 fn build(window: bool) -> Result<()> {
-    let first = !program("debug", "hub").exists();
-    say(match (first, window) {
+    let lacks = |name| !program("debug", name).exists();
+    say(match (lacks("hub"), window && lacks("dashboard")) {
         (true, true) => {
             "building hub, fleet and window: the first time 5 to 8 minutes on two cores, seconds later on"
         }
         (true, false) => {
             "building hub and fleet: the first time 2 to 4 minutes on two cores, seconds later on"
         }
-        (false, _) => "building what has changed",
+        (false, true) => "building the window: the first time 3 to 5 minutes on two cores, seconds later on",
+        (false, false) => "building what has changed",
     });
-    let mut words = vec!["build", "--locked", "--bins", "--package", "hub", "--package", "device-sim"];
-    if window {
-        words.extend(["--package", "dashboard"]);
-    }
+    // With all three named, whatever is built of them: what is shared has the features that they need together, and is
+    // not built again for another choice.
+    let mut words = vec!["build", "--locked"];
+    words.extend(PROGRAMS.iter().flat_map(|name| ["--package", name]));
+    let wanted = PROGRAMS.iter().filter(|name| window || **name != "dashboard");
+    words.extend(wanted.flat_map(|name| ["--bin", name]));
     run_to_end(&mut cargo(&words))
 }
 
@@ -191,10 +197,16 @@ fn start_window(hub: &Hub, data: &Path) -> Result<Running> {
     Running::start("window", &mut command).context("the dashboard")
 }
 
-fn say_how_to_open_a_window(hub: &Hub, data: &Path) {
+fn say_how_to_open_a_window(data: &Path) {
+    let dashboard = program("debug", "dashboard");
+    let build = if dashboard.exists() {
+        String::new()
+    } else {
+        format!("cargo build --package {} && ", PROGRAMS.join(" --package "))
+    };
     say(&format!(
-        "this opens the window where there is a display: cargo run -p dashboard -- --hub {} --data {}",
-        hub.url,
+        "this opens the window where there is a display: {build}{} --data {}",
+        dashboard.display(),
         data.display()
     ));
 }
