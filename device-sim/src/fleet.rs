@@ -94,13 +94,13 @@ pub enum FleetError {
     #[error("a device of the fleet cannot be named: see --prefix")]
     Name(#[from] NameError),
     /// A device cannot be started.
-    #[error("a device of the fleet cannot be started: {0}")]
+    #[error("a device of the fleet cannot be started")]
     Device(#[from] DeviceError),
     /// What devices do cannot be written down.
-    #[error("the file of deeds cannot be opened: {0}")]
+    #[error("--deeds: the file cannot be opened")]
     Deeds(#[from] std::io::Error),
     /// The histogram of latencies cannot be made.
-    #[error("latencies cannot be counted: {0}")]
+    #[error("latencies cannot be counted")]
     Latency(#[from] hdrhistogram::CreationError),
 }
 

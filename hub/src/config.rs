@@ -102,11 +102,14 @@ struct File {
 
 /// An address to listen on; names are not looked up, as one may stand for several.
 fn address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| format!("{text:?} is no IP address with a port, as 127.0.0.1:7878 or [::]:7878"))
+    text.parse()
+        .map_err(|_| "it must be an IP address with a port, as 127.0.0.1:7878 or [::]:7878".to_owned())
 }
 
 fn read_address<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SocketAddr>, D::Error> {
-    address(&String::deserialize(from)?).map(Some).map_err(de::Error::custom)
+    let quoted = |problem: String| de::Error::custom(format!("listen: {problem}, in quotes"));
+    let text = toml::Value::deserialize(from)?;
+    address(text.as_str().unwrap_or_default()).map(Some).map_err(quoted)
 }
 
 /// What to log: a level, or filters. A word alone that is no level would be taken for the name of a module, and the log would

@@ -219,8 +219,11 @@ fn forget_address(hub: &Hub) {
 }
 
 fn make_folder(config: &Config) -> Result<(), ServeError> {
-    std::fs::create_dir_all(&config.data)
-        .map_err(|problem| ServeError::Folder { path: config.data.clone(), problem })
+    std::fs::create_dir_all(&config.data).map_err(|problem| {
+        let is_file = config.data.exists() && !config.data.is_dir();
+        let problem = if is_file { std::io::Error::other("it is no folder") } else { problem };
+        ServeError::Folder { path: config.data.clone(), problem }
+    })
 }
 
 /// Opens the database and makes everything that sessions share; `begin` starts what writes.

@@ -69,7 +69,7 @@ pub enum LoadError {
     #[error(transparent)]
     Connect(#[from] ConnectError),
     /// The connection broke.
-    #[error("a connection broke: {0}")]
+    #[error("a connection broke")]
     Lost(#[from] std::io::Error),
     /// The other side closed.
     #[error("the other side closed a connection: {reason} ({code:?})")]
@@ -89,13 +89,13 @@ pub enum LoadError {
     #[error(transparent)]
     Name(#[from] NameError),
     /// The histogram of latencies cannot be made.
-    #[error("latencies cannot be counted: {0}")]
+    #[error("latencies cannot be counted")]
     Latency(#[from] hdrhistogram::CreationError),
     /// The process to measure is not there.
     #[error("process {0} cannot be measured: there is none, or this system has no /proc")]
     Server(u32),
     /// A task of ours failed.
-    #[error("a task failed: {0}")]
+    #[error("a task failed")]
     Task(#[from] tokio::task::JoinError),
 }
 

@@ -11,7 +11,7 @@ use serde_json::{Value as Json, json};
 use store::{CopyNotice, Depth, DeviceStats, Finding, Notice, Pace, Reader, Stage, StoreError, Verified};
 
 use super::print::Progress;
-use super::{COULD_NOT_RUN, device, print, remote};
+use super::{BadUsage, COULD_NOT_RUN, device, print, remote};
 use crate::config::data_folder;
 
 /// Copied in a second unless told otherwise. Measured: acknowledgements at 100 000 readings/s do not wait for it, see
@@ -101,6 +101,9 @@ fn check(args: &VerifyArgs) -> anyhow::Result<bool> {
         Some(file) => file.clone(),
         None => args.folder.database()?,
     };
+    if path.is_dir() {
+        bail!("{} is a folder: name the file in it, or the hub's data folder with --data", path.display());
+    }
     if !path.is_file() {
         bail!("{}: there is no such file", path.display());
     }
@@ -206,6 +209,12 @@ fn show_copy(progress: &mut Progress, notice: CopyNotice) -> ControlFlow<()> {
 }
 
 pub(super) fn backup(args: &BackupArgs) -> anyhow::Result<ExitCode> {
+    if args.file.is_dir() {
+        let name = args.file.join("backup.db");
+        let problem =
+            format!("{} is a folder: name a file in it, as {}", args.file.display(), name.display());
+        return Err(BadUsage(problem).into());
+    }
     let path = args.folder.database()?;
     let reader = device::open_reader(&path)?;
     let pace = Pace { bytes_per_second: (!args.full_speed).then_some(BACKUP_BYTES_PER_SECOND) };

@@ -134,6 +134,11 @@ pub(super) fn run(command: CertCommand) -> anyhow::Result<ExitCode> {
 }
 
 fn server(names: Vec<String>, days: i64, place: &Place) -> anyhow::Result<()> {
+    if let Some(wrong) = names.iter().find(|name| !is_host(name)) {
+        let problem =
+            format!("{wrong:?} is neither a name nor an address of a hub, as hub.example or 10.0.0.5");
+        return Err(BadUsage(problem).into());
+    }
     let folder = place.folder()?;
     let files = Files::new(&folder, "server");
     files.must_be_free()?;
@@ -155,6 +160,15 @@ fn server(names: Vec<String>, days: i64, place: &Place) -> anyhow::Result<()> {
         protocol::local::CA_VARIABLE
     ));
     Ok(())
+}
+
+/// Whether a hub may be reached under this: without a port, and without what a URL has before it.
+fn is_host(name: &str) -> bool {
+    let is_label = |label: &str| {
+        !label.is_empty()
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'*'))
+    };
+    name.parse::<IpAddr>().is_ok() || name.split('.').all(is_label)
 }
 
 fn device(id: &DeviceId, days: i64, place: &Place) -> anyhow::Result<()> {

@@ -142,8 +142,9 @@ pub(super) fn database(remote: &Remote) -> anyhow::Result<PathBuf> {
         return Err(remote::no_answer(&endpoint));
     }
     let path = data_folder(remote.data.as_deref())?.join(local::DATABASE_FILE);
+    let what = if path.exists() { "is used" } else { "is made" };
     print::error(&format!(
-        "no hub answers at {}: the database {} is used",
+        "no hub answers at {}: the database {} {what}",
         endpoint.describe(),
         path.display()
     ));
@@ -152,6 +153,11 @@ pub(super) fn database(remote: &Remote) -> anyhow::Result<PathBuf> {
 
 /// Opens the database to read, where no hub answers; says so.
 pub(super) fn open_database(remote: &Remote) -> anyhow::Result<Reader> {
+    let path = data_folder(remote.data.as_deref())?.join(local::DATABASE_FILE);
+    if !path.exists() {
+        return Err(remote::no_answer(&remote::endpoint(remote)?))
+            .with_context(|| format!("there is no database {}, and", path.display()));
+    }
     open_reader(&database(remote)?)
 }
 

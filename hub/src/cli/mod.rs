@@ -97,7 +97,7 @@ enum DeviceCommand {
         #[command(flatten)]
         remote: Remote,
     },
-    /// List devices: whether they are connected, when they were last heard, what they measure and obey
+    /// List devices, whether they are connected, and when they were last heard
     List {
         /// One JSON object a line
         #[arg(long)]
@@ -192,7 +192,7 @@ struct TailArgs {
     #[arg(long = "metric", value_name = "PATTERN")]
     metrics: Vec<String>,
     /// Stop after this many readings
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
     /// One JSON object a line
     #[arg(long)]

@@ -12,6 +12,7 @@ use protocol::local;
 use serde_json::Value as Json;
 use store::{Cell, Sql};
 
+use super::BadUsage;
 use super::files::stop_flag;
 use crate::config::data_folder;
 
@@ -49,6 +50,9 @@ pub(super) fn run(args: &SqlArgs) -> anyhow::Result<ExitCode> {
             text
         }
     };
+    if query.trim().is_empty() {
+        return Err(BadUsage("no query: type one, or give it on standard input".into()).into());
+    }
     let database = data_folder(args.data.as_deref())?.join(local::DATABASE_FILE);
     let stop = stop_flag()?;
     let asked = Arc::clone(&stop);

@@ -37,7 +37,7 @@ pub(super) struct WireArgs {
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(0..=i64::from(limits::INSPECT_PAYLOAD_MAX_BYTES)))]
     payload: Option<u32>,
     /// Stop after so many frames
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
     /// Stop after so many seconds
     #[arg(long, value_name = "SECONDS", value_parser = super::seconds)]

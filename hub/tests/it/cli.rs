@@ -174,6 +174,30 @@ async fn without_a_hub_or_a_token_the_error_says_what_to_do() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_meant_is_said_and_nothing_is_made() {
+    let hub = TestHub::nowhere(&[]);
+    let folder = hub.data().to_str().unwrap();
+    for (arguments, code, words) in [
+        (&["cert", "server", "bad name"][..], 2, "neither a name nor an address"),
+        (&["cert", "server", "hub.example:7878"], 2, "neither a name nor an address"),
+        (&["cert", "server", "wss://hub.example"], 2, "neither a name nor an address"),
+        (&["sql", " "], 2, "no query"),
+        (&["tail", "--count", "0"], 2, "from 1 on"),
+        (&["backup", folder], 2, "is a folder"),
+        (&["verify", folder], 4, "is a folder"),
+        (&["device", "list"], 1, "there is no database"),
+        (&["serve", "--data", "/dev/null"], 1, "it is no folder"),
+    ] {
+        let output = hub.run(arguments).await;
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", stderr(&output));
+        assert!(stderr(&output).contains(words), "{arguments:?}: {}", stderr(&output));
+    }
+    assert_eq!(std::fs::read_dir(folder).unwrap().count(), 0);
+    let made = hub.run(&["cert", "server", "*.hub.example", "10.0.0.5", "::1"]).await;
+    assert!(made.status.success(), "{}", stderr(&made));
+}
+
+#[tokio::test]
 async fn a_hub_is_found_by_its_data_folder_wherever_it_listens() {
     let mut hub = TestHub::process(&[]).await;
     let folder = hub.data().to_owned();

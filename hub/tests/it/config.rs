@@ -22,6 +22,7 @@ async fn a_mistake_in_the_configuration_is_named_with_its_place() {
         ("\nlisten = 7", &["hub.toml", "line 2", "listen"]),
         ("listen = \"localhost:1\"", &["hub.toml", "line 1", "localhost:1", "127.0.0.1:7878"]),
         ("[limits]\nmax_connections = 1", &["line 2", "max_connections", "stands above all sections"]),
+        ("listen = 7878", &["hub.toml", "line 1", "listen: it must be an IP address with a port"]),
         ("log_format = \"xml\"", &["log_format", "xml"]),
         ("heartbeat_seconds = -1", &["heartbeat_seconds", "-1"]),
         ("heartbeat_seconds = 0", &["heartbeat_seconds is 0", "1 to 3600"]),
@@ -57,7 +58,11 @@ async fn a_bad_flag_is_bad_usage_and_named() {
     }
     let output = hub.run(&["serve", "--listen", "localhost"]).await;
     assert_eq!(output.status.code(), Some(2));
-    assert!(stderr(&output).contains("\"localhost\" is no IP address with a port"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("is \"localhost\": it must be an IP address with a port"),
+        "{}",
+        stderr(&output)
+    );
 }
 
 #[tokio::test]
