@@ -115,6 +115,8 @@ async fn write_all(
     stuck: Duration,
 ) -> Sink {
     let mut ending = false;
+    // Whether there is something in the buffer of the socket: what is due at one time is one write, and wakes the viewer once.
+    let mut fed = false;
     loop {
         let message = tokio::select! {
             biased;
@@ -128,11 +130,19 @@ async fn write_all(
                 bulk.close();
                 continue;
             }
-            Some(message) = queue.recv() => message,
-            Some(message) = bulk.recv() => message,
+            Some(message) = queue.recv() => Some(message),
+            Some(message) = bulk.recv() => Some(message),
+            () = ready(()), if fed => None,
             else => return sink,
         };
-        match tokio::time::timeout(stuck, sink.send(message)).await {
+        fed = message.is_some();
+        let written = async {
+            match message {
+                Some(message) => sink.feed(message).await,
+                None => sink.flush().await,
+            }
+        };
+        match tokio::time::timeout(stuck, written).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) | Err(_) => return sink,
         }
