@@ -9,6 +9,8 @@
 #[expect(dead_code, reason = "pictures and tests use the rest")]
 mod fixtures;
 
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
@@ -46,6 +48,9 @@ const LIST: u64 = 1;
 const CHARTS: u64 = 10;
 /// Readings in one message.
 const PART: i64 = 10_000;
+/// What the yardstick of the disk writes at once, and how often.
+const SYNCED: usize = 8_192;
+const SYNC_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Frames of one kind.
 #[derive(Clone, Copy)]
@@ -480,6 +485,7 @@ fn live(hub: Option<String>, data: Option<std::path::PathBuf>) -> anyhow::Result
         wake.try_send(Instant::now() + info.delay).unwrap_or_default();
     });
     let pace = Pace::default();
+    let folder = data.clone();
     let target = Target { hub, data, ..Target::default() };
     let mut start = Start::new(&target.address(), dashboard::app::system_clock());
     start.started = started;
@@ -487,6 +493,7 @@ fn live(hub: Option<String>, data: Option<std::path::PathBuf>) -> anyhow::Result
     let mut app = App::new(&ctx, start, link, pace);
     let mut due = started;
     let (mut counted, mut shown) = (None, false);
+    let bare = folder.map(|folder| std::thread::spawn(move || bare_syncs(&folder, SETTLE, MEASURED)));
     while started.elapsed() < SETTLE + MEASURED {
         let wait = due.saturating_duration_since(Instant::now());
         if let Ok(sooner) = woken.recv_timeout(wait.min(MEASURED)) {
@@ -533,15 +540,42 @@ fn live(hub: Option<String>, data: Option<std::path::PathBuf>) -> anyhow::Result
     let Some(figures) = app.model().latency.figures() else { return Ok(()) };
     let traced = figures.count;
     println("\n### From sensor to screen\n\n| stage | p50 | p99 | most | goal p99 |\n|---|---|---|---|---|");
-    let say = |what: &str, figure: &Figure, goal: &str| {
-        let [p50, p99, most] = [figure.p50, figure.p99, figure.most].map(milliseconds);
+    let say = |what: &str, times: [Duration; 3], goal: &str| {
+        let [p50, p99, most] = times.map(milliseconds);
         println(&format!("| {what} | {p50} | {p99} | {most} | {goal} |"));
     };
+    let times = |figure: &Figure| [figure.p50, figure.p99, figure.most];
     for (stage, figure) in Stages::ALL.iter().zip(&figures.stages) {
-        say(stage.label(), figure, "");
+        say(stage.label(), times(figure), "");
     }
-    say(&format!("sensor to screen, of {traced} readings"), &figures.whole, "40 ms");
+    say(&format!("sensor to screen, of {traced} readings"), times(&figures.whole), "40 ms");
+    if let Some(Ok(waits)) = bare.map(std::thread::JoinHandle::join) {
+        let waits = waits?;
+        let at = |part: usize| waits[(waits.len() - 1) * part / 100];
+        let times = [at(50), at(99), at(100)];
+        say(&format!("the disk alone: {} syncs of {SYNCED} bytes beside it", waits.len()), times, "");
+    }
     Ok(())
+}
+
+/// What the disk makes whoever syncs wait, with nothing of the hub in it: a few pages written over and synced, a hundred
+/// times a second, in a file of its own. The waits, the shortest first.
+fn bare_syncs(folder: &Path, settle: Duration, measured: Duration) -> anyhow::Result<Vec<Duration>> {
+    let file = tempfile::tempfile_in(folder).context("a file for the yardstick")?;
+    file.write_all_at(&vec![1; SYNCED * 64], 0)?;
+    file.sync_all()?;
+    std::thread::sleep(settle);
+    let started = Instant::now();
+    let mut waits = Vec::new();
+    while started.elapsed() < measured {
+        file.write_all_at(&[2; SYNCED], (waits.len() % 64 * SYNCED) as u64)?;
+        let begun = Instant::now();
+        file.sync_data()?;
+        waits.push(begun.elapsed());
+        std::thread::sleep(SYNC_INTERVAL);
+    }
+    waits.sort_unstable();
+    Ok(waits)
 }
 
 /// The processor time of this process.
