@@ -50,6 +50,9 @@ enum Door {
 pub fn router(hub: &Arc<Hub>) -> Router {
     access::router(hub)
         .layer(DefaultBodyLimit::max(hub.config.limits.count(Limit::RequestBodyBytes)))
+        .method_not_allowed_fallback(async || {
+            refusal(StatusCode::METHOD_NOT_ALLOWED, "this path has no such method: `Allow` names those that it has")
+        })
         .fallback(async || {
             refusal(
                 StatusCode::NOT_FOUND,
