@@ -597,7 +597,9 @@ impl Session {
                 }
             }
         }
-        self.say(Devices { devices: vec![device.clone()], snapshot: false, more: false }).await
+        let heard = self.hub.directory.last_heard(&device.id);
+        let device = DeviceInfo { last_seen: heard.or(device.last_seen), ..device.clone() };
+        self.say(Devices { devices: vec![device], snapshot: false, more: false }).await
     }
 
     async fn say_commands_again(&self) -> Result<(), End> {

@@ -277,7 +277,14 @@ async fn a_connected_device_was_seen_when_it_was_last_heard() {
     let before = hub::clock::now();
     device.say(counted(1, 1, 1)).await;
     device.acked(1).await;
-    let (_viewer, devices) = hub.viewer(Role::Viewer).await;
+    let (mut viewer, devices) = hub.viewer(Role::Viewer).await;
     let seen = devices[0]["last_seen"].as_i64().unwrap();
     assert!(seen >= before.0 && devices[0]["since"].as_i64().unwrap() <= before.0, "{devices:?}");
+
+    // A change of it, here that batches are lost, does not turn that back.
+    device.say(json!({"type": "skip", "seq": 4})).await;
+    device.acked(4).await;
+    device.say(counted(5, 50, 59)).await;
+    let change = viewer.next_of("devices").await;
+    assert!(change["devices"][0]["last_seen"].as_i64().unwrap() >= seen, "{change}");
 }
