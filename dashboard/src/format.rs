@@ -270,8 +270,12 @@ pub fn humanize(name: &str) -> String {
     text
 }
 
-/// A text that begins with a capital, as it stands alone.
+/// A text that begins with a capital, as it stands alone. An address at its beginning stays as it is.
 pub fn sentence(text: &str) -> String {
+    let first = text.split(' ').next().unwrap_or_default();
+    if first.trim_end_matches(':').contains(':') {
+        return text.to_owned();
+    }
     let mut chars = text.chars();
     chars.next().map(|c| c.to_uppercase().chain(chars).collect()).unwrap_or_default()
 }

@@ -30,7 +30,8 @@ pub fn banner(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
             let why = connection.why.as_ref().map(|why| format!(". Before: {why}")).unwrap_or_default();
             (t.warn, text + &why)
         }
-        Link::Waiting { reason, .. } => (t.warn, format!("Connection to the hub lost: {reason}")),
+        // The reason says by itself that there is no connection, and what to.
+        Link::Waiting { reason, .. } => (t.warn, format::sentence(reason)),
         Link::Stopped { reason } => (t.error, format::sentence(reason)),
     };
     egui::Frame::new()

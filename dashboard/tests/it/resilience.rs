@@ -273,7 +273,7 @@ fn hours_without_a_hub_change_nothing_but_the_banner_and_then_the_hole_is_asked_
         window.harness.step();
         if attempt % 120 == 0 {
             window.run();
-            window.harness.get_by_label("Connection to the hub lost: connection refused");
+            window.harness.get_by_label("Connection refused");
             window.harness.get_by_label("next try in 30 s");
             window.harness.get_by_label("What is shown ends at 12:00:00.");
         }
