@@ -26,9 +26,8 @@ pub fn chart_form(ui: &Ui, model: &Model, actions: &mut Vec<Action>) {
         ui.label(RichText::new(&form.title).font(fonts::regular(12.0)).color(t.text_secondary));
         ui.add_space(10.0);
         let room = (ui.ctx().content_rect().height() - 180.0).clamp(80.0, HEIGHT_MAX);
-        ScrollArea::vertical().max_height(room).auto_shrink(true).show(ui, |ui| {
-            fields(ui, &mut edited);
-        });
+        let area = ScrollArea::vertical().max_height(room).auto_shrink(true);
+        widgets::scrolled(ui, area, |ui| fields(ui, &mut edited));
         ui.add_space(12.0);
         let asked = edited.asked();
         ui.horizontal(|ui| {

@@ -46,23 +46,22 @@ pub fn command(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
         }
     });
     ui.add_space(6.0);
-    egui::ScrollArea::vertical().auto_shrink(false).id_salt(("command", command.id.as_str())).show(
-        ui,
-        |ui| {
-            ui.spacing_mut().item_spacing.y = 4.0;
-            state(ui, model, command);
-            ui.add_space(6.0);
-            buttons(ui, model, command, actions);
-            ui.add_space(12.0);
-            life(ui, model, command);
-            ui.add_space(12.0);
-            arguments(ui, model, command);
-            result(ui, command, actions);
-            ui.add_space(12.0);
-            about(ui, model, command);
-            ui.add_space(12.0);
-        },
-    );
+    let id = ("command", command.id.as_str());
+    let area = egui::ScrollArea::vertical().auto_shrink(false).id_salt(id);
+    widgets::scrolled(ui, area, |ui| {
+        ui.spacing_mut().item_spacing.y = 4.0;
+        state(ui, model, command);
+        ui.add_space(6.0);
+        buttons(ui, model, command, actions);
+        ui.add_space(12.0);
+        life(ui, model, command);
+        ui.add_space(12.0);
+        arguments(ui, model, command);
+        result(ui, command, actions);
+        ui.add_space(12.0);
+        about(ui, model, command);
+        ui.add_space(12.0);
+    });
 }
 
 fn title(ui: &mut Ui, state: Option<CommandState>, label: &str, actions: &mut Vec<Action>) {

@@ -26,7 +26,8 @@ pub fn device(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
     };
     header(ui, model, device, actions);
     ui.add_space(8.0);
-    egui::ScrollArea::vertical().auto_shrink(false).id_salt("device").show(ui, |ui| {
+    let area = egui::ScrollArea::vertical().auto_shrink(false).id_salt("device");
+    widgets::scrolled(ui, area, |ui| {
         metrics(ui, model, device, actions);
         ui.add_space(16.0);
         commands(ui, model, device, actions);

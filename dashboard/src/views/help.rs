@@ -24,21 +24,20 @@ pub fn help(ui: &Ui, actions: &mut Vec<Action>) {
         ui.set_max_width(width);
         ui.label(RichText::new("Shortcuts").font(fonts::semibold(15.0)).color(t.text));
         ui.add_space(4.0);
-        egui::ScrollArea::vertical()
-            .max_height(screen.height() - 140.0)
-            .min_scrolled_height(screen.height() - 140.0)
-            .show(ui, |ui| {
-                if two {
-                    ui.columns_const(|[left, right]| {
-                        keys(left, &[Group::Time, Group::Window]);
-                        keys(right, &[Group::Charts, Group::Devices]);
-                        gestures(right);
-                    });
-                } else {
-                    keys(ui, &Group::ALL);
-                    gestures(ui);
-                }
-            });
+        let height = screen.height() - 140.0;
+        let area = egui::ScrollArea::vertical().max_height(height).min_scrolled_height(height);
+        widgets::scrolled(ui, area, |ui| {
+            if two {
+                ui.columns_const(|[left, right]| {
+                    keys(left, &[Group::Time, Group::Window]);
+                    keys(right, &[Group::Charts, Group::Devices]);
+                    gestures(right);
+                });
+            } else {
+                keys(ui, &Group::ALL);
+                gestures(ui);
+            }
+        });
     });
     if modal.should_close() {
         actions.push(Action::ToggleHelp);

@@ -26,7 +26,8 @@ pub fn hub_list(ui: &Ui, model: &Model, actions: &mut Vec<Action>) {
         let title = if form.is_first { "Connect to a hub" } else { "Hubs" };
         ui.label(RichText::new(title).font(fonts::semibold(15.0)).color(t.text));
         let height = screen.height() - 150.0;
-        egui::ScrollArea::vertical().max_height(height).min_scrolled_height(height).show(ui, |ui| {
+        let area = egui::ScrollArea::vertical().max_height(height).min_scrolled_height(height);
+        widgets::scrolled(ui, area, |ui| {
             ui.spacing_mut().item_spacing.y = 4.0;
             if form.is_first {
                 first(ui, model, actions);

@@ -102,7 +102,8 @@ fn list(ui: &mut Ui, model: &Model, form: &LayoutsForm, actions: &mut Vec<Action
         return;
     }
     let height = (ui.ctx().content_rect().height() * 0.4).clamp(80.0, 260.0);
-    egui::ScrollArea::vertical().max_height(height).auto_shrink([false, true]).show(ui, |ui| {
+    let area = egui::ScrollArea::vertical().max_height(height).auto_shrink([false, true]);
+    widgets::scrolled(ui, area, |ui| {
         ui.spacing_mut().item_spacing.y = 2.0;
         for name in model.library.names() {
             match (&form.renaming, &form.deleting) {

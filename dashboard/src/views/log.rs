@@ -42,7 +42,8 @@ pub fn log(ui: &Ui, model: &Model, actions: &mut Vec<Action>) {
                     return;
                 }
                 let height = (screen.height() - 150.0).max(80.0);
-                egui::ScrollArea::vertical().max_height(height).auto_shrink([false, true]).show(ui, |ui| {
+                let area = egui::ScrollArea::vertical().max_height(height).auto_shrink([false, true]);
+                widgets::scrolled(ui, area, |ui| {
                     ui.spacing_mut().item_spacing.y = 2.0;
                     for entry in model.toasts.log() {
                         row(ui, model, entry);

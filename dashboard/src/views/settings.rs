@@ -26,7 +26,8 @@ pub fn settings(ui: &Ui, model: &Model, held: u64, actions: &mut Vec<Action>) {
         ui.set_max_width(width);
         ui.label(RichText::new("Settings").font(fonts::semibold(15.0)).color(t.text));
         let height = screen.height() - 150.0;
-        egui::ScrollArea::vertical().max_height(height).min_scrolled_height(height).show(ui, |ui| {
+        let area = egui::ScrollArea::vertical().max_height(height).min_scrolled_height(height);
+        widgets::scrolled(ui, area, |ui| {
             ui.spacing_mut().item_spacing.y = 4.0;
             ui.add_space(6.0);
             choices(ui, model, actions);

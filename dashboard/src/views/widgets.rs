@@ -407,6 +407,23 @@ pub fn narrow_facts(ui: &mut Ui, id: &str, names: f32, rows: &[(String, String)]
     });
 }
 
+/// Room for the bar of what is scrolled, right of it.
+const BAR_ROOM: f32 = 10.0;
+
+/// A column that scrolls, with its bar in the margin right of it, where it covers nothing that ends at the right edge.
+pub fn scrolled<R>(ui: &mut Ui, area: egui::ScrollArea, content: impl FnOnce(&mut Ui) -> R) -> R {
+    let room = ui.available_rect_before_wrap();
+    let with_bar = Rect::from_min_max(room.min, room.max + vec2(BAR_ROOM, 0.0));
+    let mut child = ui.new_child(egui::UiBuilder::new().max_rect(with_bar));
+    let margin = egui::Margin { right: BAR_ROOM as i8, ..egui::Margin::ZERO };
+    let inner = area.content_margin(margin).show(&mut child, content).inner;
+    // The margin belongs to whoever made it: what is around grows by nothing.
+    let mut used = child.min_rect();
+    used.max.x = used.max.x.min(room.right());
+    ui.advance_cursor_after_rect(used);
+    inner
+}
+
 /// Shows which widget the keyboard acts on.
 pub fn focus_ring(ui: &Ui, response: &Response, rect: Rect) {
     if response.has_focus() {
@@ -556,4 +573,43 @@ pub fn text_in(ui: &Ui, left_center: Pos2, width: f32, text: &str, font: FontId,
     let size = galley.size();
     ui.painter().galley(pos2(left_center.x, left_center.y - size.y / 2.0), galley, color);
     size.x
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bar_of_what_scrolls_covers_nothing_of_it() {
+        let ctx = egui::Context::default();
+        crate::theme::install(&ctx, crate::settings::ThemeChoice::Dark);
+        let panel = Rect::from_min_size(pos2(0.0, 0.0), vec2(200.0, 100.0));
+        let (mut right, mut used, mut bars) = (0.0, 0.0, Vec::new());
+        for frame in 0..20 {
+            let input = egui::RawInput {
+                screen_rect: Some(panel),
+                time: Some(f64::from(frame) * 0.1),
+                events: vec![egui::Event::PointerMoved(pos2(183.0, 50.0))],
+                ..egui::RawInput::default()
+            };
+            let mut output = ctx.run_ui(input, |ui| {
+                let room = panel.shrink2(vec2(14.0, 0.0));
+                ui.scope_builder(egui::UiBuilder::new().max_rect(room), |ui| {
+                    scrolled(ui, egui::ScrollArea::vertical().auto_shrink(false), |ui| {
+                        right = ui.max_rect().right();
+                        ui.add_space(500.0);
+                    });
+                    used = ui.min_rect().right();
+                });
+            });
+            let narrow = output.shapes.iter().filter_map(|shape| match &shape.shape {
+                Shape::Rect(bar) if bar.rect.left() > 100.0 && bar.rect.width() < 12.0 => Some(bar.rect),
+                _ => None,
+            });
+            bars = narrow.collect::<Vec<_>>();
+            output.textures_delta.clear();
+        }
+        assert_eq!((right, used), (186.0, 186.0), "nothing of the width is taken, and nothing grows");
+        assert!(!bars.is_empty() && bars.iter().all(|bar| bar.left() >= 186.0), "{bars:?}");
+    }
 }

@@ -226,7 +226,8 @@ fn pane(ui: &mut Ui, model: &Model, wire: &Inspector, is_alone: bool, actions: &
         Pane::Handshake => ("wire-handshake", None),
         Pane::Figures => ("wire-figures", None),
     };
-    egui::ScrollArea::vertical().auto_shrink(false).id_salt(id).show(ui, |ui| {
+    let area = egui::ScrollArea::vertical().auto_shrink(false).id_salt(id);
+    widgets::scrolled(ui, area, |ui| {
         ui.spacing_mut().item_spacing.y = 4.0;
         match wire.pane {
             Pane::Frame => frame::frame(ui, model, wire, actions),
