@@ -401,6 +401,7 @@ impl Model {
             }
             effects.extend(self.groups_wanted());
             effects.extend(self.absences_wanted(shown));
+            effects.extend(self.follow_page());
         }
         effects
     }
@@ -414,7 +415,8 @@ impl Model {
             }
             _ => None,
         };
-        let stale = self.devices.next_change().map(|at| at.plus_micros(-self.connection.clock_offset));
+        let local = |at: Timestamp| at.plus_micros(-self.connection.clock_offset);
+        let stale = self.devices.next_change().map(local);
         let table = self.table.next_change(&self.commands);
         [
             countdown,
@@ -423,6 +425,7 @@ impl Model {
             self.toasts.next_change(),
             self.counters.next_change(),
             stale,
+            self.page_follows_at().map(local),
         ]
         .into_iter()
         .flatten()

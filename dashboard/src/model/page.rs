@@ -1,15 +1,19 @@
 //! What the page of the open device knows besides what every list knows: its connections and its ledger.
 //!
-//! Both are asked for when the device is opened, after a new connection to the hub, and when the device comes or goes.
+//! Both are asked for when the device is opened, after a new connection to the hub, and when the device comes or goes;
+//! the ledger also now and then while readings come and the page can be seen.
 
 use protocol::viewer::{Account, ConnectionInfo, ConnectionsRequest, LedgerRequest};
 use protocol::{DeviceId, Timestamp};
 
 use super::absences::absences;
-use super::{Effect, Model, Request};
+use super::{Device, Effect, Model, Request};
 
 /// Most connections that are kept of what a hub says.
 const CONNECTIONS_MAX: usize = 1_000;
+/// From an answer about the ledger to the next question while readings come, in microseconds. Chosen: the numbers are seen
+/// to move, can be read, and cost the hub next to nothing.
+const FOLLOW_MICROS: i64 = 5_000_000;
 
 /// Something that is asked of the hub.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,6 +117,8 @@ pub struct Page {
     pub shows_ledger: bool,
     /// When it came or went last; another time means another connection.
     seen: (bool, Option<Timestamp>),
+    /// When the device was last heard as the ledger was asked for; another time means more readings.
+    heard: Option<Timestamp>,
 }
 
 /// What is folded away on the page.
@@ -133,6 +139,7 @@ impl Page {
             shows_connections: false,
             shows_ledger: false,
             seen: (false, None),
+            heard: None,
         }
     }
 
@@ -169,14 +176,38 @@ impl Model {
         let Some(page) = &mut self.page else { return Vec::new() };
         page.seen = seen;
         page.connections.ask();
+        let device = page.device.clone();
+        let id = self.request(Request::Connections);
+        let mut effects = vec![Effect::Send(ConnectionsRequest { id, device }.into())];
+        effects.extend(self.ask_ledger());
+        effects
+    }
+
+    fn ask_ledger(&mut self) -> Option<Effect> {
+        let page = self.page.as_mut()?;
+        page.heard = self.devices.get(&page.device).and_then(Device::last_heard);
         page.ledger.ask();
         let device = page.device.clone();
-        let connections = self.request(Request::Connections);
-        let ledger = self.request(Request::Ledger);
-        vec![
-            Effect::Send(ConnectionsRequest { id: connections, device: device.clone() }.into()),
-            Effect::Send(LedgerRequest { id: ledger, device }.into()),
-        ]
+        let id = self.request(Request::Ledger);
+        Some(Effect::Send(LedgerRequest { id, device }.into()))
+    }
+
+    /// Asks for the ledger again if it is time to.
+    pub(super) fn follow_page(&mut self) -> Option<Effect> {
+        let now = self.now();
+        let is_due = self.page_follows_at().is_some_and(|at| at <= now);
+        if is_due { self.ask_ledger() } else { None }
+    }
+
+    /// When the ledger that is shown is to be asked for again, by the hub's clock: readings have come since it was.
+    pub(super) fn page_follows_at(&self) -> Option<Timestamp> {
+        // The life of a command stands where the page was.
+        let page = self.page.as_ref().filter(|_| self.detail.is_none() && self.connection.is_connected())?;
+        let Asked::Known((_, at)) = &page.ledger else { return None };
+        let has_more = self.devices.get(&page.device)?.last_heard() != page.heard;
+        let now = self.now();
+        // A clock that was set back does not make it wait.
+        has_more.then(|| if *at > now { now } else { at.plus_micros(FOLLOW_MICROS) })
     }
 
     /// Asks again if the device of the page has come or gone.

@@ -107,6 +107,36 @@ fn the_ledger_says_what_became_of_everything_that_was_sent() {
 }
 
 #[test]
+fn the_ledger_follows_what_the_device_sends_at_a_bounded_rate() {
+    let mut window = Window::open_with(ThemeChoice::Dark, [1200.0, 1000.0]);
+    let (_, id) = open(&mut window);
+    window.tell(ledger(id, json!({})));
+    unfold(&mut window, "Ledger");
+    window.advance(60);
+    assert_eq!(asked(&mut window), [], "nothing has come");
+    // Readings every second: it is asked for five seconds after each answer, alone, and what is known stays meanwhile.
+    let mut questions = Vec::new();
+    for second in 0..20 {
+        window.tell(readings(1, 200 + second, 11, &[(later(60 + second), 21.6)]));
+        window.advance(1);
+        for (what, id) in asked(&mut window) {
+            questions.push((second, what));
+            assert!(says(&window, "Everything that was sent is stored"));
+            window.tell(ledger(id, json!({"readings": 2_000 + second})));
+            assert!(says(&window, &format!("{}", 2_000 + second)), "{second}");
+        }
+    }
+    let seconds: Vec<_> = questions.iter().map(|(second, _)| *second).collect();
+    assert_eq!(seconds, [0, 5, 10, 15]);
+    assert!(questions.iter().all(|(_, what)| *what == "ledger"));
+    // Once more after the last reading, and then no more.
+    window.advance(5);
+    assert_eq!(asked(&mut window).len(), 1);
+    window.advance(60);
+    assert_eq!(asked(&mut window), [], "it waits for its answer");
+}
+
+#[test]
 fn an_answer_that_does_not_come_says_why_and_can_be_asked_for_again() {
     let mut window = Window::open_with(ThemeChoice::Dark, [1200.0, 1000.0]);
     let (_, id) = open(&mut window);
