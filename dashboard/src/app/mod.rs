@@ -467,6 +467,12 @@ impl eframe::App for App {
                 Panel::bottom("wire").resizable(true).default_size(400.0).size_range(180.0..=1_400.0);
             bottom.frame(frame).show(ui, |ui| wire::wire(ui, model, wire_view, actions));
         }
+        if model.latency_open {
+            let frame = panel.inner_margin(Margin { left: 12, right: 12, top: 8, bottom: 0 });
+            let bottom =
+                Panel::bottom("latency").resizable(true).default_size(270.0).size_range(110.0..=600.0);
+            bottom.frame(frame).show(ui, |ui| latency::latency(ui, model, actions));
+        }
         if model.is_narrow && has_page {
             egui::CentralPanel::default().frame(page_frame).show(ui, |ui| page(ui, actions));
         } else if model.is_narrow && model.shows_list() {
@@ -489,9 +495,6 @@ impl eframe::App for App {
             });
         }
         charts::dragged(ui, model);
-        if model.latency_open {
-            latency::latency(ui, model, actions);
-        }
         if model.log_open {
             log::log(ui, model, actions);
         } else {

@@ -6,63 +6,48 @@ use crate::action::Action;
 use crate::format;
 use crate::model::Model;
 use crate::model::latency::{COLUMNS, COLUMNS_PER_DECADE, Figure, Figures, Stage};
-use crate::theme::{Tokens, fonts, tokens};
+use crate::theme::{Tokens, fonts};
 use crate::views::widgets::{self, Icon};
 
-/// Width of the panel where there is room.
-const WIDTH: f32 = 640.0;
-/// Height of the panel with everything in it.
-const HEIGHT: f32 = 460.0;
 /// Height of a row.
 const ROW: f32 = 22.0;
 /// Width of a number.
-const NUMBER: f32 = 66.0;
+const NUMBER: f32 = 60.0;
 /// Width of a drawn histogram.
 const BARS: f32 = 170.0;
 /// From this width on it stands in the row of a device which stage takes the most.
-const WIDE: f32 = 560.0;
+const WIDE: f32 = 520.0;
+/// From this width on the devices stand beside the stages.
+const TWO_COLUMNS: f32 = 860.0;
+/// A single column is not wider: numbers stay near their names.
+const COLUMN_MAX: f32 = 640.0;
+/// Gap between both.
+const COLUMN_GAP: f32 = 32.0;
+/// Least distance between the names of two decades below a histogram.
+const DECADE_MIN: f32 = 26.0;
 /// Devices that are shown: the slowest.
 const DEVICES: usize = 8;
 
 /// What the numbers are.
 const NUMBERS: [&str; 3] = ["p50", "p99", "most"];
 
-/// Draws the panel above the status bar.
-pub fn latency(ui: &Ui, model: &Model, actions: &mut Vec<Action>) {
+/// Draws the panel into all of the room that it was given.
+pub fn latency(ui: &mut Ui, model: &Model, actions: &mut Vec<Action>) {
     let t = Tokens::of(ui);
-    let screen = ui.ctx().content_rect();
-    egui::Area::new(egui::Id::unique("latency"))
-        .anchor(Align2::LEFT_BOTTOM, vec2(8.0, -(tokens::STATUS_BAR + 6.0)))
-        .order(egui::Order::Foreground)
-        .fade_in(false)
-        .show(ui.ctx(), |ui| {
-            egui::Frame::popup(ui.style()).inner_margin(egui::Margin::same(14)).show(ui, |ui| {
-                let width = WIDTH.min(screen.width() - 48.0);
-                ui.set_width(width);
-                ui.spacing_mut().item_spacing.y = 2.0;
-                ui.horizontal(|ui| {
-                    ui.label(
-                        RichText::new("From sensor to screen").font(fonts::semibold(14.0)).color(t.text),
-                    );
-                    ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
-                        if widgets::icon_button(ui, Icon::Cross, "Close from sensor to screen").clicked() {
-                            actions.push(Action::ToggleLatency);
-                        }
-                    });
-                });
-                let mut content = |ui: &mut Ui| match model.latency.figures() {
-                    Some(figures) => show(ui, model, figures, width, actions),
-                    None => nothing(ui, model),
-                };
-                // What is anchored below cannot grow while it scrolls: it scrolls only where there is no room.
-                if screen.height() < HEIGHT + 80.0 {
-                    let height = screen.height() - 150.0;
-                    egui::ScrollArea::vertical().min_scrolled_height(height).show(ui, content);
-                } else {
-                    content(ui);
-                }
-            });
+    ui.spacing_mut().item_spacing.y = 2.0;
+    ui.horizontal(|ui| {
+        ui.label(RichText::new("From sensor to screen").font(fonts::semibold(14.0)).color(t.text));
+        ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
+            if widgets::icon_button(ui, Icon::Cross, "Close from sensor to screen").clicked() {
+                actions.push(Action::ToggleLatency);
+            }
         });
+    });
+    let area = egui::ScrollArea::vertical().auto_shrink(false).id_salt("latency");
+    widgets::scrolled(ui, area, |ui| match model.latency.figures() {
+        Some(figures) => show(ui, model, figures, actions),
+        None => nothing(ui, model),
+    });
 }
 
 fn nothing(ui: &mut Ui, model: &Model) {
@@ -77,7 +62,7 @@ fn nothing(ui: &mut Ui, model: &Model) {
     ui.add(egui::Label::new(RichText::new(text).color(t.text_weak)).wrap());
 }
 
-fn show(ui: &mut Ui, model: &Model, figures: &Figures, width: f32, actions: &mut Vec<Action>) {
+fn show(ui: &mut Ui, model: &Model, figures: &Figures, actions: &mut Vec<Action>) {
     let t = Tokens::of(ui);
     let noun = if figures.count == 1 { "reading" } else { "readings" };
     let last = format::clock(figures.last, &model.zone);
@@ -87,15 +72,37 @@ fn show(ui: &mut Ui, model: &Model, figures: &Figures, width: f32, actions: &mut
     );
     ui.add(egui::Label::new(RichText::new(text).font(fonts::regular(12.0)).color(t.text_secondary)).wrap());
     ui.add_space(6.0);
-    heading(ui, "Stage", width, true);
+    if ui.available_width() >= TWO_COLUMNS {
+        ui.spacing_mut().item_spacing.x = COLUMN_GAP;
+        ui.columns_const(|[left, right]| {
+            stages(left, figures);
+            devices(right, figures, actions);
+        });
+    } else {
+        ui.set_max_width(ui.available_width().min(COLUMN_MAX));
+        stages(ui, figures);
+        ui.add_space(8.0);
+        devices(ui, figures, actions);
+    }
+    ui.add_space(8.0);
+}
+
+/// What each stage takes, and all of them together.
+fn stages(ui: &mut Ui, figures: &Figures) {
+    let width = ui.available_width();
+    heading(ui, "Stage", width);
     for (stage, figure) in Stage::ALL.iter().zip(&figures.stages) {
         row(ui, stage.label(), None, figure, width, Look::Stage).on_hover_text(stage.about());
     }
     let whole = row(ui, "Sensor to screen", None, &figures.whole, width, Look::Sum);
     whole.on_hover_text("All of it, of each reading by itself: its p99 is not the sum of the others.");
     axis(ui, width);
-    ui.add_space(8.0);
-    heading(ui, "Slowest devices", width, false);
+}
+
+/// What the slowest devices take; a click opens one.
+fn devices(ui: &mut Ui, figures: &Figures, actions: &mut Vec<Action>) {
+    let width = ui.available_width();
+    heading(ui, "Slowest devices", width);
     for device in figures.devices.iter().take(DEVICES) {
         let name = device.device.as_str();
         let slowest = Stage::ALL.iter().zip(&device.stages).max_by_key(|(_, time)| **time);
@@ -104,10 +111,7 @@ fn show(ui: &mut Ui, model: &Model, figures: &Figures, width: f32, actions: &mut
         let aside = slowest.as_deref().filter(|_| width >= WIDE);
         let at = row(ui, name, aside, &device.whole, width, Look::Device).rect;
         let most = slowest.map_or_else(String::new, |slowest| format!("on average most in: {slowest}"));
-        let hint = format!(
-            "{} traces; {most}. What the columns are stands above. Click to open the device.",
-            format::count(device.count)
-        );
+        let hint = format!("{} traces; {most}. Click to open the device.", format::count(device.count));
         let response =
             ui.interact(at, ui.scope_id().with(("device", name)), Sense::click()).on_hover_text(hint);
         response.widget_info(|| {
@@ -122,7 +126,7 @@ fn show(ui: &mut Ui, model: &Model, figures: &Figures, width: f32, actions: &mut
 }
 
 fn bars(width: f32) -> f32 {
-    BARS.min(width * 0.3)
+    BARS.min(width * 0.25)
 }
 
 /// The left edge of each number.
@@ -131,17 +135,15 @@ fn places(rect: Rect, width: f32) -> [f32; 3] {
     [3.0, 2.0, 1.0].map(|i| right - i * NUMBER)
 }
 
-fn heading(ui: &mut Ui, name: &str, width: f32, numbers: bool) {
+fn heading(ui: &mut Ui, name: &str, width: f32) {
     let t = Tokens::of(ui);
     let (rect, _) = ui.allocate_exact_size(vec2(width, ROW), Sense::hover());
     let y = rect.center().y;
     let font = fonts::medium(11.5);
     widgets::text_in(ui, pos2(rect.left(), y), width, name, font.clone(), t.text_weak);
-    if numbers {
-        for (x, name) in places(rect, width).into_iter().zip(NUMBERS) {
-            let at = pos2(x + NUMBER - 8.0, y);
-            ui.painter().text(at, Align2::RIGHT_CENTER, name, font.clone(), t.text_weak);
-        }
+    for (x, name) in places(rect, width).into_iter().zip(NUMBERS) {
+        let at = pos2(x + NUMBER - 8.0, y);
+        ui.painter().text(at, Align2::RIGHT_CENTER, name, font.clone(), t.text_weak);
     }
     let line = egui::Stroke::new(1.0, t.line);
     ui.painter().hline(rect.x_range(), rect.bottom(), line);
@@ -218,7 +220,10 @@ fn axis(ui: &mut Ui, width: f32) {
     let (rect, _) = ui.allocate_exact_size(vec2(width, 14.0), Sense::hover());
     let left = rect.right() - bars(width);
     let step = bars(width) / COLUMNS as f32;
-    for (decade, name) in [(1, "0.1"), (2, "1"), (3, "10"), (4, "100"), (5, "1 s")] {
+    // Where all have no room beside each other, every other one.
+    let every = if step * COLUMNS_PER_DECADE as f32 >= DECADE_MIN { 1 } else { 2 };
+    let names = [(1, "0.1"), (2, "1"), (3, "10"), (4, "100"), (5, "1 s")];
+    for (decade, name) in names.into_iter().step_by(every) {
         let x = left + step * (decade * COLUMNS_PER_DECADE) as f32;
         ui.painter().vline(x, rect.top()..=rect.top() + 3.0, egui::Stroke::new(1.0, t.line));
         let at = pos2(x, rect.top() + 9.0);

@@ -90,6 +90,11 @@ fn the_way_of_readings_is_shown_by_stage_and_by_device_and_told_to_the_hub() {
         let label = rows[0].accesskit_node().label().unwrap_or_default();
         assert!(label.contains(", mostly 18 ms to 32 ms; on average most in: Sent"), "{label}");
     }
+    // It has room of its own: no chart is behind it.
+    let panel = window.harness.get_by_label("From sensor to screen").rect();
+    let charts: Vec<_> =
+        window.harness.get_all_by_role(egui::Role::Image).map(|chart| chart.rect()).collect();
+    assert!(!charts.is_empty() && charts.iter().all(|chart| chart.bottom() <= panel.top()), "{charts:?}");
     window.harness.snapshot("latency_dark");
 
     let told: Vec<_> = window
