@@ -4,8 +4,7 @@
 
 pub mod fonts;
 pub mod icon;
-#[cfg(test)]
-mod sight;
+pub mod sight;
 pub mod tokens;
 
 use egui::{CornerRadius, Margin, Stroke, Style, TextStyle, Theme, ThemePreference, Visuals, vec2};

@@ -1,4 +1,4 @@
-//! Whether the colours of a palette stay apart for those who see fewer colours.
+//! How well colours are told apart, also by those who see fewer of them.
 //!
 //! Sight without one of the three cones is simulated in linear RGB with the matrices for severity 1.0 of G. M. Machado,
 //! M. M. Oliveira and L. A. F. Fernandes, "A Physiologically-based Model for Simulation of Color Vision Deficiency", IEEE
@@ -6,9 +6,11 @@
 
 use egui::Color32;
 
-use super::tokens::{APART_DARK, APART_LIGHT, DARK, LIGHT, Tokens};
-
 type Matrix = [[f64; 3]; 3];
+
+/// Share of lightness in how far apart two thin lines look. Chosen: on a dark or a bright ground a hue is told from another
+/// one more easily than a shade from another shade.
+const LIGHTNESS: f64 = 0.5;
 
 const SIGHTS: [(&str, Matrix); 4] = [
     ("normal", [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]),
@@ -69,27 +71,63 @@ fn distance(a: [f64; 3], b: [f64; 3]) -> f64 {
     a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt()
 }
 
-#[test]
-fn the_colours_of_series_and_of_status_stay_apart_for_every_sight() {
-    for (tokens, least) in [(&DARK, APART_DARK), (&LIGHT, APART_LIGHT)] {
-        let Tokens { dark, series, warn, error, .. } = tokens;
-        let colors: Vec<Color32> = series.iter().copied().chain([*warn, *error]).collect();
-        for (name, sight) in &SIGHTS {
-            for (i, a) in colors.iter().enumerate() {
-                for b in &colors[..i] {
-                    let apart = distance(seen(*a, sight), seen(*b, sight));
-                    assert!(apart >= least, "dark {dark}, {name}: {a:?} and {b:?} are only {apart:.3} apart");
+/// How well the lines of two colours are told apart: how far apart they look to most, and how far at least to those who
+/// lack one of the cones. From 0; the colours of one palette have 0.2 to 0.7.
+pub fn told_apart(a: Color32, b: Color32) -> f64 {
+    let [[_, usual], fewer @ ..] =
+        SIGHTS.map(|(_, sight)| [seen(a, &sight), seen(b, &sight)]).map(|[a, b]| {
+            let shaded = [(a[0] - b[0]) * LIGHTNESS, a[1] - b[1], a[2] - b[2]];
+            [distance(a, b), distance(shaded, [0.0; 3])]
+        });
+    usual + fewer.iter().map(|[distance, _]| *distance).fold(f64::INFINITY, f64::min)
+}
+
+/// The contrast of two colours as the Web Content Accessibility Guidelines count it, from 1 to 21.
+pub fn contrast(a: Color32, b: Color32) -> f64 {
+    let luminance = |color: Color32| {
+        let [red, green, blue] = [color.r(), color.g(), color.b()].map(linear);
+        0.2126 * red + 0.7152 * green + 0.0722 * blue + 0.05
+    };
+    let (a, b) = (luminance(a), luminance(b));
+    a.max(b) / a.min(b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tokens::{APART_DARK, APART_LIGHT, DARK, LIGHT, Tokens};
+    use super::*;
+
+    #[test]
+    fn the_colours_of_series_and_of_status_stay_apart_for_every_sight() {
+        for (tokens, least) in [(&DARK, APART_DARK), (&LIGHT, APART_LIGHT)] {
+            let Tokens { dark, series, warn, error, .. } = tokens;
+            let colors: Vec<Color32> = series.iter().copied().chain([*warn, *error]).collect();
+            for (name, sight) in &SIGHTS {
+                for (i, a) in colors.iter().enumerate() {
+                    for b in &colors[..i] {
+                        let apart = distance(seen(*a, sight), seen(*b, sight));
+                        assert!(
+                            apart >= least,
+                            "dark {dark}, {name}: {a:?} and {b:?} are only {apart:.3} apart"
+                        );
+                    }
                 }
             }
         }
     }
-}
 
-#[test]
-fn the_simulation_does_what_it_says() {
-    let (red, green) = (Color32::from_rgb(200, 40, 40), Color32::from_rgb(96, 110, 30));
-    let apart = |sight: usize| distance(seen(red, &SIGHTS[sight].1), seen(green, &SIGHTS[sight].1));
-    assert!(apart(2) < apart(0) / 2.0, "red and green come together: {} {}", apart(0), apart(2));
-    let white = oklab([1.0; 3]);
-    assert!((white[0] - 1.0).abs() < 1e-6 && white[1].abs() < 1e-6 && white[2].abs() < 1e-6);
+    #[test]
+    fn the_simulation_does_what_it_says() {
+        let (red, green) = (Color32::from_rgb(200, 40, 40), Color32::from_rgb(96, 110, 30));
+        let apart = |sight: usize| distance(seen(red, &SIGHTS[sight].1), seen(green, &SIGHTS[sight].1));
+        assert!(apart(2) < apart(0) / 2.0, "red and green come together: {} {}", apart(0), apart(2));
+        let white = oklab([1.0; 3]);
+        assert!((white[0] - 1.0).abs() < 1e-6 && white[1].abs() < 1e-6 && white[2].abs() < 1e-6);
+    }
+
+    #[test]
+    fn contrast_is_counted_as_the_guidelines_say() {
+        let (black, white) = (Color32::BLACK, Color32::WHITE);
+        assert!((contrast(black, white) - 21.0).abs() < 1e-9 && (contrast(white, white) - 1.0).abs() < 1e-9);
+    }
 }

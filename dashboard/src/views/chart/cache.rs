@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use egui::{Id, Pos2, Shape, Vec2, pos2};
 use protocol::{SeriesId, Timestamp};
 
+use super::colors::Colors;
 use super::measure::Measured;
 use super::mesh::{Look, Map};
 use super::scale::Scale;
@@ -42,11 +43,11 @@ impl ChartCache {
         chart.is_table = !chart.is_table;
     }
 
-    /// A cache that has only this chart, with the same series hidden and the same axes, and the size of the chart.
+    /// A cache that has only this chart, with the same colours, series hidden and axes, and the size of the chart.
     pub(super) fn copy_of(&self, id: Id) -> Option<(Self, Vec2)> {
         let chart = self.charts.get(&id)?;
         let (scales, hidden) = (chart.scales.clone(), chart.hidden.clone());
-        let copy = PerChart { scales, hidden, ..PerChart::default() };
+        let copy = PerChart { scales, hidden, colors: chart.colors.clone(), ..PerChart::default() };
         Some((Self { charts: [(id, copy)].into(), round: 0 }, chart.size?))
     }
 
@@ -81,6 +82,8 @@ pub(super) struct PerChart {
     ticks_of: Option<(Timestamp, Timestamp, f32)>,
     /// Axis ranges by unit, and whether they are powers of ten.
     pub(super) scales: HashMap<(String, bool), Scale>,
+    /// Which series has which colour.
+    pub(super) colors: Colors,
     /// Series that were switched off in the legend.
     pub(super) hidden: BTreeSet<SeriesId>,
     /// The series whose name in the legend is under the pointer.

@@ -284,7 +284,7 @@ fn scene<'a>(
     ui: &Ui,
     model: &'a Model,
     spec: &ChartSpec,
-    cached: &PerChart,
+    cached: &mut PerChart,
     tokens: &'static Tokens,
     area: Rect,
 ) -> Scene<'a> {
@@ -302,7 +302,7 @@ fn scene<'a>(
     let mut labels = infos.iter().filter_map(|(_, info)| info.map(|i| i.label()));
     let first_label = labels.next();
     let is_one_label = labels.all(|label| Some(&label) == first_label.as_ref());
-    let palette = colors::assign(&spec.series, tokens.series.len());
+    let palette = cached.colors.of(&spec.series, tokens);
     let curves = infos
         .into_iter()
         .zip(palette)
