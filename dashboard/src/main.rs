@@ -1,5 +1,6 @@
 //! The dashboard's window: arguments, the link's thread, and a clear word when there is no screen.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use dashboard::link::{Link, Target};
 use dashboard::model::Hubs;
 use dashboard::settings::{self, ThemeChoice};
 use jiff::tz::TimeZone;
+use tracing_subscriber::EnvFilter;
 
 // glibc gives memory back after every frame and takes it again in the next: five times the cost of drawing.
 #[global_allocator]
@@ -56,18 +58,43 @@ fn seconds(text: &str) -> Result<Duration, String> {
 fn main() -> ExitCode {
     let started = Instant::now();
     let arguments = Arguments::parse();
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,dashboard=info,client=info"));
+    let (filter, problem) = log_filter(std::env::var_os(EnvFilter::DEFAULT_ENV));
     // The WebSocket library logs whole requests, tokens included, at trace.
     let quiet = ["tungstenite=info", "tokio_tungstenite=info"].into_iter().filter_map(|d| d.parse().ok());
-    let filter = quiet.fold(filter, tracing_subscriber::EnvFilter::add_directive);
+    let filter = quiet.fold(filter, EnvFilter::add_directive);
     let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
+    if let Some(problem) = problem {
+        tracing::warn!("{problem}");
+    }
     match run(arguments, started) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{}", explain(&error));
             ExitCode::FAILURE
+        }
+    }
+}
+
+/// What is logged unless `RUST_LOG` says something else.
+const LOG: &str = "warn,dashboard=info,client=info";
+
+/// What `RUST_LOG` says, or the usual filter and what is wrong with the variable: a window opens without it too.
+fn log_filter(variable: Option<OsString>) -> (EnvFilter, Option<String>) {
+    let text = variable.unwrap_or_default();
+    let text = text.to_string_lossy();
+    if text.trim().is_empty() {
+        return (EnvFilter::new(LOG), None);
+    }
+    match EnvFilter::builder().parse(&text) {
+        Ok(filter) => (filter, None),
+        Err(error) => {
+            let problem = format!(
+                "the variable {} is {text:?}: {error}; give a level, or filters as in info,client=debug. Logging as \
+                 with {LOG}",
+                EnvFilter::DEFAULT_ENV
+            );
+            (EnvFilter::new(LOG), Some(problem))
         }
     }
 }
@@ -177,6 +204,19 @@ mod tests {
         }
         let arguments = Arguments::try_parse_from(["dashboard", "--exit-after", "1.5"]).unwrap();
         assert_eq!(arguments.exit_after, Some(Duration::from_millis(1_500)));
+    }
+
+    #[test]
+    fn a_bad_filter_of_the_log_is_said_and_the_usual_one_is_taken() {
+        for text in [None, Some(""), Some("debug"), Some("info,client=debug")] {
+            let (filter, problem) = log_filter(text.map(Into::into));
+            assert_eq!(problem, None, "{text:?}");
+            assert!(!filter.to_string().is_empty());
+        }
+        let (filter, problem) = log_filter(Some("client=loud".into()));
+        assert_eq!(filter.to_string(), EnvFilter::new(LOG).to_string());
+        let problem = problem.unwrap_or_default();
+        assert!(problem.contains("RUST_LOG is \"client=loud\"") && !problem.contains('\n'), "{problem}");
     }
 
     #[test]
