@@ -8,10 +8,12 @@
 mod cache;
 mod colors;
 mod cursor;
+mod explain;
 mod header;
 mod input;
 mod keys;
 mod lane;
+mod legend;
 mod limits;
 mod measure;
 mod mesh;
