@@ -113,6 +113,47 @@ fn a_chart_says_its_title_and_the_value_of_every_series() {
     }
 }
 
+/// Every text that was drawn in the last frame.
+fn drawn(harness: &Harness<'_, State>) -> Vec<String> {
+    fn collect(shape: &egui::Shape, texts: &mut Vec<String>) {
+        match shape {
+            egui::Shape::Text(text) => texts.push(text.galley.text().to_owned()),
+            egui::Shape::Vec(shapes) => shapes.iter().for_each(|shape| collect(shape, texts)),
+            _ => {}
+        }
+    }
+    let mut texts = Vec::new();
+    harness.output().shapes.iter().for_each(|shape| collect(&shape.shape, &mut texts));
+    texts
+}
+
+#[test]
+fn each_series_has_its_name_in_the_legend_however_little_room_there_is() {
+    let four = |width: f32, height: f32| {
+        let series = [spec(&[1, 5, 9, 13])];
+        let mut harness = open(fixtures::greenhouses(), &series, vec2(width, height), ThemeChoice::Dark);
+        harness.run();
+        harness
+    };
+    let says = |harness: &Harness<'_, State>, name: &str| drawn(harness).iter().any(|text| text == name);
+    // In full beside the title, without what is common to all, and in full below the title.
+    assert!(says(&four(900.0, 300.0), "greenhouse-03"));
+    let beside = four(560.0, 300.0);
+    assert!(says(&beside, "…03") && !says(&beside, "greenhouse-03"));
+    let below = four(400.0, 300.0);
+    assert!((0..4).all(|n| says(&below, &format!("greenhouse-0{n}"))), "{:?}", drawn(&below));
+    // Where there is no room for that, the rest is a click away.
+    let mut low = four(300.0, 110.0);
+    assert!(says(&low, "…00") && !says(&low, "…03"));
+    low.get_by_label_contains("more series").click();
+    low.run();
+    assert!(says(&low, "greenhouse-03"));
+    legend(&low, "greenhouse-03").click();
+    low.run();
+    let toggled = legend(&low, "greenhouse-03").accesskit_node().toggled();
+    assert_eq!(toggled, Some(egui::accesskit::Toggled::False));
+}
+
 #[test]
 fn a_click_on_a_name_hides_the_series_and_another_shows_it_again() {
     let mut harness = open(fixtures::greenhouses(), &[spec(&[1, 5, 9])], SIZE, ThemeChoice::Dark);

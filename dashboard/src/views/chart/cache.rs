@@ -6,6 +6,7 @@ use egui::{Id, Pos2, Shape, Vec2, pos2};
 use protocol::{SeriesId, Timestamp};
 
 use super::colors::Colors;
+use super::legend::Rows;
 use super::measure::Measured;
 use super::mesh::{Look, Map};
 use super::scale::Scale;
@@ -88,6 +89,8 @@ pub(super) struct PerChart {
     pub(super) hidden: BTreeSet<SeriesId>,
     /// The series whose name in the legend is under the pointer.
     pub(super) highlighted: Option<SeriesId>,
+    /// The rows that the legend takes below the title.
+    pub(super) legend_rows: Rows,
     /// The commands, laid out.
     pub(super) spans: Spans,
     /// How large it was drawn last, and how many microseconds a pixel showed.

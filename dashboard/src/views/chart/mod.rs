@@ -220,11 +220,14 @@ pub fn chart(
         return ui.interact(header, id.with("title"), Sense::CLICK);
     }
     let area = area.round_to_pixels(ui.pixels_per_point());
-    let scene = scene(ui, model, spec, cached, tokens, area);
+    let mut scene = scene(ui, model, spec, cached, tokens, area);
     cached.update(&scene);
     cached.micros_per_pixel = Some(scene.micros_per_pixel);
 
-    let title = header::header(ui, &scene, spec, id, header, cached);
+    let (title, legend) = header::header(ui, &scene, spec, id, header, area.height(), cached);
+    scene.area.min.y += legend;
+    scene.area = scene.area.round_to_pixels(ui.pixels_per_point());
+    let area = scene.area;
     let response = ui.interact(area, id.with("area"), Sense::click_and_drag());
     let mut spans = std::mem::take(&mut cached.spans);
     spans.update(ui, &scene);
