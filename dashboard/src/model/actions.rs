@@ -1,13 +1,14 @@
 //! What each action does to the model.
 
-use protocol::Timestamp;
+use protocol::{CommandId, DeviceId, Timestamp};
 
 use super::range::{Asked, RangeForm};
 use super::{
-    COMMANDS_OF_DEVICE, Effect, FormStage, HubsForm, LayoutsForm, Model, Palette, SettingsForm, commands,
-    groups, hubs, layouts, zone_of,
+    COMMANDS_OF_DEVICE, Effect, Form, FormStage, HubsForm, LayoutsForm, Level, Model, Palette, SettingsForm,
+    commands, form, groups, hubs, layouts, table, zone_of,
 };
 use crate::action::Action;
+use crate::format;
 use crate::settings::Number;
 
 impl Model {
@@ -310,5 +311,75 @@ impl Model {
         number.set(&mut self.settings, value);
         self.series.set_budget(self.settings.memory_bytes());
         vec![Effect::SaveSettings]
+    }
+
+    fn select(&mut self, device: Option<DeviceId>) -> Vec<Effect> {
+        self.detail = None;
+        if self.selection == device {
+            return Vec::new();
+        }
+        self.form = None;
+        self.selection = device;
+        // A device with a single command shows its form at once.
+        if let Some(selected) = self.selected_device()
+            && let [only] = selected.info.commands.as_slice()
+        {
+            self.form = Some(Form::new(selected.info.id.clone(), only.clone()));
+        }
+        let mut effects = self.open_page();
+        if let Some(device) = self.selection.clone().filter(|_| self.connection.is_connected()) {
+            effects.push(self.ask_commands(Some(device), None, COMMANDS_OF_DEVICE));
+        }
+        effects
+    }
+
+    /// Opens the form of a command as it was sent before.
+    fn repeat(&mut self, command: &CommandId) -> Vec<Effect> {
+        let Some(info) = self.commands.get(command).cloned() else { return Vec::new() };
+        let effects = self.select(Some(info.device.clone()));
+        self.detail = None;
+        self.open_form(Some(info.name.as_str()));
+        match &mut self.form {
+            Some(form) => {
+                for (name, value) in info.args {
+                    form.set_arg(&name, Some(value));
+                }
+            }
+            None => {
+                self.open_undeclared();
+                let args = serde_json::to_string(&info.args).unwrap_or_default();
+                self.type_into_form(form::Field::Name, info.name.as_str().to_owned());
+                self.type_into_form(form::Field::Args, args);
+            }
+        }
+        effects
+    }
+
+    /// Puts what the table shows on the clipboard.
+    fn export(&mut self, format: table::Format) -> Vec<Effect> {
+        let rows = self.table.rows().iter().filter_map(|id| self.commands.get(id));
+        let text = table::export(rows, format);
+        let name = match format {
+            table::Format::Csv => "CSV",
+            table::Format::JsonLines => "JSON lines",
+        };
+        let count = format::count(self.table.rows().len() as u64);
+        let detail = match self.table.older() {
+            table::Older::Done => None,
+            _ if self.table.filter().in_view => None,
+            _ => Some("These are the rows that are loaded: scroll to the end for older ones.".to_owned()),
+        };
+        self.toast(Level::Success, &format!("{count} commands are on the clipboard as {name}"), detail);
+        vec![Effect::Copy(text)]
+    }
+
+    /// Moves the view so that a command is in its middle, with room around it.
+    fn show_in_charts(&mut self, command: &CommandId) {
+        let Some(info) = self.commands.get(command) else { return };
+        let now = self.now();
+        let from = commands::issued_at(info);
+        let to = commands::ended_at(info).unwrap_or(now).max(from);
+        let around = (to.micros_since(from) * 2).clamp(30_000_000, 24 * 3_600_000_000);
+        self.viewport.show(from.plus_micros(-around), to.plus_micros(around), now);
     }
 }
