@@ -8,16 +8,16 @@ use protocol::{SeriesId, Timestamp};
 use super::colors::Colors;
 use super::legend::Rows;
 use super::measure::Measured;
-use super::mesh::{Look, Map};
+use super::mesh::{Look, Map, Pen};
 use super::scale::Scale;
 use super::spans::Spans;
 use super::{ChartSpec, Scene};
 use crate::series::Trace;
 use crate::ticks::{self, TimeTick};
 
-/// Frames after which a chart that is not drawn any more is forgotten. Chosen: a tab can be flipped there and back.
 /// More lanes than a chart has: those of units that it had.
 const LANES_MAX: usize = 16;
+/// Frames after which a chart that is not drawn any more is forgotten. Chosen: a tab can be flipped there and back.
 const FORGET_AFTER: u64 = 600;
 
 /// The caches of all charts.
@@ -116,15 +116,15 @@ pub(super) struct PerChart {
 struct Cached {
     trace: Trace,
     trace_key: Option<TraceKey>,
-    shapes: Vec<Shape>,
-    shapes_key: Option<(TraceKey, Map, Look)>,
+    /// Where it was drawn last.
+    map: Option<Map>,
 }
 
 /// The curves of one lane, and what they were drawn of.
 #[derive(Default)]
 struct Drawn {
     map: Option<Map>,
-    curves: Vec<(SeriesId, Look)>,
+    curves: Vec<(SeriesId, Look, Option<TraceKey>)>,
     shapes: Vec<Shape>,
 }
 
@@ -171,27 +171,27 @@ impl PerChart {
         &self.ticks
     }
 
-    /// The shapes of the curves of a lane.
+    /// The shapes of the curves of a lane. All are drawn anew if one has changed: to gather them from what was kept of each
+    /// costs as much.
     pub(super) fn shapes(&mut self, lane: Id, curves: &[(SeriesId, Look)], map: Map) -> &[Shape] {
-        let made_before = self.meshes_made;
-        for &(series, look) in curves {
-            let Some(cached) = self.curves.get_mut(&series) else { continue };
-            let key = cached.trace_key.map(|key| (key, map, look));
-            if cached.shapes_key != key {
-                cached.shapes = super::mesh::shapes(&cached.trace, &map, &look);
-                cached.shapes_key = key;
-                self.meshes_made += 1;
-            }
-        }
+        let trace_key = |series| self.curves.get(series).and_then(|cached: &Cached| cached.trace_key);
+        let curves: Vec<_> = curves.iter().map(|(id, look)| (*id, *look, trace_key(id))).collect();
         if self.lanes.len() > LANES_MAX {
             self.lanes.clear();
         }
         let drawn = self.lanes.entry(lane).or_default();
-        if self.meshes_made > made_before || drawn.map != Some(map) || drawn.curves != curves {
-            let shapes = curves.iter().filter_map(|(series, _)| self.curves.get(series));
-            drawn.shapes = super::mesh::joined(shapes.flat_map(|cached| &cached.shapes));
+        if drawn.map != Some(map) || drawn.curves != curves {
+            let mut pen = Pen::reusing(std::mem::take(&mut drawn.shapes));
+            for (series, look, _) in &curves {
+                if let Some(cached) = self.curves.get_mut(series) {
+                    pen.curve(&cached.trace, &map, look);
+                    cached.map = Some(map);
+                }
+            }
+            self.meshes_made += 1;
+            drawn.shapes = pen.shapes();
             drawn.map = Some(map);
-            drawn.curves = curves.to_vec();
+            drawn.curves = curves;
         }
         &drawn.shapes
     }
@@ -205,7 +205,7 @@ impl PerChart {
         scene.curves.iter().enumerate().filter_map(move |(i, curve)| {
             let cached =
                 self.curves.get(&curve.id).filter(|_| !curve.is_hidden && !Scene::is_state(curve))?;
-            let (_, map, _) = cached.shapes_key?;
+            let map = cached.map?;
             let column = cached.trace.nearest(at).filter(|column| map.has(column.mean))?;
             let place = pos2(map.x(column.at), map.y(column.mean));
             map.rect.expand(1.0).contains(place).then_some((i, place))

@@ -43,7 +43,9 @@ impl Lane<'_> {
             .flat_map(|trace| {
                 let (from, to) = (scene.from.0 - trace.width, scene.to.0 + trace.width);
                 let thinned = trace.thinned.iter().map(|(column, _)| column);
-                trace.columns.iter().filter(move |column| (from..=to).contains(&column.at)).chain(thinned)
+                let first = trace.columns.partition_point(|column| column.at < from);
+                let end = trace.columns.partition_point(|column| column.at <= to);
+                trace.columns[first..end.max(first)].iter().chain(thinned)
             })
             .fold(Extent::default(), |extent, column| extent.with(column, axis.log));
         let unplaced = data.unplaced;

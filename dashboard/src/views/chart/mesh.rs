@@ -1,7 +1,9 @@
 //! Curves as ready triangles: a translucent band from minimum to maximum, and a line along the mean.
 //!
-//! Made once and kept as long as neither the data nor the view change, so a frame in which only the cursor moves costs
-//! nothing here. Never given anything that is not finite.
+//! Made once for a lane and kept as long as neither the data nor the view change, so a frame in which only the cursor moves
+//! costs nothing here. Never given anything that is not finite.
+
+use std::sync::Arc;
 
 use egui::epaint::{Mesh, Vertex, WHITE_UV};
 use egui::{Color32, Pos2, Rect, Shape, Vec2, pos2, vec2};
@@ -88,64 +90,75 @@ pub(super) struct Look {
     pub(super) pixel: f32,
 }
 
-/// The shapes of one curve.
-pub(super) fn shapes(trace: &Trace, map: &Map, look: &Look) -> Vec<Shape> {
-    let mut shapes = Vec::new();
-    let mut band = Mesh::default();
-    let mut line = Mesh::default();
-    let mut points: Vec<Pos2> = Vec::new();
-    let mut dots: Vec<Pos2> = Vec::new();
-    let mut previous_end: Option<Pos2> = None;
-    // What has no place on the axis is left out of the line, and said below it.
-    let runs = trace.runs().flat_map(|run| run.split(|column| !map.has(column.mean)));
-    for run in runs {
-        points.clear();
-        points.extend(run.iter().map(|column| pos2(map.x(column.at), map.y(column.mean))));
-        let (Some(first), Some(last)) = (points.first().copied(), points.last().copied()) else { continue };
-        if let Some(end) = previous_end.replace(last) {
-            stub(end, first, look, &mut shapes);
-        }
-        if run.iter().any(|column| column.max > column.min) {
-            add_band(run, map, look, &mut band);
-        }
-        if points.len() == 1 {
-            dots.push(first);
-        } else if look.is_dashed {
-            dashes(&points, map.rect, phase(map), |dash| add_line(dash, look, &mut line));
-        } else {
-            add_line(&points, look, &mut line);
-        }
-        if trace.width == 0 && (last.x - first.x) / points.len() as f32 >= DOTS_PX {
-            dots.append(&mut points);
-        }
-    }
-    for &(column, width) in &trace.thinned {
-        thin(&column, width, map, look, &mut band, &mut shapes);
-    }
-    if !band.is_empty() {
-        shapes.insert(0, Shape::mesh(band));
-    }
-    if !line.is_empty() {
-        shapes.push(Shape::mesh(line));
-    }
-    shapes.extend(dots.into_iter().map(|at| Shape::circle_filled(at, DOT_RADIUS, look.color)));
-    shapes
+/// Draws the curves of a lane, all of their triangles into one mesh: whoever gathers the triangles of a frame then copies
+/// them once, and not again and again as they become more.
+#[derive(Default)]
+pub(super) struct Pen {
+    mesh: Mesh,
+    /// What is no triangle yet; it lies below the mesh.
+    others: Vec<Shape>,
 }
 
-/// The shapes of several curves with all their triangles in one mesh, and that last: whoever gathers the triangles of a
-/// frame then copies them once, and not again and again as they become more.
-pub(super) fn joined<'a>(shapes: impl Iterator<Item = &'a Shape> + Clone) -> Vec<Shape> {
-    let meshes =
-        shapes.clone().filter_map(|shape| if let Shape::Mesh(mesh) = shape { Some(mesh) } else { None });
-    let mut all = Mesh::default();
-    all.vertices.reserve_exact(meshes.clone().map(|mesh| mesh.vertices.len()).sum());
-    all.indices.reserve_exact(meshes.clone().map(|mesh| mesh.indices.len()).sum());
-    meshes.for_each(|mesh| all.append_ref(mesh));
-    let mut joined: Vec<Shape> = shapes.filter(|shape| !matches!(shape, Shape::Mesh(_))).cloned().collect();
-    if !all.is_empty() {
-        joined.push(Shape::mesh(all));
+impl Pen {
+    /// A pen that uses the memory of shapes that it made and that are drawn no more: to take as much anew costs half of the
+    /// work of filling it.
+    pub(super) fn reusing(old: Vec<Shape>) -> Self {
+        let last = old.into_iter().next_back();
+        let Some(Shape::Mesh(mesh)) = last else { return Self::default() };
+        let mut mesh = Arc::try_unwrap(mesh).unwrap_or_default();
+        // `Mesh::clear` gives the memory of the vertices back.
+        mesh.vertices.clear();
+        mesh.indices.clear();
+        Self { mesh, others: Vec::new() }
     }
-    joined
+
+    /// Draws a curve over what was drawn before.
+    pub(super) fn curve(&mut self, trace: &Trace, map: &Map, look: &Look) {
+        let Self { mesh, others } = self;
+        // What has no place on the axis is left out of the line, and said below it.
+        let runs = || trace.runs().flat_map(|run| run.split(|column| !map.has(column.mean)));
+        for run in runs() {
+            if run.iter().any(|column| column.max > column.min) {
+                add_band(run, map, look, mesh);
+            }
+        }
+        for &(column, width) in &trace.thinned {
+            thin(&column, width, map, look, mesh, others);
+        }
+        let mut points: Vec<Pos2> = Vec::new();
+        let mut dots: Vec<Pos2> = Vec::new();
+        let mut previous_end: Option<Pos2> = None;
+        for run in runs() {
+            points.clear();
+            points.extend(run.iter().map(|column| pos2(map.x(column.at), map.y(column.mean))));
+            let (Some(first), Some(last)) = (points.first().copied(), points.last().copied()) else {
+                continue;
+            };
+            if let Some(end) = previous_end.replace(last) {
+                stub(end, first, look, others);
+            }
+            if points.len() == 1 {
+                dots.push(first);
+            } else if look.is_dashed {
+                dashes(&points, map.rect, phase(map), |dash| add_line(dash, look, mesh));
+            } else {
+                add_line(&points, look, mesh);
+            }
+            if trace.width == 0 && (last.x - first.x) / points.len() as f32 >= DOTS_PX {
+                dots.append(&mut points);
+            }
+        }
+        others.extend(dots.into_iter().map(|at| Shape::circle_filled(at, DOT_RADIUS, look.color)));
+    }
+
+    /// Everything that was drawn; the mesh comes last.
+    pub(super) fn shapes(self) -> Vec<Shape> {
+        let Self { mesh, others: mut shapes } = self;
+        if !mesh.is_empty() {
+            shapes.push(Shape::mesh(mesh));
+        }
+        shapes
+    }
 }
 
 /// Where the dashes of a curve begin, so that they stay where they are in time when the view moves.
@@ -362,6 +375,26 @@ mod tests {
             .collect()
     }
 
+    fn shapes(trace: &Trace, map: &Map, look: &Look) -> Vec<Shape> {
+        let mut pen = Pen::default();
+        pen.curve(trace, map, look);
+        pen.shapes()
+    }
+
+    #[test]
+    fn a_pen_draws_the_same_with_the_memory_of_what_it_drew_before() {
+        let columns = (0..500).map(|s| column(s * 1_000_000, (s % 90) as f64, 1.0)).collect();
+        let trace = Trace { columns, width: 1_000_000, gap: 3_000_000, cadence: 0, ..Trace::default() };
+        let first = shapes(&trace, &map(), &look());
+        let place = meshes(&first)[0].vertices.as_ptr();
+        let before = meshes(&first)[0].clone();
+        let mut pen = Pen::reusing(first);
+        pen.curve(&trace, &map(), &look());
+        let second = pen.shapes();
+        assert_eq!(meshes(&second)[0], &before);
+        assert_eq!(meshes(&second)[0].vertices.as_ptr(), place, "the same memory");
+    }
+
     /// The x of the ends of the dashes of a curve.
     fn ends(points: &[Pos2], phase: f32) -> Vec<(f32, f32)> {
         let mut ends = Vec::new();
@@ -410,7 +443,7 @@ mod tests {
         let trace = Trace { columns, width: 1_000_000, gap: 3_000_000, cadence: 0, ..Trace::default() };
         let shapes = shapes(&trace, &map(), &look());
         let meshes = meshes(&shapes);
-        assert_eq!(meshes.len(), 2, "a band and a line");
+        assert_eq!(meshes.len(), 1, "the band and the line together");
         for mesh in meshes {
             assert!(mesh.is_valid() && mesh.vertices.iter().all(|v| v.pos.is_finite()));
             for triangle in mesh.indices.chunks(3) {
