@@ -1,6 +1,7 @@
 //! Children: cargo, the hub, the fleet, the window. Each in a process group of its own, so that Ctrl-C in the terminal
 //! reaches only xtask, which then ends them in order.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;
@@ -50,7 +51,17 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 pub(crate) fn cargo(args: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root()).args(args);
+    for (name, _) in std::env::vars_os().filter(|(name, _)| is_ours(name)) {
+        command.env_remove(name);
+    }
     command
+}
+
+/// Whether cargo has set this variable for the program that it runs, which is this one. Some build scripts ask to be run
+/// anew when such a variable changes: with them, each change between `cargo` and `cargo xtask` built half of everything.
+fn is_ours(name: &OsStr) -> bool {
+    let name = name.to_string_lossy();
+    name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
 }
 
 /// Where cargo puts a program. `profile` is `debug` or `release`.
@@ -183,4 +194,28 @@ fn listening_address(log: &Path, from: u64) -> Result<Option<String>> {
         }
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cargo_is_not_told_which_program_started_it() {
+        let removed: Vec<_> = cargo(&["build"])
+            .get_envs()
+            .filter(|(_, value)| value.is_none())
+            .map(|(name, _)| name.to_owned())
+            .collect();
+        for name in ["CARGO_MANIFEST_DIR", "CARGO_PKG_NAME"] {
+            assert!(
+                std::env::var_os(name).is_some() && removed.iter().any(|gone| gone == name),
+                "{name}: {removed:?}"
+            );
+        }
+        assert!(
+            !removed.iter().any(|name| name == "CARGO_HOME" || name == "CARGO_TARGET_DIR"),
+            "{removed:?}"
+        );
+    }
 }
