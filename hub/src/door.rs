@@ -71,26 +71,23 @@ impl Connection {
     }
 }
 
-/// Tells the log how often a limit turned connections away, now and then: whoever knocks often must not fill it.
-struct TurnedAway {
-    limit: Limit,
+/// Says now and then how often something has happened: whoever knocks often must not fill the log.
+#[derive(Default)]
+struct NowAndThen {
     count: AtomicU64,
-    logged: Mutex<Option<Instant>>,
+    said: Mutex<Option<Instant>>,
 }
 
-impl TurnedAway {
-    fn by(limit: Limit) -> Self {
-        Self { limit, count: AtomicU64::new(0), logged: Mutex::default() }
-    }
-
-    fn log(&self, address: SocketAddr, value: u64) {
+impl NowAndThen {
+    /// It has happened. Returns how often since it was said last, if it is to be said again.
+    fn again(&self) -> Option<u64> {
         self.count.fetch_add(1, Ordering::Relaxed);
-        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
-        if logged.is_none_or(|at| at.elapsed() >= LOG_INTERVAL) {
-            *logged = Some(Instant::now());
-            let count = self.count.swap(0, Ordering::Relaxed);
-            tracing::warn!(%address, limit = self.limit.name(), value, count, "connections are turned away");
-        }
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = said.is_none_or(|at| at.elapsed() >= LOG_INTERVAL);
+        is_due.then(|| {
+            *said = Some(Instant::now());
+            self.count.swap(0, Ordering::Relaxed)
+        })
     }
 }
 
@@ -119,9 +116,10 @@ struct Porter {
     service: TowerToHyperService<Router>,
     room: Arc<Semaphore>,
     turned_away: Arc<Semaphore>,
-    /// Because there is no room, and because there are too many strangers.
-    most: TurnedAway,
-    strangers: TurnedAway,
+    /// Because there is no room, because there are too many strangers, and because the system would not.
+    most: NowAndThen,
+    strangers: NowAndThen,
+    unaccepted: NowAndThen,
 }
 
 impl Porter {
@@ -130,8 +128,9 @@ impl Porter {
             service: TowerToHyperService::new(http::router(&hub)),
             room: Arc::new(Semaphore::new(hub.config.max_connections)),
             turned_away: Arc::new(Semaphore::new(hub.config.limits.count(Limit::TurnedAway))),
-            most: TurnedAway::by(Limit::MaxConnections),
-            strangers: TurnedAway::by(Limit::StrangersPerAddress),
+            most: NowAndThen::default(),
+            strangers: NowAndThen::default(),
+            unaccepted: NowAndThen::default(),
             hub,
             within,
         }
@@ -151,7 +150,9 @@ impl Porter {
                 Ok((stream, address)) => self.take(stream, address),
                 Err(error) => {
                     // No descriptor left, or the peer gave up: neither is a reason to stop accepting.
-                    tracing::warn!(%error, "a connection was not accepted");
+                    if let Some(count) = self.unaccepted.again() {
+                        tracing::warn!(%error, count, "connections are not accepted");
+                    }
                     tokio::time::sleep(ACCEPT_AGAIN).await;
                 }
             }
@@ -165,8 +166,11 @@ impl Porter {
         let (place, stranger) = match (place, stranger) {
             (Ok(place), Ok(stranger)) => (place, stranger),
             (place, _) => {
-                let turned = if place.is_err() { &self.most } else { &self.strangers };
-                return self.turn_away(stream, address, turned);
+                let (limit, often) = match place {
+                    Err(_) => (Limit::MaxConnections, &self.most),
+                    Ok(_) => (Limit::StrangersPerAddress, &self.strangers),
+                };
+                return self.turn_away(stream, address, limit, often);
             }
         };
         if let Err(error) = stream.set_nodelay(true) {
@@ -195,11 +199,14 @@ impl Porter {
         self.hub.tasks.spawn_on(serve, &self.within);
     }
 
-    fn turn_away(&self, stream: std::net::TcpStream, address: SocketAddr, turned: &TurnedAway) {
+    fn turn_away(&self, stream: std::net::TcpStream, address: SocketAddr, limit: Limit, often: &NowAndThen) {
         let hub = &self.hub;
         let limits = &hub.config.limits;
-        hub.metrics.reached(turned.limit);
-        turned.log(address, limits.get(turned.limit));
+        hub.metrics.reached(limit);
+        if let Some(count) = often.again() {
+            let value = limits.get(limit);
+            tracing::warn!(%address, limit = limit.name(), value, count, "connections are turned away");
+        }
         let Ok(turn) = Arc::clone(&self.turned_away).try_acquire_owned() else {
             hub.metrics.reached(Limit::TurnedAway);
             return;
@@ -207,7 +214,7 @@ impl Porter {
         if hub.tls.is_some() {
             return;
         }
-        let answer = too_many(&limits.refusal(turned.limit, "too many connections").after(COME_BACK));
+        let answer = too_many(&limits.refusal(limit, "too many connections").after(COME_BACK));
         let tell = async move {
             if let Some(stream) = here(stream, address) {
                 drop(tokio::time::timeout(TURN_AWAY_DEADLINE, say(stream, answer)).await);
@@ -346,4 +353,18 @@ async fn speak_http(hub: &Hub, stream: Tapped, connection: Connection, service: 
 fn is_stuck(error: &hyper::Error) -> bool {
     let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<std::io::Error>());
     cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::TimedOut)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_happens_again_and_again_is_said_now_and_then() {
+        let often = NowAndThen::default();
+        assert_eq!(often.again(), Some(1));
+        assert_eq!((often.again(), often.again()), (None, None));
+        *often.said.lock().unwrap() = Instant::now().checked_sub(LOG_INTERVAL);
+        assert_eq!(often.again(), Some(3));
+    }
 }
