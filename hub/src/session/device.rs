@@ -50,6 +50,8 @@ const RETRY_FAILED_MILLIS: u64 = 1_000;
 
 /// Bytes that are read at once. A device at rest costs little more than this; a batch is read in a few pieces.
 const READ_BYTES: usize = 2 * 1024;
+/// What is older when it comes was kept, or its time is wrong: how long it took says nothing of the way. Chosen.
+const WAY_MAX: Duration = Duration::from_hours(24);
 /// How often the buffers of a device may be renewed that sends again and again.
 const REST_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -675,7 +677,7 @@ impl<'a> Session<'a> {
                     let last = rows.last().map(|row| row.at);
                     if let Some(last) = last {
                         self.clock_shows(last, now);
-                        if let Some(way) = self.ahead.way(last, now) {
+                        if let Some(way) = self.ahead.way(last, now).filter(|way| *way <= WAY_MAX) {
                             self.hub.metrics.on_its_way.note(way);
                         }
                     }

@@ -207,6 +207,13 @@ async fn the_hub_in_numbers_is_as_prometheus_reads_it_and_counts_what_happened()
     viewer.say(json!({"type": "send_command", "id": 2, "device": "bystander", "name": "stop"})).await;
     viewer.error("forbidden").await;
     http(hub.address, upgrade_request(DEVICE_PATH, "unknown").as_bytes()).await;
+    // What claims to be from 1970 was on no way of half a century.
+    let mut device = hub.welcomed("pump").await;
+    for (seq, at) in [(1, hub::clock::now().0), (2, 1)] {
+        let points = json!([{"at": at, "values": {"count": 1}}]);
+        device.say(json!({"type": "readings", "seq": seq, "points": points})).await;
+        device.acked(seq).await;
+    }
     let request = format!(
         "GET /metrics HTTP/1.1\r\nHost: hub\r\nAuthorization: Bearer {}\r\n\r\n",
         hub.token(Role::Viewer)
@@ -228,14 +235,14 @@ async fn the_hub_in_numbers_is_as_prometheus_reads_it_and_counts_what_happened()
     }
     for line in [
         "telemetry_ready 1",
-        "telemetry_sessions{role=\"fleet\"} 1",
+        "telemetry_sessions{role=\"fleet\"} 2",
         "telemetry_sessions{role=\"viewer\"} 1",
-        "telemetry_devices_connected 1",
-        "telemetry_readings_total 1",
-        "telemetry_commits_total 1",
-        "telemetry_on_its_way_seconds_count 1",
-        "telemetry_ack_seconds_count 1",
-        "telemetry_commit_seconds_count 1",
+        "telemetry_devices_connected 2",
+        "telemetry_readings_total 3",
+        "telemetry_commits_total 3",
+        "telemetry_on_its_way_seconds_count 2",
+        "telemetry_ack_seconds_count 3",
+        "telemetry_commit_seconds_count 3",
         "telemetry_refused_total{limit=\"role\"} 1",
         "telemetry_refused_total{limit=\"credential\"} 1",
         "telemetry_limit{name=\"max_connections\"} 10000",
