@@ -123,11 +123,6 @@ impl Directory {
         self.lock().devices.values().map(|entry| (Arc::clone(&entry.info), heard(entry))).collect()
     }
 
-    /// When a device was heard last, if it is connected.
-    pub fn last_heard(&self, id: &DeviceId) -> Option<Timestamp> {
-        self.lock().devices.get(id)?.session.as_ref().map(|present| present.heard.get())
-    }
-
     /// One device.
     pub fn device(&self, id: &DeviceId) -> Option<Arc<DeviceInfo>> {
         self.lock().devices.get(id).map(|entry| Arc::clone(&entry.info))

@@ -597,9 +597,7 @@ impl Session {
                 }
             }
         }
-        let heard = self.hub.directory.last_heard(&device.id);
-        let device = DeviceInfo { last_seen: heard.or(device.last_seen), ..device.clone() };
-        self.say(Devices { devices: vec![device], snapshot: false, more: false }).await
+        self.say(Devices { devices: vec![device.clone()], snapshot: false, more: false }).await
     }
 
     async fn say_commands_again(&self) -> Result<(), End> {
